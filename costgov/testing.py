@@ -1,0 +1,1 @@
+"""pytest plugin: throw-away PostgreSQL and Valkey for the test run."""
