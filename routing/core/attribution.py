@@ -1,0 +1,40 @@
+"""Savings that add up: a waterfall to read, a Shapley split that does not depend on the order (methods.md §8.2)."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from itertools import combinations
+from math import factorial
+from typing import TypeVar
+
+L = TypeVar("L", bound=str)
+MICRO_USD = Decimal("0.000001")
+
+
+def waterfall(costs: Mapping[frozenset[L], Decimal], order: Sequence[L]) -> tuple[tuple[L, Decimal], ...]:
+    """Saving of each lever when applied in this order: parts sum to the whole difference exactly.
+
+    `costs[levers]` is the cost in usd with that set of levers. Raises KeyError for a set without a cost.
+    """
+    parts: list[tuple[L, Decimal]] = []
+    applied: frozenset[L] = frozenset()
+    for lever in order:
+        parts.append((lever, costs[applied] - costs[applied | {lever}]))
+        applied |= {lever}
+    return tuple(parts)
+
+
+def shapley(costs: Mapping[frozenset[L], Decimal], levers: Sequence[L]) -> dict[L, Fraction]:
+    """Mean marginal saving of each lever over all orders, as exact fractions that sum to the whole difference."""
+    count = len(levers)
+    shares: dict[L, Fraction] = {}
+    for lever in levers:
+        others = [other for other in levers if other != lever]
+        total = Fraction(0)
+        for size in range(count):
+            weight = Fraction(factorial(size) * factorial(count - size - 1), factorial(count))
+            for subset in combinations(others, size):
+                before = frozenset(subset)
+                total += weight * Fraction(costs[before] - costs[before | {lever}])
+        shares[lever] = total
+    return shares

@@ -1,0 +1,273 @@
+"""Cost of a request under the three levers: routing (which model), caching (which writes) and batch.
+
+Everything here is exact decimal arithmetic on measured or stated facts (methods.md §2). Tokens are per *unit*: a
+request, or a million input-equivalent tokens where the source does not count requests. Prices are usd per million
+tokens and are absolute for every kind and service tier: no multiplier is ever assumed.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+ONE = Decimal(1)
+ZERO = Decimal(0)
+MTOK = Decimal(1_000_000)
+
+Ttl = Literal["none", "5m", "1h", "own"]
+Lever = Literal["routing", "caching", "batch"]
+LEVERS: tuple[Lever, ...] = ("routing", "caching", "batch")
+LeverSet = frozenset[Lever]
+
+
+class NoBatchPrice(LookupError):
+    """A batch share was asked for a model without batch prices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Prices of one model in one service tier, usd per million tokens."""
+
+    uncached_input: Decimal
+    cache_read: Decimal
+    cache_write_5m: Decimal
+    cache_write_1h: Decimal
+    output: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRates:
+    """What a model costs now. `batch` is None where no batch price is known; `min_cacheable_tok` None = unknown."""
+
+    model: str
+    standard: Rates
+    batch: Rates | None
+    min_cacheable_tok: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Tokens per unit: uncached input outside the cacheable prefix, the prefix, and output."""
+
+    input_tok: Decimal
+    prefix_tok: Decimal
+    output_tok: Decimal
+
+    def scaled(self, *, input_factor: Decimal, output_factor: Decimal) -> "Profile":
+        """The same work on a model that needs that many times the tokens."""
+        return Profile(self.input_tok * input_factor, self.prefix_tok * input_factor, self.output_tok * output_factor)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """How the prefix is sent. `hit_share` = cache_read / (cache_read + cache_write) tokens.
+
+    `write_1h_share` is the part of written tokens that go to the 1-hour cache (1 for ttl "1h", 0 for "5m").
+    """
+
+    ttl: Ttl
+    hit_share: Decimal = ZERO
+    write_1h_share: Decimal = ZERO
+
+
+NO_CACHE = CacheUse("none")
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseFacts:
+    """How much of the prompt repeats, and how often it is found again within the time to live.
+
+    None = not known for that time to live. `is_assumed` where it is an owner's entry or a trace of other traffic.
+    """
+
+    prefix_tok: Decimal
+    hit_share_5m: Decimal | None
+    hit_share_1h: Decimal | None
+    source: str
+    is_assumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CachingOption:
+    """One way to cache the prefix: its factor F on the input price and whether it pays (F < 1)."""
+
+    cache: CacheUse
+    factor: Decimal
+    break_even_hit_share: Decimal | None
+    reason: str
+
+    @property
+    def pays(self) -> bool:
+        return self.factor < 1
+
+
+@dataclass(frozen=True, slots=True)
+class LeverCosts:
+    """Unit cost in usd of one model for every combination of caching and batch, and what was decided about each."""
+
+    model: str
+    by_levers: dict[LeverSet, Decimal]
+    caching: CacheUse
+    caching_options: tuple[CachingOption, ...]
+    batch_share: Decimal
+    batch_reason: str
+
+    def unit_cost_usd(self, levers: LeverSet) -> Decimal:
+        """Cost of a unit with these levers; the routing lever chose the model and is ignored here."""
+        return self.by_levers[levers - {"routing"}]
+
+    def times(self, ratio: Decimal, *, model: str) -> "LeverCosts":
+        """Costs of another model known only by a cost ratio measured on the same cases (methods.md §2)."""
+        by_levers = {levers: cost * ratio for levers, cost in self.by_levers.items()}
+        return LeverCosts(model, by_levers, self.caching, self.caching_options, self.batch_share, self.batch_reason)
+
+
+def prefix_usd_per_mtok(rates: Rates, cache: CacheUse) -> Decimal:
+    """Price of a prefix token: P_in without caching, else write on a miss and read on a hit (= P_in · F)."""
+    if cache.ttl == "none":
+        return rates.uncached_input
+    write = rates.cache_write_1h * cache.write_1h_share + rates.cache_write_5m * (ONE - cache.write_1h_share)
+    return write * (ONE - cache.hit_share) + rates.cache_read * cache.hit_share
+
+
+def unit_cost_usd(
+    profile: Profile,
+    rates: ModelRates,
+    *,
+    cache: CacheUse = NO_CACHE,
+    batch_share: Decimal = ZERO,
+    batch_cache: CacheUse = NO_CACHE,
+) -> Decimal:
+    """Expected cost of one unit in usd, exact (methods.md §2, each kind at its own batch price).
+
+    Raises NoBatchPrice when `batch_share` > 0 and the model has no batch prices.
+
+    >>> opus = Rates(Decimal(5), Decimal("0.5"), Decimal("6.25"), Decimal(10), Decimal(25))
+    >>> unit_cost_usd(Profile(Decimal(500), Decimal(1500), Decimal(300)), ModelRates("opus", opus, None))
+    Decimal('0.0175')
+    """
+
+    def part(tier: Rates, use: CacheUse) -> Decimal:
+        prefix = profile.prefix_tok * prefix_usd_per_mtok(tier, use)
+        return profile.input_tok * tier.uncached_input + prefix + profile.output_tok * tier.output
+
+    cost = (ONE - batch_share) * part(rates.standard, cache)
+    if batch_share > 0:
+        if rates.batch is None:
+            raise NoBatchPrice(f"{rates.model} has no batch price: add one, or set the class's batchable share to 0")
+        cost += batch_share * part(rates.batch, batch_cache)
+    return cost / MTOK
+
+
+# -- caching -------------------------------------------------------------------------------------------------
+
+
+def break_even_hit_share(write_ratio: float, read_ratio: float) -> float:
+    """Hit share above which caching pays: (w − 1)/(w − r)."""
+    return (write_ratio - 1) / (write_ratio - read_ratio)
+
+
+def break_even_reads_per_write(write_ratio: float, read_ratio: float) -> float:
+    """Reads of a written prefix above which caching pays: (w − 1)/(1 − r)."""
+    return (write_ratio - 1) / (1 - read_ratio)
+
+
+def poisson_hit_share(requests_per_hour: float, ttl_hours: float) -> float:
+    """Hit share of one prefix asked for at random at that rate, when every use restarts its time to live."""
+    return -math.expm1(-requests_per_hour * ttl_hours)
+
+
+def break_even_requests_per_hour(write_ratio: float, read_ratio: float, ttl_hours: float) -> float:
+    """Rate of one prefix above which caching pays: −ln(1 − h*)/T."""
+    return -math.log1p(-break_even_hit_share(write_ratio, read_ratio)) / ttl_hours
+
+
+def caching_factor(write_ratio: float, read_ratio: float, hit_share: float) -> float:
+    """F = w − (w − r)·h: what the prefix costs against sending it uncached."""
+    return write_ratio - (write_ratio - read_ratio) * hit_share
+
+
+def one_hour_beats_five_minutes(requests_per_hour: float, w5: float, w1: float, r: float) -> bool:
+    """Whether 1-hour writes are cheaper for one Poisson prefix; as a difference of exponentials, not of two F."""
+    return (w5 - r) * math.exp(-requests_per_hour / 12) - (w1 - r) * math.exp(-requests_per_hour) > 0
+
+
+def caching_options(profile: Profile, rates: ModelRates, reuse: ReuseFacts) -> tuple[CachingOption, ...]:
+    """Every way to cache this prefix on this model, each saying when it loses money and is then not recommended."""
+    tier = rates.standard
+    ways: Iterable[tuple[Ttl, Decimal | None, Decimal, Decimal]] = (
+        ("5m", reuse.hit_share_5m, tier.cache_write_5m, ZERO),
+        ("1h", reuse.hit_share_1h, tier.cache_write_1h, ONE),
+    )
+    options = []
+    for ttl, hit_share, write, write_1h_share in ways:
+        if hit_share is None or profile.prefix_tok == 0:
+            continue
+        needed = (write - tier.uncached_input) / (write - tier.cache_read)
+        too_short = rates.min_cacheable_tok is not None and profile.prefix_tok < rates.min_cacheable_tok
+        cache = NO_CACHE if too_short else CacheUse(ttl, hit_share, write_1h_share)
+        factor = prefix_usd_per_mtok(tier, cache) / tier.uncached_input
+        name = {"5m": "5-minute", "1h": "1-hour"}[ttl]
+        if too_short:
+            reason = (
+                f"{name} caching has no effect: the prefix of {profile.prefix_tok:.0f} tokens is shorter than the "
+                f"{rates.min_cacheable_tok} tokens {rates.model} can cache"
+            )
+        else:
+            word = "pays" if factor < 1 else "loses money"
+            reason = (
+                f"{name} caching {word}: {hit_share:.1%} of prefix tokens are found in the cache, "
+                f"break-even is {needed:.1%}; the prefix costs {factor:.2f}× its uncached price"
+            )
+        options.append(CachingOption(CacheUse(ttl, hit_share, write_1h_share), factor, needed, reason))
+    return tuple(options)
+
+
+def best_caching(options: tuple[CachingOption, ...]) -> CacheUse:
+    """The option of least factor if one pays, else no caching; ties to the shorter time to live."""
+    paying = [option for option in options if option.pays]
+    return min(paying, key=lambda option: option.factor).cache if paying else NO_CACHE
+
+
+def lever_costs(
+    profile: Profile,
+    rates: ModelRates,
+    *,
+    reuse: ReuseFacts | None,
+    own_cache: CacheUse | None,
+    batch_share: Decimal,
+) -> LeverCosts:
+    """Unit costs of one model for {}, {caching}, {batch} and {caching, batch}.
+
+    `own_cache` is set where the class's client caches by itself: then it caches in every combination and the
+    caching lever adds nothing. Batch requests are sent without cache marks (their hit share is not measured).
+    """
+    options = caching_options(profile, rates, reuse) if reuse is not None and own_cache is None else ()
+    without = own_cache if own_cache is not None else NO_CACHE
+    with_caching = own_cache if own_cache is not None else best_caching(options)
+    share, reason = _batch_decision(profile, rates, with_caching, batch_share)
+    by_levers: dict[LeverSet, Decimal] = {}
+    for cached, cache in ((False, without), (True, with_caching)):
+        for batched in (False, True):
+            levers: set[Lever] = set()
+            if cached:
+                levers.add("caching")
+            if batched:
+                levers.add("batch")
+            beta = share if batched else ZERO
+            by_levers[frozenset(levers)] = unit_cost_usd(profile, rates, cache=cache, batch_share=beta)
+    return LeverCosts(rates.model, by_levers, with_caching, options, share, reason)
+
+
+def _batch_decision(profile: Profile, rates: ModelRates, cache: CacheUse, share: Decimal) -> tuple[Decimal, str]:
+    """Batch only where it lowers the cost even though batch requests lose their cache hits."""
+    if share == 0:
+        return ZERO, "nothing in this class can wait"
+    if rates.batch is None:
+        return ZERO, f"{rates.model} has no batch price"
+    online = unit_cost_usd(profile, rates, cache=cache)
+    batched = unit_cost_usd(profile, rates, cache=cache, batch_share=share)
+    if batched >= online:
+        return ZERO, f"batch loses money: cache hits lost cost more than the batch discount saves on {share:.0%}"
+    return share, f"{share:.0%} of requests can wait; batch costs {batched / online:.2f}× per unit"
