@@ -1,0 +1,1 @@
+"""Changes to classes, evidence and policies: each in one transaction with its audit entry."""
