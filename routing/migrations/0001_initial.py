@@ -9,7 +9,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -18,216 +17,469 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='EvalImport',
+            name="EvalImport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('file_name', models.CharField(max_length=255)),
-                ('sha256', models.CharField(max_length=64, unique=True)),
-                ('format', models.CharField(max_length=64)),
-                ('imported_at', models.DateTimeField()),
-                ('cases', models.PositiveIntegerField(default=0)),
-                ('left_out', models.PositiveIntegerField(default=0)),
-                ('duplicates', models.PositiveIntegerField(default=0)),
-                ('imported_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("file_name", models.CharField(max_length=255)),
+                ("sha256", models.CharField(max_length=64, unique=True)),
+                ("format", models.CharField(max_length=64)),
+                ("imported_at", models.DateTimeField()),
+                ("cases", models.PositiveIntegerField(default=0)),
+                ("left_out", models.PositiveIntegerField(default=0)),
+                ("duplicates", models.PositiveIntegerField(default=0)),
+                (
+                    "imported_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-imported_at', '-id'],
+                "ordering": ["-imported_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='PolicyVersion',
+            name="PolicyVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('policy', models.CharField(max_length=64)),
-                ('version', models.PositiveIntegerField()),
-                ('document', models.JSONField()),
-                ('content_hash', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField()),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("policy", models.CharField(max_length=64)),
+                ("version", models.PositiveIntegerField()),
+                ("document", models.JSONField()),
+                ("content_hash", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['policy', '-version'],
+                "ordering": ["policy", "-version"],
             },
         ),
         migrations.CreateModel(
-            name='ChangeRequest',
+            name="ChangeRequest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('environment', models.CharField(default='prod', max_length=32)),
-                ('title', models.CharField(max_length=200)),
-                ('note', models.TextField(blank=True)),
-                ('state', models.CharField(choices=[('in_review', 'In review'), ('approved', 'Approved'), ('active', 'Active'), ('rejected', 'Rejected'), ('cancelled', 'Cancelled'), ('superseded', 'Superseded')], default='in_review', max_length=16)),
-                ('evidence', models.JSONField(default=dict)),
-                ('evidence_hash', models.CharField(max_length=64)),
-                ('proposed_at', models.DateTimeField()),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('author', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('policy_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='change_requests', to='routing.policyversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("environment", models.CharField(default="prod", max_length=32)),
+                ("title", models.CharField(max_length=200)),
+                ("note", models.TextField(blank=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("in_review", "In review"),
+                            ("approved", "Approved"),
+                            ("active", "Active"),
+                            ("rejected", "Rejected"),
+                            ("cancelled", "Cancelled"),
+                            ("superseded", "Superseded"),
+                        ],
+                        default="in_review",
+                        max_length=16,
+                    ),
+                ),
+                ("evidence", models.JSONField(default=dict)),
+                ("evidence_hash", models.CharField(max_length=64)),
+                ("proposed_at", models.DateTimeField()),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "policy_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="change_requests",
+                        to="routing.policyversion",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-proposed_at', '-id'],
+                "ordering": ["-proposed_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Activation',
+            name="Activation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('environment', models.CharField(max_length=32)),
-                ('sequence', models.PositiveBigIntegerField()),
-                ('activated_at', models.DateTimeField()),
-                ('kill_switch', models.BooleanField(default=False)),
-                ('activated_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('change_request', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='activations', to='routing.changerequest')),
-                ('policy_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='activations', to='routing.policyversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("environment", models.CharField(max_length=32)),
+                ("sequence", models.PositiveBigIntegerField()),
+                ("activated_at", models.DateTimeField()),
+                ("kill_switch", models.BooleanField(default=False)),
+                (
+                    "activated_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "change_request",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="activations",
+                        to="routing.changerequest",
+                    ),
+                ),
+                (
+                    "policy_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="activations",
+                        to="routing.policyversion",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['environment', '-sequence'],
+                "ordering": ["environment", "-sequence"],
             },
         ),
         migrations.CreateModel(
-            name='RequestClass',
+            name="RequestClass",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z][a-z0-9_.-]{0,63}$', "Start with a lower-case letter; then letters, digits, '_', '.', '-'; at most 64.")])),
-                ('title', models.CharField(max_length=120)),
-                ('quality_owner', models.CharField(blank=True, max_length=120)),
-                ('spend_owner', models.CharField(blank=True, max_length=120)),
-                ('bar', models.DecimalField(decimal_places=6, default='0.95', max_digits=9)),
-                ('tolerance', models.DecimalField(decimal_places=6, default='0.02', max_digits=9)),
-                ('alpha', models.DecimalField(decimal_places=6, default='0.05', max_digits=9)),
-                ('max_age_days', models.PositiveIntegerField(default=90)),
-                ('latency', models.CharField(choices=[('interactive', 'Interactive'), ('batchable', 'Can wait (batch)')], default='interactive', max_length=16)),
-                ('batchable_share', models.DecimalField(blank=True, decimal_places=6, help_text='empty = 1 if batchable, else 0', max_digits=9, null=True)),
-                ('keeps_own_caching', models.BooleanField(default=False, help_text='The client caches by itself, also in the uniform baseline.')),
-                ('reuse', models.JSONField(blank=True, default=dict, help_text='Reuse facts: prefix_tok, hit_share_5m, hit_share_1h, source, assumed.')),
-                ('plan_candidates', models.JSONField(blank=True, default=list, help_text='Evaluation plan: candidate models; empty = those that ever had a case.')),
-                ('note', models.TextField(blank=True, help_text='Shown wherever the class is, e.g. that its evals are generated for the demo.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z][a-z0-9_.-]{0,63}$",
+                                "Start with a lower-case letter; then letters, digits, '_', '.', '-'; at most 64.",
+                            )
+                        ],
+                    ),
+                ),
+                ("title", models.CharField(max_length=120)),
+                ("quality_owner", models.CharField(blank=True, max_length=120)),
+                ("spend_owner", models.CharField(blank=True, max_length=120)),
+                ("bar", models.DecimalField(decimal_places=6, default="0.95", max_digits=9)),
+                ("tolerance", models.DecimalField(decimal_places=6, default="0.02", max_digits=9)),
+                ("alpha", models.DecimalField(decimal_places=6, default="0.05", max_digits=9)),
+                ("max_age_days", models.PositiveIntegerField(default=90)),
+                (
+                    "latency",
+                    models.CharField(
+                        choices=[("interactive", "Interactive"), ("batchable", "Can wait (batch)")],
+                        default="interactive",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "batchable_share",
+                    models.DecimalField(
+                        blank=True,
+                        decimal_places=6,
+                        help_text="empty = 1 if batchable, else 0",
+                        max_digits=9,
+                        null=True,
+                    ),
+                ),
+                (
+                    "keeps_own_caching",
+                    models.BooleanField(
+                        default=False, help_text="The client caches by itself, also in the uniform baseline."
+                    ),
+                ),
+                (
+                    "reuse",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Reuse facts: prefix_tok, hit_share_5m, hit_share_1h, source, assumed.",
+                    ),
+                ),
+                (
+                    "plan_candidates",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text="Evaluation plan: candidate models; empty = those that ever had a case.",
+                    ),
+                ),
+                (
+                    "note",
+                    models.TextField(
+                        blank=True,
+                        help_text="Shown wherever the class is, e.g. that its evals are generated for the demo.",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['slug'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('bar__gt', 0), ('bar__lt', 1)), name='routing_class_bar_below_one'), models.CheckConstraint(condition=models.Q(('tolerance__gte', 0), ('tolerance__lt', models.F('bar'))), name='routing_class_line_above_zero'), models.CheckConstraint(condition=models.Q(('alpha__gt', 0), ('alpha__lt', 1)), name='routing_class_alpha_is_probability'), models.CheckConstraint(condition=models.Q(('batchable_share__isnull', True), models.Q(('batchable_share__gte', 0), ('batchable_share__lte', 1)), _connector='OR'), name='routing_class_batchable_is_share')],
+                "ordering": ["slug"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("bar__gt", 0), ("bar__lt", 1)), name="routing_class_bar_below_one"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("tolerance__gte", 0), ("tolerance__lt", models.F("bar"))),
+                        name="routing_class_line_above_zero",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("alpha__gt", 0), ("alpha__lt", 1)),
+                        name="routing_class_alpha_is_probability",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("batchable_share__isnull", True),
+                            models.Q(("batchable_share__gte", 0), ("batchable_share__lte", 1)),
+                            _connector="OR",
+                        ),
+                        name="routing_class_batchable_is_share",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='EvalRun',
+            name="EvalRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('suite', models.CharField(max_length=255)),
-                ('suite_version', models.CharField(default='1', max_length=64)),
-                ('run_at', models.DateTimeField()),
-                ('eval_import', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='routing.evalimport')),
-                ('request_class', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='eval_runs', to='routing.requestclass')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("suite", models.CharField(max_length=255)),
+                ("suite_version", models.CharField(default="1", max_length=64)),
+                ("run_at", models.DateTimeField()),
+                (
+                    "eval_import",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="runs", to="routing.evalimport"
+                    ),
+                ),
+                (
+                    "request_class",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="eval_runs", to="routing.requestclass"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-run_at', '-id'],
+                "ordering": ["-run_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='ClassMapping',
+            name="ClassMapping",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel', models.CharField(blank=True, default='', max_length=32)),
-                ('workspace', models.CharField(blank=True, default='', max_length=255)),
-                ('api_key', models.CharField(blank=True, default='', max_length=255)),
-                ('valid_from', models.DateField(blank=True, null=True)),
-                ('valid_to', models.DateField(blank=True, null=True)),
-                ('request_class', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='mappings', to='routing.requestclass')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("channel", models.CharField(blank=True, default="", max_length=32)),
+                ("workspace", models.CharField(blank=True, default="", max_length=255)),
+                ("api_key", models.CharField(blank=True, default="", max_length=255)),
+                ("valid_from", models.DateField(blank=True, null=True)),
+                ("valid_to", models.DateField(blank=True, null=True)),
+                (
+                    "request_class",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="mappings", to="routing.requestclass"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ClassException',
+            name="ClassException",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('model', models.CharField(max_length=128)),
-                ('reason', models.TextField()),
-                ('valid_from', models.DateField()),
-                ('valid_to', models.DateField()),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request_class', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exceptions', to='routing.requestclass')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("model", models.CharField(max_length=128)),
+                ("reason", models.TextField()),
+                ("valid_from", models.DateField()),
+                ("valid_to", models.DateField()),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "request_class",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="exceptions",
+                        to="routing.requestclass",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('function', models.CharField(default='engineering', max_length=32)),
-                ('content_hash', models.CharField(max_length=64)),
-                ('evidence_hash', models.CharField(max_length=64)),
-                ('comment', models.TextField(blank=True)),
-                ('approved_at', models.DateTimeField()),
-                ('approver', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('author', models.ForeignKey(help_text="The proposal's author, repeated so that the database can refuse self-approval.", on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('change_request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to='routing.changerequest')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("function", models.CharField(default="engineering", max_length=32)),
+                ("content_hash", models.CharField(max_length=64)),
+                ("evidence_hash", models.CharField(max_length=64)),
+                ("comment", models.TextField(blank=True)),
+                ("approved_at", models.DateTimeField()),
+                (
+                    "approver",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "author",
+                    models.ForeignKey(
+                        help_text="The proposal's author, repeated so that the database can refuse self-approval.",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "change_request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals",
+                        to="routing.changerequest",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['approved_at', 'id'],
-                'constraints': [models.UniqueConstraint(fields=('change_request', 'approver'), name='routing_approval_once_per_person'), models.CheckConstraint(condition=models.Q(('approver', models.F('author')), _negated=True), name='routing_approval_not_by_author')],
+                "ordering": ["approved_at", "id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("change_request", "approver"), name="routing_approval_once_per_person"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("approver", models.F("author")), _negated=True),
+                        name="routing_approval_not_by_author",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='EvalCase',
+            name="EvalCase",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sample_id', models.CharField(max_length=512)),
-                ('repeat', models.CharField(blank=True, default='', max_length=64)),
-                ('prompt_version', models.CharField(blank=True, default='', max_length=128)),
-                ('model', models.CharField(max_length=128)),
-                ('model_raw', models.CharField(max_length=255)),
-                ('run_at', models.DateTimeField()),
-                ('score', models.FloatField(blank=True, help_text='0..1; empty = no verdict (left out)', null=True)),
-                ('error', models.CharField(blank=True, default='', help_text='Kind of error, never its text.', max_length=255)),
-                ('uncached_input_tok', models.BigIntegerField(blank=True, null=True)),
-                ('cache_read_tok', models.BigIntegerField(blank=True, null=True)),
-                ('cache_write_5m_tok', models.BigIntegerField(blank=True, null=True)),
-                ('cache_write_1h_tok', models.BigIntegerField(blank=True, null=True)),
-                ('output_tok', models.BigIntegerField(blank=True, null=True)),
-                ('cost_usd', models.DecimalField(blank=True, decimal_places=15, max_digits=28, null=True)),
-                ('latency_ms', models.FloatField(blank=True, null=True)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='cases', to='routing.evalrun')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sample_id", models.CharField(max_length=512)),
+                ("repeat", models.CharField(blank=True, default="", max_length=64)),
+                ("prompt_version", models.CharField(blank=True, default="", max_length=128)),
+                ("model", models.CharField(max_length=128)),
+                ("model_raw", models.CharField(max_length=255)),
+                ("run_at", models.DateTimeField()),
+                ("score", models.FloatField(blank=True, help_text="0..1; empty = no verdict (left out)", null=True)),
+                (
+                    "error",
+                    models.CharField(
+                        blank=True, default="", help_text="Kind of error, never its text.", max_length=255
+                    ),
+                ),
+                ("uncached_input_tok", models.BigIntegerField(blank=True, null=True)),
+                ("cache_read_tok", models.BigIntegerField(blank=True, null=True)),
+                ("cache_write_5m_tok", models.BigIntegerField(blank=True, null=True)),
+                ("cache_write_1h_tok", models.BigIntegerField(blank=True, null=True)),
+                ("output_tok", models.BigIntegerField(blank=True, null=True)),
+                ("cost_usd", models.DecimalField(blank=True, decimal_places=15, max_digits=28, null=True)),
+                ("latency_ms", models.FloatField(blank=True, null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="cases", to="routing.evalrun"
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['run', 'model'], name='routing_case_run_model_idx')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('score__isnull', True), models.Q(('score__gte', 0), ('score__lte', 1)), _connector='OR'), name='routing_case_score_is_share')],
+                "indexes": [models.Index(fields=["run", "model"], name="routing_case_run_model_idx")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("score__isnull", True), models.Q(("score__gte", 0), ("score__lte", 1)), _connector="OR"
+                        ),
+                        name="routing_case_score_is_share",
+                    )
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='policyversion',
-            constraint=models.UniqueConstraint(fields=('policy', 'version'), name='routing_policy_version_once'),
+            model_name="policyversion",
+            constraint=models.UniqueConstraint(fields=("policy", "version"), name="routing_policy_version_once"),
         ),
         migrations.AddConstraint(
-            model_name='policyversion',
-            constraint=models.UniqueConstraint(fields=('policy', 'content_hash'), name='routing_policy_content_once'),
+            model_name="policyversion",
+            constraint=models.UniqueConstraint(fields=("policy", "content_hash"), name="routing_policy_content_once"),
         ),
         migrations.AddConstraint(
-            model_name='policyversion',
-            constraint=models.CheckConstraint(condition=models.Q(('version__gte', 1)), name='routing_policy_version_from_one'),
+            model_name="policyversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("version__gte", 1)), name="routing_policy_version_from_one"
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='policyversion',
-            trigger=pgtrigger.compiler.Trigger(name='immutable', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='c336d6afd35b75b757afe7e2791c28adc864c383', operation='UPDATE OR DELETE', pgid='pgtrigger_immutable_4a8a9', table='routing_policyversion', when='BEFORE')),
+            model_name="policyversion",
+            trigger=pgtrigger.compiler.Trigger(
+                name="immutable",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="c336d6afd35b75b757afe7e2791c28adc864c383",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_immutable_4a8a9",
+                    table="routing_policyversion",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='activation',
-            constraint=models.UniqueConstraint(fields=('environment', 'sequence'), name='routing_activation_sequence_once'),
+            model_name="activation",
+            constraint=models.UniqueConstraint(
+                fields=("environment", "sequence"), name="routing_activation_sequence_once"
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='activation',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='40a3130431e915ef7e468f2fab9e4c0cf1a3d910', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_874d1', table='routing_activation', when='BEFORE')),
+            model_name="activation",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="40a3130431e915ef7e468f2fab9e4c0cf1a3d910",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_874d1",
+                    table="routing_activation",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='classmapping',
-            constraint=models.UniqueConstraint(fields=('channel', 'workspace', 'api_key', 'valid_from'), name='routing_mapping_one_per_start', nulls_distinct=False),
+            model_name="classmapping",
+            constraint=models.UniqueConstraint(
+                fields=("channel", "workspace", "api_key", "valid_from"),
+                name="routing_mapping_one_per_start",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='classmapping',
-            constraint=models.CheckConstraint(condition=models.Q(('valid_from__isnull', True), ('valid_to__isnull', True), ('valid_from__lt', models.F('valid_to')), _connector='OR'), name='routing_mapping_start_before_end'),
+            model_name="classmapping",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("valid_from__isnull", True),
+                    ("valid_to__isnull", True),
+                    ("valid_from__lt", models.F("valid_to")),
+                    _connector="OR",
+                ),
+                name="routing_mapping_start_before_end",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='classmapping',
-            constraint=models.CheckConstraint(condition=models.Q(('api_key', ''), ('channel', ''), ('workspace', ''), _negated=True), name='routing_mapping_names_something'),
+            model_name="classmapping",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("api_key", ""), ("channel", ""), ("workspace", ""), _negated=True),
+                name="routing_mapping_names_something",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='classexception',
-            constraint=models.CheckConstraint(condition=models.Q(('valid_from__lt', models.F('valid_to'))), name='routing_exception_start_before_end'),
+            model_name="classexception",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("valid_from__lt", models.F("valid_to"))), name="routing_exception_start_before_end"
+            ),
         ),
     ]

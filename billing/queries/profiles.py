@@ -1,0 +1,66 @@
+"""Counted usage of a window, per class and model: what serves a class now and how many tokens it takes."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from django.db.models import Count, F, Q, Sum
+
+from billing.models import DailyUsage
+
+
+@dataclass(frozen=True, slots=True)
+class ServedUsage:
+    """Counted usage of one class on one model in a window. `requests` is None where a counted source has no counts."""
+
+    request_class: str
+    model: str
+    requests: int | None
+    batch_requests: int | None
+    uncached_input_tok: int
+    cache_read_tok: int
+    cache_write_5m_tok: int
+    cache_write_1h_tok: int
+    output_tok: int
+
+    @property
+    def input_tok(self) -> int:
+        """All input tokens, cached or not."""
+        return self.uncached_input_tok + self.cache_read_tok + self.cache_write_tok
+
+    @property
+    def cache_write_tok(self) -> int:
+        return self.cache_write_5m_tok + self.cache_write_1h_tok
+
+
+def served_usage(*, start: date, end: date) -> list[ServedUsage]:
+    """Usage that counts on days [start, end), per class and model, in that order; unclassified usage left out."""
+    rows = (
+        DailyUsage.objects.filter(date__gte=start, date__lt=end)
+        .exclude(request_class="")
+        .values("request_class", "model")
+        .annotate(
+            known_requests=Sum("requests"),
+            unknown_rows=Count("id", filter=Q(requests__isnull=True)),
+            known_batch_requests=Sum("requests", filter=Q(service_tier="batch"), default=0),
+            uncached=Sum("uncached_input_tok"),
+            read=Sum("cache_read_tok"),
+            write_5m=Sum("cache_write_5m_tok"),
+            write_1h=Sum("cache_write_1h_tok"),
+            out=Sum("output_tok"),
+        )
+        .order_by(F("request_class"), F("model"))
+    )
+    return [
+        ServedUsage(
+            request_class=row["request_class"],
+            model=row["model"],
+            requests=None if row["unknown_rows"] else int(row["known_requests"]),
+            batch_requests=None if row["unknown_rows"] else int(row["known_batch_requests"]),
+            uncached_input_tok=int(row["uncached"]),
+            cache_read_tok=int(row["read"]),
+            cache_write_5m_tok=int(row["write_5m"]),
+            cache_write_1h_tok=int(row["write_1h"]),
+            output_tok=int(row["out"]),
+        )
+        for row in rows
+    ]

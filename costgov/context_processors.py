@@ -1,0 +1,30 @@
+"""Values on every page: the organisation, the user's roles and rights, and the data version shown."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from audit.roles import RIGHTS, Right, roles_of
+from billing.models import Organisation
+
+
+def shared(request: HttpRequest) -> dict[str, Any]:
+    """Lazy: a page that shows none of it asks the database nothing."""
+    return {
+        "organisation": SimpleLazyObject(lambda: Organisation.objects.filter(pk=1).first()),
+        "roles": SimpleLazyObject(lambda: _roles(request)),
+        "may": SimpleLazyObject(lambda: _rights(request)),
+    }
+
+
+def _roles(request: HttpRequest) -> list[str]:
+    user = getattr(request, "user", None)
+    return sorted(roles_of(user)) if user is not None and user.is_authenticated else []
+
+
+def _rights(request: HttpRequest) -> dict[str, bool]:
+    """Rights by lower-case name, for templates: {% if may.edit_prices %}."""
+    roles = _roles(request)
+    allowed = {right for role, rights in RIGHTS.items() if role in roles for right in rights}
+    return {right.name.lower(): right in allowed for right in Right}

@@ -1,0 +1,31 @@
+"""Expected refusals become pages (or JSON) in words instead of server errors."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from audit.roles import Forbidden
+from costgov.pages import BadQuery, Refusal, page
+
+
+class RefusalMiddleware:
+    """403 for a missing right, 400 for an unreadable query parameter."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, Forbidden):
+            return _answer(request, 403, "forbidden", "You may not do this", str(exception))
+        if isinstance(exception, BadQuery):
+            return _answer(request, 400, "bad_query", "This address cannot be read", str(exception))
+        return None
+
+
+def _answer(request: HttpRequest, status: int, code: str, title: str, message: str) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return JsonResponse({"error": {"code": code, "message": message}}, status=status)
+    return page(request, "refused.html", Refusal(title, message), nav="", status=status)
