@@ -11,7 +11,7 @@ from django.db.models import Max
 
 from audit import operations as audit
 from audit.roles import Right, require
-from billing.queries.models import routable_models
+from billing.queries.prices import routable_models
 from gateway.document import canonical_json, content_hash
 from gateway.engine import compile_policy
 from routing.models import Activation, Approval, ChangeRequest, PolicyVersion, RequestClass

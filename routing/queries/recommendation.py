@@ -1,0 +1,237 @@
+"""The facts a recommendation rests on, read once, and the recommendation itself (methods.md §2, §4)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from billing.queries.prices import ModelPrices, model_prices, price_version, release_facts, routable_models
+from billing.queries.profiles import ServedUsage, served_usage
+from routing.core.evidence import CaseResult
+from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates
+from routing.core.recommendation import Candidate, ClassProblem, Recommendation, Unsolved, recommend
+from routing.core.traffic import ClassTraffic, ModelFactors, class_traffic, model_costs, model_factors
+from routing.models import ClassException, RequestClass
+from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts
+from routing.queries.incumbents import ActivePolicy, active_policy, incumbents
+
+WINDOW_DAYS = 28
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendationReport:
+    """A recommendation with the window, the versions and the evidence it rests on."""
+
+    recommendation: Recommendation
+    baseline_model: str
+    start: date
+    end: date
+    price_version: str
+    policy: ActivePolicy | None
+    verdicts: Mapping[str, ClassVerdicts]
+
+    @property
+    def days(self) -> int:
+        return (self.end - self.start).days
+
+
+@dataclass(frozen=True, slots=True)
+class _Estate:
+    """Everything read for a recommendation."""
+
+    as_of: datetime
+    prices: Mapping[str, ModelPrices]
+    generations: Mapping[str, int | None]
+    routable: frozenset[str]
+    retirements: Mapping[str, date | None]
+    results: Mapping[str, list[CaseResult]]
+    verdicts: Mapping[str, ClassVerdicts]
+    exceptions: frozenset[tuple[str, str]]
+    models: tuple[str, ...]
+
+    def rates(self, model: str) -> ModelRates | str:
+        """Rates of a model, or in words why there are none."""
+        found = self.prices.get(model)
+        if found is None:
+            return f"{model} has no price: add one on the Prices page"
+        if found.standard is None:
+            return found.reason
+        return ModelRates(
+            model=model,
+            standard=_rates(found.standard),
+            batch=_rates(found.batch) if found.batch is not None else None,
+            min_cacheable_tok=found.min_cacheable_tok,
+        )
+
+
+def recommendation_report(
+    *,
+    baseline_model: str,
+    as_of: datetime,
+    current_costs: Mapping[str, Decimal | None],
+    levers: Sequence[Lever] = LEVERS,
+    environment: str = "prod",
+) -> RecommendationReport:
+    """Recommend for the 28 whole days before `as_of`.
+
+    `current_costs`: what each class cost in that window at the prices in force, None where part of it is unpriced.
+    A class without counted usage, cost or price is listed as unsolved with the reason.
+    """
+    end = as_of.date()
+    start = end - timedelta(days=WINDOW_DAYS)
+    usage = served_usage(start=start, end=end)
+    policy = active_policy(environment=environment, as_of=as_of)
+    classes = list(RequestClass.objects.all())
+    serving = incumbents(policy=policy, usage=usage, slugs=[row.slug for row in classes])
+    estate = _read_estate(as_of, classes, serving, usage)
+    by_class: dict[str, list[ServedUsage]] = defaultdict(list)
+    for served in usage:
+        by_class[served.request_class].append(served)
+    problems, unsolved = [], []
+    for row in classes:
+        cost = current_costs.get(row.slug)
+        problem = _problem(row, by_class.get(row.slug, []), serving.get(row.slug), baseline_model, cost, estate)
+        (problems if isinstance(problem, ClassProblem) else unsolved).append(problem)
+    return RecommendationReport(
+        recommendation=recommend(
+            [row for row in problems if isinstance(row, ClassProblem)],
+            levers=levers,
+            unsolved=[row for row in unsolved if isinstance(row, Unsolved)],
+        ),
+        baseline_model=baseline_model,
+        start=start,
+        end=end,
+        price_version=price_version(),
+        policy=policy,
+        verdicts=estate.verdicts,
+    )
+
+
+def _read_estate(
+    as_of: datetime, classes: Iterable[RequestClass], serving: Mapping[str, str], usage: Iterable[ServedUsage]
+) -> _Estate:
+    day = as_of.date()
+    results = case_results(as_of=as_of)
+    releases = release_facts()
+    in_evals = {result.candidate for rows in results.values() for result in rows}
+    planned = {model for row in classes for model in row.plan_candidates}
+    exceptions = ClassException.objects.filter(valid_from__lte=day, valid_to__gt=day)
+    return _Estate(
+        as_of=as_of,
+        prices=model_prices(on=day),
+        generations={name: row.tokenizer_generation for name, row in releases.items()},
+        routable=routable_models(on=day),
+        retirements={name: row.retires_on for name, row in releases.items()},
+        results=results,
+        verdicts=class_verdicts(results=results, incumbents=serving, as_of=as_of),
+        exceptions=frozenset(exceptions.values_list("request_class__slug", "model")),
+        models=tuple(sorted(in_evals | planned | set(serving.values()) | {row.model for row in usage})),
+    )
+
+
+def _problem(
+    row: RequestClass,
+    served: Sequence[ServedUsage],
+    incumbent: str | None,
+    baseline_model: str,
+    current_cost_usd: Decimal | None,
+    estate: _Estate,
+) -> ClassProblem | Unsolved:
+    if not served or incumbent is None:
+        return Unsolved(row.slug, "no counted usage in the window", None)
+    if current_cost_usd is None:
+        return Unsolved(row.slug, "part of its usage is unpriced: see the Prices page", None)
+    traffic = class_traffic(
+        served,
+        generations=estate.generations,
+        incumbent=incumbent,
+        keeps_own_caching=row.keeps_own_caching,
+        reuse=row.reuse,
+        batch_share=Decimal(str(row.planned_batch_share)),
+    )
+    results = _by_candidate(estate.results.get(row.slug, []))
+    costs: dict[str, tuple[LeverCosts | None, ModelFactors]] = {}
+    for model in sorted({*estate.models, incumbent, baseline_model, traffic.reference_model}):
+        costs[model] = _costs(model, incumbent, traffic, results, estate)
+    baseline, incumbent_costs = costs[baseline_model][0], costs[incumbent][0]
+    if baseline is None or incumbent_costs is None:
+        missing = costs[baseline_model][1] if baseline is None else costs[incumbent][1]
+        return Unsolved(row.slug, missing.source, current_cost_usd)
+    verdicts = estate.verdicts[row.slug]
+    names = sorted({*estate.models, incumbent})
+    return ClassProblem(
+        request_class=row.slug,
+        units=traffic.units,
+        unit_name=traffic.unit_name,
+        incumbent=incumbent,
+        baseline=baseline,
+        current_cost_usd=current_cost_usd,
+        candidates=tuple(_candidate(model, row.slug, incumbent, costs[model], verdicts, estate) for model in names),
+    )
+
+
+def _costs(
+    model: str,
+    incumbent: str,
+    traffic: ClassTraffic,
+    results: Mapping[str, list[CaseResult]],
+    estate: _Estate,
+) -> tuple[LeverCosts | None, ModelFactors]:
+    factors = model_factors(
+        model,
+        incumbent=incumbent,
+        traffic=traffic,
+        results=results,
+        generations=estate.generations,
+        rates_of=estate.rates,
+    )
+    return model_costs(model, traffic=traffic, factors=factors, rates_of=estate.rates)
+
+
+def _candidate(
+    model: str,
+    slug: str,
+    incumbent: str,
+    costs: tuple[LeverCosts | None, ModelFactors],
+    verdicts: ClassVerdicts,
+    estate: _Estate,
+) -> Candidate:
+    verdict = verdicts.of(model)
+    lever_costs, factors = costs
+    return Candidate(
+        model=model,
+        costs=lever_costs,
+        cost_source=factors.source,
+        verdict=verdict.status,
+        is_stale=verdict.stale,
+        is_excepted=(slug, model) in estate.exceptions,
+        refusal=_refusal(model, incumbent, estate),
+        counts_as_cheaper=factors.counts_as_cheaper,
+        cases_needed=verdict.cases_needed,
+        verdict_text=verdict.text,
+    )
+
+
+def _refusal(model: str, incumbent: str, estate: _Estate) -> str:
+    """Why the model may not serve any class now; '' = it may."""
+    retires_on = estate.retirements.get(model)
+    if retires_on is not None and retires_on <= estate.as_of.date():
+        return f"retired on {retires_on:%d %b %Y}"
+    if model in estate.routable or model == incumbent:
+        return ""
+    if model not in estate.retirements:
+        return "nobody has placed this model: add it on the Prices page"
+    return "not on the organisation's list of allowed models"
+
+
+def _by_candidate(results: Iterable[CaseResult]) -> dict[str, list[CaseResult]]:
+    grouped: dict[str, list[CaseResult]] = defaultdict(list)
+    for result in results:
+        grouped[result.candidate].append(result)
+    return grouped
+
+
+def _rates(prices: object) -> Rates:
+    names = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+    return Rates(**{name: getattr(prices, name) for name in names})
