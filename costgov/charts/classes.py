@@ -1,0 +1,230 @@
+"""A class of request: its models by cost and quality, its history, its verdicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from costgov.charts.parts import (
+    Figure,
+    Value,
+    activation_marks,
+    axis,
+    axis_title,
+    days,
+    error_bars,
+    figure,
+    label,
+    layout,
+    level,
+    money_axis,
+    percent,
+    rate_range,
+    tier_style,
+    time_axis,
+    trailing_mean,
+    usd_text,
+)
+from costgov.charts.spend import Activation, RatePoint
+
+
+@dataclass(frozen=True, slots=True)
+class CostQuality:
+    """A model of a class: cost of a request and pass rate. `filled`: serves now or is recommended."""
+
+    model: str
+    tier: str
+    cost_usd: Value
+    value: Value
+    low: Value
+    high: Value
+    note: str = ""
+    filled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    name: str
+    tier: str
+    value: Value
+    low: Value
+    high: Value
+    line: Value
+    verdict: str = ""
+
+
+def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> Figure:
+    """Cost of a request against its pass rate with interval: upper left is better. Filled: serves, or recommended."""
+    shape = layout(showlegend=False, hovermode="closest")
+    shape["margin"].update(t=12, b=46)
+    data = []
+    bounds = rate_range([*(p.low for p in points), *(p.value for p in points), line], top=102.0)
+    dearest = max((float(p.cost_usd) for p in points if p.cost_usd is not None), default=0.0) or 0.001
+    for point in points:
+        if point.cost_usd is None or point.value is None:
+            continue  # named beside the chart: a model without cost or rate has no place on it
+        style = tier_style(point.tier)
+        bars = error_bars([point.value], [point.low], [point.high])
+        x, y = float(point.cost_usd), float(point.value) * 100
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": point.model,
+                "x": [x],
+                "y": [y],
+                "marker": {
+                    "symbol": style.symbol if point.filled else f"{style.symbol}-open",
+                    "size": 13,
+                    "color": style.colour,
+                    "line": {"width": 2, "color": style.colour},
+                },
+                "error_y": {**bars, "width": 5, "thickness": 1.4, "color": style.colour},
+                "hovertemplate": f"{point.model}: %{{y:.1f}}%, $%{{x:.5f}} a request<extra></extra>",
+            }
+        )
+        late = x > dearest * 0.8
+        side = {"xanchor": "right", "xshift": -12, "align": "right"} if late else {"xanchor": "left", "xshift": 12}
+        text = f"{point.model}<br>{point.note}" if point.note else point.model
+        shape["annotations"].append(
+            label(text, size=12, weight=600, colour="--cg-ink", x=x, y=y, yanchor="middle", **{"align": "left", **side})
+        )
+    if line is not None:
+        bar = float(line) * 100
+        good = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": bar, "y1": bounds[1], "line": {"width": 0}}
+        shape["shapes"] = [level(bar), good | {"fillcolor": "--cg-good-f", "opacity": 0.14, "layer": "below"}]
+        said = f"Must be shown to reach {float(line):.1%}"
+        place = {"x": 1, "xref": "paper", "xanchor": "right", "y": bar, "yanchor": "top", "yshift": -2}
+        shape["annotations"].append(label(said, colour="--cg-gate", **place))
+    shape["xaxis"] = axis(
+        tickprefix="$", range=[0, dearest * 1.18], nticks=6, title=axis_title("Cost of a request, USD")
+    )
+    shape["yaxis"] = axis(ticksuffix="%", range=bounds, nticks=6, title=axis_title("Answers that passed"))
+    return figure(data, shape, {"margin.l": 44, "yaxis.title.text": "", "xaxis.nticks": 4})
+
+
+def class_history(
+    dates: Sequence[date],
+    requests: Sequence[Value],
+    spend: Sequence[tuple[str, str, Sequence[Value]]],
+    quality: Sequence[RatePoint],
+    line: Value = None,
+    activations: Sequence[Activation] = (),
+) -> Figure:
+    """Requests, spend by model (name, tier, USD a day) and pass rate on one time axis; 7-day means of daily figures."""
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "Requests",
+            "showlegend": False,
+            "x": days(dates),
+            "y": trailing_mean(requests),
+            "line": {"width": 1.75, "color": "--cg-cur"},
+            "hovertemplate": "%{y:,.0f}",
+        }
+    ]
+    seen: dict[str, int] = {}
+    for name, tier, values in spend:
+        style = tier_style(tier)
+        # Two models of one tier share its colour; the second is dashed and lighter.
+        order = seen.get(tier, 0)
+        seen[tier] = order + 1
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": name,
+                "x": days(dates),
+                "y": trailing_mean(values),
+                "customdata": [usd_text(value) for value in values],
+                "yaxis": "y2",
+                "stackgroup": "spend",
+                "line": {"width": 1.25, "color": style.colour, "dash": ("solid", "dash", "dot")[order % 3]},
+                "fillcolor": style.fill,
+                "hovertemplate": "%{customdata} (mean %{y:$,.0f})",
+            }
+        )
+    values, lows, highs = ([getattr(p, name) for p in quality] for name in ("value", "low", "high"))
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "Pass rate",
+            "showlegend": False,
+            "x": days([p.on for p in quality]),
+            "y": [percent(value) for value in values],
+            "yaxis": "y3",
+            "line": {"width": 1.25, "color": "--cg-cur"},
+            "marker": {"size": 6, "color": "--cg-cur"},
+            "error_y": {**error_bars(values, lows, highs), "width": 2.5, "thickness": 1.1, "color": "--cg-base"},
+            "hovertemplate": "%{y:.1f}%",
+        }
+    )
+    lines, names = activation_marks(activations, dates[0], dates[-1]) if dates else ([], [])
+    shape = layout(shapes=lines, annotations=[{**name, "yanchor": "bottom", "yshift": 3} for name in names])
+    shape["margin"]["t"] = 28
+    shape["legend"].update(x=1, xanchor="right", y=0.635)
+    shape["xaxis"] = time_axis(dates[0], dates[-1], anchor="y3") if dates else axis(anchor="y3")
+    shape["yaxis"] = axis(domain=[0.72, 0.97], tickformat="~s", rangemode="tozero", nticks=4)
+    shape["yaxis2"] = money_axis("", domain=[0.36, 0.62], rangemode="tozero") | {"nticks": 4}
+    shape["yaxis3"] = axis(domain=[0, 0.26], ticksuffix="%", range=rate_range([*values, *lows, line]), nticks=4)
+    if line is not None:
+        shape["shapes"].append(level(float(line) * 100, "y3"))
+    for text, y in (
+        ("Requests per day", 0.97),
+        ("Spend per day by model, USD", 0.62),
+        ("Answers that passed, with interval", 0.26),
+    ):
+        corner = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 2, "y": y, "yref": "paper", "yanchor": "bottom"}
+        shape["annotations"].append(label(text, size=12, weight=600, colour="--cg-ink", yshift=3, **corner))
+    return figure(data, shape, {"margin.l": 44, "xaxis.nticks": 5, "legend.y": -0.08, "legend.yanchor": "top"})
+
+
+def verdict_dots(rows: Sequence[VerdictRow]) -> Figure:
+    """Rows of class or model on one axis: dot with interval in the tier's shape, and the row's own line."""
+    ordered = list(reversed(rows))
+    data = []
+    for row in ordered:
+        if row.value is None:
+            continue
+        style = tier_style(row.tier)
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": row.name,
+                "x": [percent(row.value)],
+                "y": [row.name],
+                "text": [row.verdict],
+                "marker": {"symbol": style.symbol, "size": 10, "color": style.colour},
+                "error_x": {
+                    **error_bars([row.value], [row.low], [row.high]),
+                    "width": 4,
+                    "thickness": 1.5,
+                    "color": "--cg-mute",
+                },
+                "hovertemplate": "%{y}: %{x:.1f}% · %{text}<extra></extra>",
+            }
+        )
+    lined = [row for row in ordered if row.line is not None]
+    mark = {"symbol": "line-ns-open", "size": 18, "color": "--cg-gate", "line": {"width": 2, "color": "--cg-gate"}}
+    said = "%{y}: must be shown to reach %{x:.1f}%<extra></extra>"
+    data.append(
+        {"type": "scatter", "mode": "markers", "name": "Line", "marker": mark, "hovertemplate": said}
+        | {"x": [percent(row.line) for row in lined], "y": [row.name for row in lined]}
+    )
+    shape = layout(showlegend=False, hovermode="closest")
+    shape["margin"].update(t=8, b=46)
+    known = [bound for row in rows for bound in (row.low, row.value, row.line)]
+    shape["xaxis"] = axis(ticksuffix="%", range=rate_range(known), nticks=6, title=axis_title("Answers that passed"))
+    names = [row.name for row in ordered]
+    # Rows without evidence keep their place: an empty row says that nothing is known.
+    shape["yaxis"] = axis(
+        type="category",
+        showgrid=False,
+        categoryorder="array",
+        categoryarray=names,
+        range=[-0.6, len(names) - 0.4],
+        tickfont={"size": 12, "color": "--cg-ink"},
+    )
+    return figure(data, shape, {"yaxis.tickfont.size": 11})
