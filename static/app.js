@@ -33,9 +33,13 @@
     if (!source || !window.Plotly) return;
     var figure = painted(JSON.parse(source.textContent), colours());
     var layout = figure.layout, narrow = el.clientWidth < 520;
-    if (narrow) merged(layout, figure.narrow);
+    // "height" is the element's, in pixels: stacked panels need more of it on a phone.
+    var height = narrow && figure.narrow && figure.narrow.height;
+    el.style.height = height ? height + "px" : "";
+    if (narrow) { delete figure.narrow.height; merged(layout, figure.narrow); }
     if (still.matches) layout.transition = { duration: 0 };
     el.dataset.narrow = String(narrow);
+    // The placeholder is CSS on :empty; plotly fills the element, so it goes by itself.
     Plotly.react(el, figure.data, layout, { responsive: true, displayModeBar: false, scrollZoom: false, doubleClick: "reset" });
   }
   function drawAll(within) { within.querySelectorAll("[data-figure]").forEach(draw); }

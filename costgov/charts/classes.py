@@ -99,7 +99,11 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
         tickprefix="$", range=[0, dearest * 1.18], nticks=6, title=axis_title("Cost of a request, USD")
     )
     shape["yaxis"] = axis(ticksuffix="%", range=bounds, nticks=6, title=axis_title("Answers that passed"))
-    return figure(data, shape, {"margin.l": 44, "yaxis.title.text": "", "xaxis.nticks": 4})
+    narrow: dict[str, object] = {"margin.l": 44, "yaxis.title.text": "", "xaxis.nticks": 4}
+    for index, trace in enumerate(data):  # names only, on two heights: the notes are in the table
+        narrow |= {f"annotations.{index}.text": trace["name"], f"annotations.{index}.font.size": 11}
+        narrow |= {f"annotations.{index}.yshift": -14 if index % 2 else 0}
+    return figure(data, shape, narrow)
 
 
 def class_history(
@@ -177,7 +181,9 @@ def class_history(
     ):
         corner = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 2, "y": y, "yref": "paper", "yanchor": "bottom"}
         shape["annotations"].append(label(text, size=12, weight=600, colour="--cg-ink", yshift=3, **corner))
-    return figure(data, shape, {"margin.l": 44, "xaxis.nticks": 5, "legend.y": -0.08, "legend.yanchor": "top"})
+    narrow: dict[str, object] = {"margin.l": 44, "xaxis.nticks": 5, "legend.y": -0.08, "legend.yanchor": "top"}
+    narrow |= {f"annotations.{i}.yshift": 17 for i, _ in enumerate(names) if i % 2} | {"margin.t": 42}
+    return figure(data, shape, narrow)
 
 
 def verdict_dots(rows: Sequence[VerdictRow]) -> Figure:

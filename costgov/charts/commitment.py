@@ -64,8 +64,15 @@ def commitment_curve(
     for curve in curves:
         style = POLICIES[curve.policy]
         for part, (first, stop) in enumerate(_cuts(nums(curve.amounts), starts)):
-            x = nums(curve.amounts)[first:stop]
-            low, high = nums(curve.low)[first:stop], nums(curve.high)[first:stop]
+            x, low, high, middle = (
+                _held(values, first, stop, at_edge=name == "amounts")
+                for name, values in (
+                    ("amounts", curve.amounts),
+                    ("low", curve.low),
+                    ("high", curve.high),
+                    ("expected", curve.expected),
+                )
+            )
             around = {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": style.fill}
             shades.append(
                 {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
@@ -79,7 +86,7 @@ def commitment_curve(
                     "legendgroup": curve.policy,
                     "showlegend": part == 0,
                     "x": x,
-                    "y": nums(curve.expected)[first:stop],
+                    "y": middle,
                     "line": {"color": style.colour, "width": 2.5, "dash": style.dash},
                     "hovertemplate": "%{y:$,.0f}",
                 }
@@ -120,6 +127,14 @@ def _cuts(amounts: Sequence[float | None], starts: Sequence[float]) -> list[tupl
     """Half-open index ranges between the starts of bands; an amount equal to a start opens its band."""
     edges = [0, *(i for i, x in enumerate(amounts) if i and _opens(amounts[i - 1], x, starts)), len(amounts)]
     return [(first, stop) for first, stop in pairwise(edges) if stop > first]
+
+
+def _held(values: Sequence[Value], first: int, stop: int, *, at_edge: bool) -> list[float | None]:
+    """A part of a curve, held at its last value up to the amount that opens the next band: the step is upright."""
+    part = nums(values[first:stop])
+    if stop == len(values):
+        return part
+    return [*part, num(values[stop]) if at_edge else part[-1]]
 
 
 def _opens(before: float | None, x: float | None, starts: Sequence[float]) -> bool:
@@ -175,6 +190,12 @@ def tornado(rows: Sequence[TornadoRow], base_usd: Value, *, unit: str = "Expecte
     shape["shapes"] = [upright(base, dash="solid")]
     top = {"x": base, "y": 1, "yref": "paper", "yanchor": "bottom"}
     shape["annotations"].append(label(f"Base {usd_text(base, 0)}", size=12, weight=600, colour="--cg-ink", **top))
-    shape["xaxis"] = money_axis(unit, range=[min(ends) - spread * 0.3, max(ends) + spread * 0.3])
+    shape["xaxis"] = money_axis(unit, range=[min(ends) - spread * 0.5, max(ends) + spread * 0.5])
     shape["yaxis"] = axis(showgrid=False, tickfont={"size": 12, "color": "--cg-ink"})
-    return figure(data, shape, {"xaxis.nticks": 4, "yaxis.tickfont.size": 11})
+    # On phones names stand above their bars: beside them no room is left for the bars.
+    narrow: dict[str, object] = {"xaxis.nticks": 4, "yaxis.showticklabels": False, "margin.l": 12, "bargap": 0.64}
+    for name in names:
+        narrow[f"annotations.{len(shape['annotations'])}.text"] = name
+        above = {"x": 0, "xref": "paper", "xanchor": "left", "y": name, "yshift": 22}
+        shape["annotations"].append(label("", size=12, colour="--cg-ink", **above))
+    return figure(data, shape, narrow)

@@ -51,7 +51,8 @@ def fan(panels: Sequence[FanPanel], cutoff: date, *, unit: str = "USD per month"
     """Spend a month per policy, one panel each on the same axes: history, median, 50/80/95 % bands, the cutoff."""
     gap, count = 0.035, max(len(panels), 1)
     width = (1 - gap * (count - 1)) / count
-    shape, data, narrow = layout(showlegend=False), [], {"margin.l": 44, "yaxis.title.text": ""}
+    shape, data = layout(showlegend=False), []
+    narrow: dict[str, object] = {"margin.l": 44, "yaxis.title.text": "", "height": 120 + 205 * count}
     shape["margin"].update(t=58, r=10, b=40)
     highest = 0.0
     for index, panel in enumerate(panels):
@@ -149,9 +150,15 @@ def hindsight(rows: Sequence[Hindsight], *, months_before: int = 1) -> Figure:
         )
     shape = layout(bargap=0.45)
     # The order is that of the rows: months without an outcome would otherwise go first.
-    shape["xaxis"] = axis(type="category", showgrid=False, categoryorder="array", categoryarray=names)
+    shape["xaxis"] = axis(type="category", showgrid=False, categoryorder="array", categoryarray=names, tickangle=0)
+    shape["xaxis"].update(tickvals=names, ticktext=[_month_tick(row.month, i) for i, row in enumerate(rows)])
     shape["yaxis"] = money_axis("USD per month")
     return figure(data, shape, {"yaxis.title.text": "", "margin.l": 44})
+
+
+def _month_tick(month: date, index: int) -> str:
+    """The year under each January, and under the first month where no January follows closely."""
+    return f"{month:%b}<br>{month.year}" if month.month == 1 or (index == 0 and month.month < 11) else f"{month:%b}"
 
 
 def _is_inside(row: Hindsight) -> bool:
@@ -181,6 +188,9 @@ def change_parts(rows: Sequence[tuple[str, Value]]) -> Figure:
         side = {"xanchor": "left", "xshift": 5} if value > 0 else {"xanchor": "right", "xshift": -5}
         text = f"{'+' if value > 0 else ''}{usd_text(value, 0)}"
         shape["annotations"].append(label(text, size=12, colour="--cg-ink", x=value, y=name, **side))
-    shape["xaxis"] = money_axis("Change, USD", range=[-widest * 1.35, widest * 1.5])
+    shape["xaxis"] = money_axis(
+        "Change, USD",
+        range=[-widest * 1.45, widest * 1.85],
+    )
     shape["yaxis"] = axis(showgrid=False, tickfont={"size": 12, "color": "--cg-ink"})
     return figure([bars], shape)

@@ -107,7 +107,7 @@ def time_axis(first: date, last: date, **changes: Any) -> dict[str, Any]:
 
 
 def money_axis(title: str, **changes: Any) -> dict[str, Any]:
-    return axis(tickprefix="$", tickformat="~s", title=axis_title(title), nticks=6, **changes)
+    return axis(tickformat="$~s", title=axis_title(title), nticks=6, **changes)
 
 
 def layout(**changes: Any) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def spend_by_tier(
         shapes=lines,
         annotations=names,
     )
-    return figure(data, shape, {"yaxis.title.text": "", "margin.l": 44, "xaxis.nticks": 5})
+    lowered = {f"annotations.{i}.yshift": -13 for i, _ in enumerate(names) if i % 2}
+    return figure(data, shape, {"yaxis.title.text": "", "margin.l": 44, "xaxis.nticks": 5, **lowered})
 
 
 def quality_panels(
@@ -143,7 +144,11 @@ def quality_panels(
         shape["annotations"].append(label(said, size=12, weight=600, colour=style.text, yshift=-2, **at))
     shape["xaxis"] = time_axis(first, last, anchor=f"y{len(panels)}" if len(panels) > 1 else "y")
     shape["annotations"] += [{**name, "yanchor": "bottom", "yshift": 1} for name in names]
-    return figure(data, shape, {"margin.l": 44, "xaxis.nticks": 5})
+    # On phones the spend chart above names the activations; here only their lines fit.
+    narrow: dict[str, object] = {"margin.l": 44, "xaxis.nticks": 5}
+    narrow |= {f"annotations.{len(panels) + i}.text": "" for i, _ in enumerate(names)}
+    narrow |= {f"yaxis{i + 1 if i else ''}.title.text": "" for i, _ in enumerate(panels)}
+    return figure(data, shape, narrow)
 
 
 def waterfall(parts: Sequence[Part], *, unit: str = "USD per month", after: str = "optimised") -> Figure:

@@ -118,6 +118,15 @@ def pct(value: Any, places: int = 1) -> str:
 
 
 @register.filter
+def rate_range(low: Any, high: Any) -> str:
+    """An interval of shares: `low|rate_range:high`, 92.0–99.8%."""
+    first, second = _decimal(low), _decimal(high)
+    if first is None or second is None:
+        return UNKNOWN
+    return f"{_signed(first * 100, 1)}–{_signed(second * 100, 1)}%"
+
+
+@register.filter
 def pct_signed(value: Any, places: int = 1) -> str:
     """A relative change: −0.118 → −11.8%."""
     number = _decimal(value)
