@@ -93,7 +93,8 @@
   // A double click sends a form once: the second submit of the same form is dropped.
   document.addEventListener("submit", function (event) {
     var form = event.target;
-    if (event.defaultPrevented || form.method !== "post" || form.hasAttribute("hx-post")) return;
+    // data-repeat: a form whose answer is a file, so the page stays and the form may be sent again.
+    if (event.defaultPrevented || form.getAttribute("method") !== "post" || form.hasAttribute("hx-post") || form.hasAttribute("data-repeat")) return;
     if (form.dataset.sent) { event.preventDefault(); return; }
     form.dataset.sent = "1";
     setTimeout(function () { form.querySelectorAll("button[type=submit],button:not([type])").forEach(function (b) { b.disabled = true; }); }, 0);
@@ -108,7 +109,11 @@
     if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach(function (d) { d.open = false; d.querySelector("summary").focus(); });
   });
   document.addEventListener("costgov:theme", function () { drawAll(document); pressed(); });
-  document.addEventListener("htmx:afterSwap", function (event) { ready(event.detail.target.parentElement || document); });
+  document.addEventListener("htmx:afterSwap", function (event) {
+    // After an outerHTML swap the target is gone from the page: look everywhere then.
+    var at = (event.detail && event.detail.target) || event.target;
+    ready((at && at.isConnected && at.parentElement) || document);
+  });
   // Open details ("Show the data") resize nothing; a chart in a closed one is drawn when it opens.
   document.addEventListener("toggle", function (event) { if (event.target.open) drawAll(event.target); }, true);
   var waiting;

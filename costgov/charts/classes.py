@@ -56,7 +56,7 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
     """Cost of a request against its pass rate with interval: upper left is better. Filled: serves, or recommended."""
     shape = layout(showlegend=False, hovermode="closest")
     shape["margin"].update(t=12, b=46)
-    data = []
+    data: list[Figure] = []
     bounds = rate_range([*(p.low for p in points), *(p.value for p in points), line], top=102.0)
     dearest = max((float(p.cost_usd) for p in points if p.cost_usd is not None), default=0.0) or 0.001
     for point in points:
@@ -83,23 +83,33 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
             }
         )
         late = x > dearest * 0.8
-        side = {"xanchor": "right", "xshift": -12, "align": "right"} if late else {"xanchor": "left", "xshift": 12}
+        side: Figure = (
+            {"xanchor": "right", "xshift": -12, "align": "right"} if late else {"xanchor": "left", "xshift": 12}
+        )
         text = f"{point.model}<br>{point.note}" if point.note else point.model
         shape["annotations"].append(
             label(text, size=12, weight=600, colour="--cg-ink", x=x, y=y, yanchor="middle", **{"align": "left", **side})
         )
     if line is not None:
         bar = float(line) * 100
-        good = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": bar, "y1": bounds[1], "line": {"width": 0}}
+        good: Figure = {
+            "type": "rect",
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": bar,
+            "y1": bounds[1],
+            "line": {"width": 0},
+        }
         shape["shapes"] = [level(bar), good | {"fillcolor": "--cg-good-f", "opacity": 0.14, "layer": "below"}]
         said = f"Must be shown to reach {float(line):.1%}"
-        place = {"x": 1, "xref": "paper", "xanchor": "right", "y": bar, "yanchor": "top", "yshift": -2}
+        place: Figure = {"x": 1, "xref": "paper", "xanchor": "right", "y": bar, "yanchor": "top", "yshift": -2}
         shape["annotations"].append(label(said, colour="--cg-gate", **place))
     shape["xaxis"] = axis(
         tickprefix="$", range=[0, dearest * 1.18], nticks=6, title=axis_title("Cost of a request, USD")
     )
     shape["yaxis"] = axis(ticksuffix="%", range=bounds, nticks=6, title=axis_title("Answers that passed"))
-    narrow: dict[str, object] = {"margin.l": 44, "yaxis.title.text": "", "xaxis.nticks": 4}
+    narrow: Figure = {"margin.l": 44, "yaxis.title.text": "", "xaxis.nticks": 4}
     for index, trace in enumerate(data):  # names only, on two heights: the notes are in the table
         narrow |= {f"annotations.{index}.text": trace["name"], f"annotations.{index}.font.size": 11}
         narrow |= {f"annotations.{index}.yshift": -14 if index % 2 else 0}
@@ -115,7 +125,7 @@ def class_history(
     activations: Sequence[Activation] = (),
 ) -> Figure:
     """Requests, spend by model (name, tier, USD a day) and pass rate on one time axis; 7-day means of daily figures."""
-    data = [
+    data: list[Figure] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -179,9 +189,17 @@ def class_history(
         ("Spend per day by model, USD", 0.62),
         ("Answers that passed, with interval", 0.26),
     ):
-        corner = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 2, "y": y, "yref": "paper", "yanchor": "bottom"}
+        corner: Figure = {
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "xshift": 2,
+            "y": y,
+            "yref": "paper",
+            "yanchor": "bottom",
+        }
         shape["annotations"].append(label(text, size=12, weight=600, colour="--cg-ink", yshift=3, **corner))
-    narrow: dict[str, object] = {"margin.l": 44, "xaxis.nticks": 5, "legend.y": -0.08, "legend.yanchor": "top"}
+    narrow: Figure = {"margin.l": 44, "xaxis.nticks": 5, "legend.y": -0.08, "legend.yanchor": "top"}
     narrow |= {f"annotations.{i}.yshift": 17 for i, _ in enumerate(names) if i % 2} | {"margin.t": 42}
     return figure(data, shape, narrow)
 
@@ -189,7 +207,7 @@ def class_history(
 def verdict_dots(rows: Sequence[VerdictRow]) -> Figure:
     """Rows of class or model on one axis: dot with interval in the tier's shape, and the row's own line."""
     ordered = list(reversed(rows))
-    data = []
+    data: list[Figure] = []
     for row in ordered:
         if row.value is None:
             continue
@@ -213,7 +231,12 @@ def verdict_dots(rows: Sequence[VerdictRow]) -> Figure:
             }
         )
     lined = [row for row in ordered if row.line is not None]
-    mark = {"symbol": "line-ns-open", "size": 18, "color": "--cg-gate", "line": {"width": 2, "color": "--cg-gate"}}
+    mark: Figure = {
+        "symbol": "line-ns-open",
+        "size": 18,
+        "color": "--cg-gate",
+        "line": {"width": 2, "color": "--cg-gate"},
+    }
     said = "%{y}: must be shown to reach %{x:.1f}%<extra></extra>"
     data.append(
         {"type": "scatter", "mode": "markers", "name": "Line", "marker": mark, "hovertemplate": said}

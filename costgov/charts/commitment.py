@@ -60,7 +60,7 @@ def commitment_curve(
     `bands`: where a discount begins, (USD a year, its name). The payable jumps there, so lines are cut, not joined.
     """
     starts = sorted(float(amount) for amount, _ in bands if amount is not None)
-    shades, lines = [], []
+    shades, lines = list[Figure](), list[Figure]()
     for curve in curves:
         style = POLICIES[curve.policy]
         for part, (first, stop) in enumerate(_cuts(nums(curve.amounts), starts)):
@@ -73,7 +73,7 @@ def commitment_curve(
                     ("expected", curve.expected),
                 )
             )
-            around = {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": style.fill}
+            around: Figure = {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": style.fill}
             shades.append(
                 {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
                 | around
@@ -98,17 +98,17 @@ def commitment_curve(
     for index, (amount, text) in enumerate(bands):
         at = num(amount)
         late = (at or 0.0) > highest * 0.8
-        side = {"xanchor": "right", "xshift": -5} if late else {"xanchor": "left", "xshift": 5}
+        side: Figure = {"xanchor": "right", "xshift": -5} if late else {"xanchor": "left", "xshift": 5}
         shape["shapes"].append(upright(at, colour="--cg-mute", layer="below"))
         # Two rows in turn, so that near bands do not print over each other.
-        lift = {"yanchor": "bottom", "yshift": 2 + 13 * (index % 2)}
+        lift: Figure = {"yanchor": "bottom", "yshift": 2 + 13 * (index % 2)}
         shape["annotations"].append(label(text, x=at, y=1, yref="paper", **lift, **side))
     points = [_candidate(candidate) for candidate in candidates]
     for index, candidate in enumerate(candidates):
         late = float(candidate.amount_usd or 0) > highest * 0.6
-        arrow = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": "--cg-mute"}
-        place = {"ax": -36 if late else 36, "ay": 34 + 22 * index, "xanchor": "right" if late else "left"}
-        boxed = {
+        arrow: Figure = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": "--cg-mute"}
+        place: Figure = {"ax": -36 if late else 36, "ay": 34 + 22 * index, "xanchor": "right" if late else "left"}
+        boxed: Figure = {
             "bgcolor": "--cg-card",
             "borderpad": 2,
             "x": num(candidate.amount_usd),
@@ -143,7 +143,7 @@ def _opens(before: float | None, x: float | None, starts: Sequence[float]) -> bo
 
 def _candidate(candidate: Candidate) -> Figure:
     colour, is_open = POLICIES[candidate.policy].colour, candidate.kind == "conservative"
-    edge = {"width": 3 if is_open else 1.5, "color": colour if is_open else "--cg-card"}
+    edge: Figure = {"width": 3 if is_open else 1.5, "color": colour if is_open else "--cg-card"}
     return {
         "type": "scatter",
         "mode": "markers",
@@ -161,7 +161,7 @@ def tornado(rows: Sequence[TornadoRow], base_usd: Value, *, unit: str = "Expecte
     base = num(base_usd) or 0.0
     ranked = sorted(rows, key=lambda row: abs((num(row.high_usd) or base) - (num(row.low_usd) or base)))
     names = [row.label for row in ranked]
-    data, ends = [], [base]
+    data, ends = list[Figure](), [base]
     shape = layout(showlegend=False, hovermode="closest", barmode="overlay", bargap=0.42)
     for side in ("low", "high"):
         values = [num(row.low_usd if side == "low" else row.high_usd) for row in ranked]
@@ -183,19 +183,19 @@ def tornado(rows: Sequence[TornadoRow], base_usd: Value, *, unit: str = "Expecte
         )
         for name, value, text in zip(names, values, texts, strict=True):
             if value is not None and text and value != base:
-                where = {"xanchor": "left", "xshift": 5} if value > base else {"xanchor": "right", "xshift": -5}
+                where: Figure = {"xanchor": "left", "xshift": 5} if value > base else {"xanchor": "right", "xshift": -5}
                 shape["annotations"].append(label(text, x=value, y=name, **where))
     spread = (max(ends) - min(ends)) or abs(base) or 1.0
     shape["margin"].update(t=26, b=46)
     shape["shapes"] = [upright(base, dash="solid")]
-    top = {"x": base, "y": 1, "yref": "paper", "yanchor": "bottom"}
+    top: Figure = {"x": base, "y": 1, "yref": "paper", "yanchor": "bottom"}
     shape["annotations"].append(label(f"Base {usd_text(base, 0)}", size=12, weight=600, colour="--cg-ink", **top))
     shape["xaxis"] = money_axis(unit, range=[min(ends) - spread * 0.5, max(ends) + spread * 0.5])
     shape["yaxis"] = axis(showgrid=False, tickfont={"size": 12, "color": "--cg-ink"})
     # On phones names stand above their bars: beside them no room is left for the bars.
-    narrow: dict[str, object] = {"xaxis.nticks": 4, "yaxis.showticklabels": False, "margin.l": 12, "bargap": 0.64}
+    narrow: Figure = {"xaxis.nticks": 4, "yaxis.showticklabels": False, "margin.l": 12, "bargap": 0.64}
     for name in names:
         narrow[f"annotations.{len(shape['annotations'])}.text"] = name
-        above = {"x": 0, "xref": "paper", "xanchor": "left", "y": name, "yshift": 22}
+        above: Figure = {"x": 0, "xref": "paper", "xanchor": "left", "y": name, "yshift": 22}
         shape["annotations"].append(label("", size=12, colour="--cg-ink", **above))
     return figure(data, shape, narrow)

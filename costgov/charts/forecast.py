@@ -51,8 +51,8 @@ def fan(panels: Sequence[FanPanel], cutoff: date, *, unit: str = "USD per month"
     """Spend a month per policy, one panel each on the same axes: history, median, 50/80/95 % bands, the cutoff."""
     gap, count = 0.035, max(len(panels), 1)
     width = (1 - gap * (count - 1)) / count
-    shape, data = layout(showlegend=False), []
-    narrow: dict[str, object] = {"margin.l": 44, "yaxis.title.text": "", "height": 120 + 205 * count}
+    shape, data = layout(showlegend=False), list[Figure]()
+    narrow: Figure = {"margin.l": 44, "yaxis.title.text": "", "height": 120 + 205 * count}
     shape["margin"].update(t=58, r=10, b=40)
     highest = 0.0
     for index, panel in enumerate(panels):
@@ -79,14 +79,14 @@ def fan(panels: Sequence[FanPanel], cutoff: date, *, unit: str = "USD per month"
             )
         past = nums(panel.history_usd)
         highest = max([highest, *(v for v in past if v is not None)])
-        line = {"color": style.colour, "width": 2, "dash": "dot" if panel.repriced else "solid"}
+        line: Figure = {"color": style.colour, "width": 2, "dash": "dot" if panel.repriced else "solid"}
         said = "Same requests, re-priced" if panel.repriced else "Spent"
         data.append(
             {"type": "scatter", "mode": "lines", "name": said, "x": days(panel.history_months), "y": past, "line": line}
             | {"hovertemplate": "%{y:$,.0f}"}
             | at
         )
-        middle = {"color": style.colour, "width": 2.5}
+        middle: Figure = {"color": style.colour, "width": 2.5}
         data.append(
             {"type": "scatter", "mode": "lines", "name": "Median", "x": months, "y": nums(panel.quantiles[0.5])}
             | {"line": middle, "hovertemplate": "%{y:$,.0f}"}
@@ -96,10 +96,10 @@ def fan(panels: Sequence[FanPanel], cutoff: date, *, unit: str = "USD per month"
         last = max([*panel.history_months[-1:], *panel.months[-1:]], default=cutoff)
         shape[f"xaxis{key}"] = time_axis(first, last, domain=[left, min(1.0, left + width)], anchor=f"y{key}")
         shape[f"xaxis{key}"].update(nticks=5, hoverformat="%b %Y")
-        same = {"matches": "y", "showticklabels": False} if index else {"title": axis_title(unit)}
+        same: Figure = {"matches": "y", "showticklabels": False} if index else {"title": axis_title(unit)}
         shape[f"yaxis{key}"] = {**money_axis("", anchor=f"x{key}"), "title": axis_title(""), **same}
         shape["shapes"].append(upright(cutoff.isoformat(), xref=f"x{key}"))
-        corner = {"x": left, "xref": "paper", "xanchor": "left", "y": 1, "yref": "paper", "yanchor": "bottom"}
+        corner: Figure = {"x": left, "xref": "paper", "xanchor": "left", "y": 1, "yref": "paper", "yanchor": "bottom"}
         shape["annotations"] += [
             label(panel.title, size=13.5, weight=600, colour=style.text, yshift=22, **corner),
             label(panel.detail, size=12, yshift=4, **corner),
@@ -124,7 +124,7 @@ def hindsight(rows: Sequence[Hindsight], *, months_before: int = 1) -> Figure:
     """Bands given before against what happened; a month outside is a cross in red, not only another colour."""
     names = [f"{row.month:%b %Y}" for row in rows]
     lows, highs = nums([row.low for row in rows]), nums([row.high for row in rows])
-    bars = {
+    bars: Figure = {
         "type": "bar",
         "name": f"80% band, {months_before} month{'s' if months_before != 1 else ''} before",
         "x": names,
@@ -136,7 +136,7 @@ def hindsight(rows: Sequence[Hindsight], *, months_before: int = 1) -> Figure:
     data = [bars]
     for said, inside, symbol, colour in (("Inside", True, "circle", "--cg-cur"), ("Outside", False, "x", "--cg-bad")):
         kept = [row for row in rows if row.actual is not None and _is_inside(row) == inside]
-        dots = {"symbol": symbol, "size": 9, "color": colour}
+        dots: Figure = {"symbol": symbol, "size": 9, "color": colour}
         data.append(
             {
                 "type": "scatter",
@@ -172,7 +172,7 @@ def change_parts(rows: Sequence[tuple[str, Value]]) -> Figure:
     ranked = sorted(rows, key=lambda row: abs(float(row[1] or 0)))
     names, values = [name for name, _ in ranked], [num(value) or 0.0 for _, value in ranked]
     widest = max((abs(value) for value in values), default=1.0) or 1.0
-    bars = {
+    bars: Figure = {
         "type": "bar",
         "orientation": "h",
         "y": names,
@@ -185,7 +185,7 @@ def change_parts(rows: Sequence[tuple[str, Value]]) -> Figure:
     shape["margin"].update(t=8, b=40)
     shape["shapes"] = [upright(0, colour="--cg-mute", dash="solid")]
     for name, value in zip(names, values, strict=True):
-        side = {"xanchor": "left", "xshift": 5} if value > 0 else {"xanchor": "right", "xshift": -5}
+        side: Figure = {"xanchor": "left", "xshift": 5} if value > 0 else {"xanchor": "right", "xshift": -5}
         text = f"{'+' if value > 0 else ''}{usd_text(value, 0)}"
         shape["annotations"].append(label(text, size=12, colour="--cg-ink", x=value, y=name, **side))
     shape["xaxis"] = money_axis(

@@ -8,7 +8,7 @@ content policy refuses.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 Figure = dict[str, Any]
@@ -145,13 +145,13 @@ def label(text: str, *, size: float = 11.5, colour: str = "--cg-mute", weight: i
 
 def upright(x: Any, *, colour: str = "--cg-ink", dash: str = "dot", width: float = 1, **changes: Any) -> Figure:
     """A line across the whole height: an activation, a cutoff, a base value."""
-    line = {"color": colour, "width": width, "dash": dash}
+    line: Figure = {"color": colour, "width": width, "dash": dash}
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, **changes}
 
 
 def level(y: float, yref: str = "y", **changes: Any) -> Figure:
     """The line (bar less tolerance) a pass rate is held against."""
-    line = {"color": "--cg-gate", "width": 1.25, "dash": "dash"}
+    line: Figure = {"color": "--cg-gate", "width": 1.25, "dash": "dash"}
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": yref, "y0": y, "y1": y, "line": line, **changes}
 
 
@@ -164,7 +164,7 @@ def activation_marks(
     names = []
     for on, text in shown:
         late = (on - first) * 2 > (last - first)
-        side = {"xanchor": "right", "xshift": -5} if late else {"xanchor": "left", "xshift": 5}
+        side: Figure = {"xanchor": "right", "xshift": -5} if late else {"xanchor": "left", "xshift": 5}
         names.append(label(text, x=on.isoformat(), y=1, yref="paper", yanchor="top", **side))
     return lines, names
 
@@ -196,8 +196,8 @@ def usd_text(value: Value, places: int = 2) -> str:
     """−$1,234.56 inside a chart."""
     if value is None:
         return "–"
-    exact = Decimal(str(value))
-    return f"{'−' if exact < 0 else ''}${abs(exact):,.{places}f}"
+    exact = Decimal(str(value)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return f"{'−' if exact < 0 else ''}${abs(exact):,}"
 
 
 def usd_brief(value: Value) -> str:

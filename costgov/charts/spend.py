@@ -68,7 +68,7 @@ def spend_by_tier(
     window: int = 7,
 ) -> Figure:
     """Stacked spend a day by model tier: `window`-day trailing mean drawn, the day's own figure on hover."""
-    data = []
+    data: list[Figure] = []
     for tier in reversed([tier for tier in TIER_ORDER if any(series.get(tier, ()))]):
         style = TIERS[tier]
         data.append(
@@ -106,7 +106,7 @@ def quality_panels(
     shape["margin"]["t"] = 22
     gap = 0.09
     height = (1 - gap * (len(panels) - 1)) / max(len(panels), 1)
-    data = []
+    data: list[Figure] = []
     for index, panel in enumerate(panels):
         style, key = tier_style(panel.tier), str(index + 1) if index else ""
         top = 1 - index * (height + gap)
@@ -139,13 +139,21 @@ def quality_panels(
         )
         if panel.line is not None:
             shape["shapes"].append(level(float(panel.line) * 100, f"y{key}"))
-        at = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 4, "y": top, "yref": "paper", "yanchor": "bottom"}
+        at: Figure = {
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "xshift": 4,
+            "y": top,
+            "yref": "paper",
+            "yanchor": "bottom",
+        }
         said = style.label if panel.line is None else f"{style.label}, line {float(panel.line):.1%}"
         shape["annotations"].append(label(said, size=12, weight=600, colour=style.text, yshift=-2, **at))
     shape["xaxis"] = time_axis(first, last, anchor=f"y{len(panels)}" if len(panels) > 1 else "y")
     shape["annotations"] += [{**name, "yanchor": "bottom", "yshift": 1} for name in names]
     # On phones the spend chart above names the activations; here only their lines fit.
-    narrow: dict[str, object] = {"margin.l": 44, "xaxis.nticks": 5}
+    narrow: Figure = {"margin.l": 44, "xaxis.nticks": 5}
     narrow |= {f"annotations.{len(panels) + i}.text": "" for i, _ in enumerate(names)}
     narrow |= {f"yaxis{i + 1 if i else ''}.title.text": "" for i, _ in enumerate(panels)}
     return figure(data, shape, narrow)
@@ -183,7 +191,7 @@ def waterfall(parts: Sequence[Part], *, unit: str = "USD per month", after: str 
             )
         )
     ticks = list(range(len(parts)))
-    bars = {
+    bars: Figure = {
         "type": "bar",
         "x": ticks,
         "base": base,

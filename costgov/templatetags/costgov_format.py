@@ -1,7 +1,7 @@
 """Filters that write values for people. None is always "–": what is not known is never shown as 0."""
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django import template
@@ -23,7 +23,7 @@ def _decimal(value: Any) -> Decimal | None:
 
 def _rounded(number: Decimal, places: int) -> str:
     """Magnitude with grouping; the sign is the caller's, so that −0.00 never appears."""
-    return f"{abs(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,}"
+    return f"{abs(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,}"
 
 
 def _signed(number: Decimal, places: int, prefix: str = "", suffix: str = "", plus: bool = False) -> str:

@@ -301,7 +301,7 @@ def unlocalized(value: Any) -> str:
 def control(field: BoundField) -> SafeString:
     """The field's control with our classes, and its hint and errors tied to it for screen readers."""
     widget = field.field.widget
-    attrs: dict[str, str] = {}
+    attrs: dict[str, str | bool] = {}
     if not isinstance(widget, CheckboxInput | CheckboxSelectMultiple | RadioSelect):
         css = "form-select" if isinstance(widget, Select) else "form-control"
         attrs["class"] = f"{widget.attrs.get('class', '')} {css}{' is-invalid' if field.errors else ''}".strip()

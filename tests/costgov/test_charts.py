@@ -247,7 +247,7 @@ def test_class_history_dashes_the_second_model_of_a_tier() -> None:
 @pytest.mark.parametrize(
     ("value", "exact", "brief"),
     [
-        (Decimal("1234.565"), "$1,234.56", "$1.2 k"),
+        (Decimal("1234.565"), "$1,234.57", "$1.2 k"),
         (-1_500_000, "−$1,500,000.00", "−$1.50 M"),
         (999_500, "$999,500.00", "$1.00 M"),
         (640, "$640.00", "$640"),

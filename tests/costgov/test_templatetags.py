@@ -34,7 +34,7 @@ def _static_url(settings: Any) -> None:
         ("v|usd", Decimal("1234.56"), "$1,234.56"),
         ("v|usd", Decimal("-1234.56"), "−$1,234.56"),
         ("v|usd", Decimal("-0.001"), "$0.00"),
-        ("v|usd", Decimal("0.125"), "$0.12"),
+        ("v|usd", Decimal("0.125"), "$0.13"),
         ("v|usd", 0, "$0.00"),
         ("v|usd", None, "–"),
         ("v|usd", "", "–"),
