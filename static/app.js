@@ -85,6 +85,8 @@
       event.preventDefault(); at.closest("dialog").close();
     } else if (at.hasAttribute("data-copy")) {
       var text = at.dataset.copy || location.href, label = at.querySelector("span") || at, before = label.textContent;
+      // Browsers give the clipboard to HTTPS and localhost only.
+      if (!navigator.clipboard) { window.prompt("Copy this:", text); return; }
       navigator.clipboard.writeText(text).then(function () { label.textContent = "Copied"; setTimeout(function () { label.textContent = before; }, 1600); });
     } else if (at.hasAttribute("data-print")) { window.print(); }
   });
