@@ -1,0 +1,279 @@
+"""Which usage counts, per UTC day and channel (architecture.md §4, docs/algorithms/usage.md).
+
+Logs explain a report and never add to it. Within a scope (workspaces and API keys that logs speak for) the log rows
+count, plus per model, service tier, geo, speed and token kind the *remainder* `max(0, report − logs)`.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final, Literal
+
+from billing.core.usage import COUNTERS, NOT_GROUPED, UNKNOWN, TokenCounts, UsageKey, sum_counts
+
+TOLERANCE: Final = Fraction(1, 1000)  # logs above the report by more than this share are a data-health finding
+Origin = Literal["log", "report", "remainder"]
+ClassOf = Callable[[UsageKey], str]
+_Pair = tuple[str, str]
+_Group = tuple[str, str, str, str]
+_UNKNOWN_GEO: Final = frozenset({UNKNOWN, "not_available", "(none)"})
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """Usage of one source and key on one day. `requests` None = the source does not say."""
+
+    source: int
+    key: UsageKey
+    counts: TokenCounts
+    requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOfDay:
+    """One report (source and grain) of a day and channel. Higher `rank` = usage report before CSV."""
+
+    source: int
+    bucket_hours: int
+    latest_import: int
+    rows: tuple[DayRow, ...]
+    rank: int = 0
+
+    @property
+    def dimensions(self) -> int:
+        """Number of dimensions the report separates."""
+        return sum(any(getattr(row.key, name) != NOT_GROUPED for row in self.rows) for name in _DIMENSIONS)
+
+
+_DIMENSIONS: Final = (
+    "workspace", "api_key", "model", "service_tier", "prompt_length_band", "geo", "speed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LogScope:
+    """What the logs of a source speak for where a row does not say.
+
+    `names_provider_keys`: its rows carry the provider's own workspace and API key. `pairs`: the declared
+    (workspace, API key) list, '' = any; empty = the whole channel.
+    """
+
+    names_provider_keys: bool = True
+    pairs: tuple[_Pair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRow:
+    """Usage that counts."""
+
+    origin: Origin
+    source: int
+    key: UsageKey
+    counts: TokenCounts
+    requests: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Logs above the report: a sign of a wrong scope, duplicated logs or a report fetched too early."""
+
+    channel: str
+    workspace: str
+    api_key: str
+    model: str
+    counter: str
+    logged: int
+    reported: int
+
+
+def chosen_report(reports: Sequence[ReportOfDay]) -> ReportOfDay | None:
+    """Of several reports or grains one counts: by rank, then more dimensions, then the later import, then hours."""
+    if not reports:
+        return None
+    return max(reports, key=lambda item: (item.rank, item.dimensions, item.latest_import, -item.bucket_hours))
+
+
+def remainder(reported: TokenCounts, logged: TokenCounts) -> TokenCounts:
+    """`max(0, report − logs)` per counter: what the logs do not explain.
+
+    >>> remainder(TokenCounts(output_tok=10, cache_read_tok=5), TokenCounts(output_tok=4, cache_read_tok=9)).output_tok
+    6
+    """
+    return reported.shortfall(logged)
+
+
+def count_day(
+    logs: Sequence[DayRow],
+    report: ReportOfDay | None,
+    scopes: Mapping[int, LogScope],
+    class_of: ClassOf,
+) -> tuple[list[CountedRow], list[Excess]]:
+    """What counts on one day of one channel, and where logs exceed the report.
+
+    `class_of` gives the class of what the logs do not explain, from channel, workspace and API key.
+    """
+    counted = [CountedRow("log", row.source, row.key, row.counts, row.requests) for row in logs]
+    if report is None:
+        return counted, []
+    excess: list[Excess] = []
+    for logged, reported in _scopes(logs, report.rows, scopes):
+        if not logged:
+            counted += [
+                CountedRow("report", row.source, row.key, row.counts, row.requests)
+                for row in reported
+                if not row.counts.is_zero
+            ]
+            continue
+        left, above = _explained(logged, reported, report, class_of)
+        counted += left
+        excess += above
+    return counted, excess
+
+
+def _scopes(
+    logs: Sequence[DayRow], reported: Sequence[DayRow], scopes: Mapping[int, LogScope]
+) -> list[tuple[list[DayRow], list[DayRow]]]:
+    """Log and report rows that speak for the same keys, together: keys covered by one log row are one scope."""
+    tells_workspace = any(row.key.workspace != NOT_GROUPED for row in reported)
+    tells_key = any(row.key.api_key != NOT_GROUPED for row in reported)
+
+    def pair(key: UsageKey) -> _Pair:
+        return (key.workspace if tells_workspace else UNKNOWN, key.api_key if tells_key else UNKNOWN)
+
+    pairs = sorted({pair(row.key) for row in reported})
+    parent: dict[_Pair, _Pair] = {item: item for item in pairs}
+
+    def root(item: _Pair) -> _Pair:
+        while parent[item] != item:
+            item = parent[item]
+        return item
+
+    anchors: dict[tuple[int, _Pair], _Pair] = {}
+    outside: _Pair = ("(outside the report)", "(outside the report)")
+    for row in logs:
+        scope = scopes.get(row.source, LogScope())
+        named = pair(row.key) if scope.names_provider_keys else (UNKNOWN, UNKNOWN)
+        if (row.source, named) in anchors:
+            continue
+        wanted: tuple[_Pair, ...] = (named,)
+        if named == (UNKNOWN, UNKNOWN) and scope.pairs:
+            wanted = tuple(
+                (one if tells_workspace else UNKNOWN, other if tells_key else UNKNOWN) for one, other in scope.pairs
+            )
+        covered = [item for item in pairs if any(_matches(item, one) for one in wanted)]
+        for item in covered[1:]:
+            parent[root(item)] = root(covered[0])
+        anchors[row.source, named] = covered[0] if covered else outside
+    by_root: dict[_Pair, tuple[list[DayRow], list[DayRow]]] = defaultdict(lambda: ([], []))
+    for row in reported:
+        by_root[root(pair(row.key))][1].append(row)
+    for row in logs:
+        scope = scopes.get(row.source, LogScope())
+        named = pair(row.key) if scope.names_provider_keys else (UNKNOWN, UNKNOWN)
+        anchor = anchors[row.source, named]
+        by_root[anchor if anchor == outside else root(anchor)][0].append(row)
+    return [by_root[item] for item in sorted(by_root)]
+
+
+def _matches(item: _Pair, wanted: _Pair) -> bool:
+    return all(want in (UNKNOWN, have) for have, want in zip(item, wanted, strict=True))
+
+
+def _explained(
+    logs: Sequence[DayRow], reported: Sequence[DayRow], report: ReportOfDay, class_of: ClassOf
+) -> tuple[list[CountedRow], list[Excess]]:
+    untold = tuple(
+        all(getattr(row.key, name) == NOT_GROUPED for row in report.rows)
+        for name in ("model", "service_tier", "geo", "speed")
+    )
+    log_groups: dict[_Group, list[DayRow]] = defaultdict(list)
+    report_groups: dict[_Group, list[DayRow]] = defaultdict(list)
+    for row in logs:
+        log_groups[_group(row.key, untold)].append(row)
+    for row in reported:
+        report_groups[_group(row.key, untold)].append(row)
+    left: list[CountedRow] = []
+    above: list[Excess] = []
+    for group in sorted(log_groups.keys() | report_groups.keys()):
+        log_rows, report_rows = log_groups.get(group, []), report_groups.get(group, [])
+        logged, said = sum_counts(row.counts for row in log_rows), sum_counts(row.counts for row in report_rows)
+        left += _remainders(report_rows, log_rows, remainder(said, logged), report.source, class_of)
+        sample = _common_key([row.key for row in (report_rows or log_rows)])
+        for name in COUNTERS:
+            ours, theirs = getattr(logged, name), getattr(said, name)
+            if ours > theirs and Fraction(ours) > theirs * (1 + TOLERANCE):
+                above.append(Excess(sample.channel, sample.workspace, sample.api_key, sample.model, name, ours, theirs))
+    return left, above
+
+
+def _remainders(
+    report_rows: Sequence[DayRow],
+    log_rows: Sequence[DayRow],
+    total: TokenCounts,
+    source: int,
+    class_of: ClassOf,
+) -> list[CountedRow]:
+    """The remainder by prompt-length band: where the bands fall short, lowest first, up to the total."""
+    if total.is_zero:
+        return []
+    bands = sorted({row.key.prompt_length_band for row in report_rows})
+    open_counts = {name: getattr(total, name) for name in COUNTERS}
+    rows = []
+    for band in bands:
+        said = sum_counts(row.counts for row in report_rows if row.key.prompt_length_band == band)
+        explained = sum_counts(row.counts for row in log_rows if _within(row.key.prompt_length_band, band))
+        short = remainder(said, explained)
+        taken = {name: min(getattr(short, name), open_counts[name]) for name in COUNTERS}
+        for name, count in taken.items():
+            open_counts[name] -= count
+        counts = TokenCounts(**taken)
+        if counts.is_zero:
+            continue
+        key = _common_key([row.key for row in report_rows if row.key.prompt_length_band == band])
+        rows.append(CountedRow("remainder", source, replace(key, request_class=class_of(key)), counts, None))
+    rest = TokenCounts(**open_counts)
+    if not rest.is_zero:
+        # Only where a report mixes told and untold bands: what no band can be given keeps an unknown one.
+        key = _common_key([row.key for row in report_rows])
+        rows.append(CountedRow("remainder", source, replace(key, request_class=class_of(key)), rest, None))
+    return rows
+
+
+def _within(log_band: str, report_band: str) -> bool:
+    if report_band == "0-200k":
+        return log_band in ("0-100k", "100k-200k", "0-200k", UNKNOWN)
+    return report_band in (NOT_GROUPED, UNKNOWN) or log_band == report_band
+
+
+def _group(key: UsageKey, untold: tuple[bool, ...]) -> _Group:
+    """What is compared. Logs of older responses lack tier, geo and speed: these mean the standard, global ones."""
+    model, tier, geo, speed = (
+        key.model,
+        key.service_tier or "standard",
+        "global" if key.geo in _UNKNOWN_GEO else key.geo,
+        key.speed or "standard",
+    )
+    told = (model, tier, geo, speed)
+    one, two, three, four = (NOT_GROUPED if hidden else value for value, hidden in zip(told, untold, strict=True))
+    return one, two, three, four
+
+
+def _common_key(keys: Sequence[UsageKey]) -> UsageKey:
+    """The key all share; a dimension in which they differ becomes unknown. No class, no policy: nobody decided it."""
+
+    def shared(name: str) -> str:
+        values = {str(getattr(key, name)) for key in keys}
+        return values.pop() if len(values) == 1 else UNKNOWN
+
+    return UsageKey(
+        organisation=shared("organisation"),
+        channel=shared("channel"),
+        workspace=shared("workspace"),
+        api_key=shared("api_key"),
+        model=shared("model"),
+        service_tier=shared("service_tier"),
+        prompt_length_band=shared("prompt_length_band"),
+        geo=shared("geo"),
+        speed=shared("speed"),
+    )

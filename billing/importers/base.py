@@ -1,0 +1,316 @@
+"""What every usage format gives: *is this mine?* and how its rows become counted usage. Saving happens outside.
+
+A request-level format (`RequestFormat`) describes itself twice: as SQL over JSON lines with explicit types, the fast
+path, in which prompt text never leaves the reader and bad rows are counted; and as a Python check of one record, the
+slow path, run only when something is wrong, which names field, value and remedy and can write the good rows anew with
+nothing but the fields needed. A bucketed format (`BucketFormat`) reads provider reports, which are small.
+"""
+
+import gzip
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
+
+import zstandard
+
+from billing.core.usage import UsageBucket
+
+MAX_TOKENS: Final = 10**12 - 1  # one request cannot hold more; keeps every sum inside a bigint
+MAX_TEXT: Final = 255
+HEAD_CHARS: Final = 4_000_000
+PROBLEMS_SHOWN: Final = 100
+_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One bad row or field: where, what, and what to do. Holds no prompt text: values of text bodies are not shown."""
+
+    line: int | None
+    field: str
+    value: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line is not None else ""
+        named = f"{self.field} = {self.value}: " if self.value else (f"{self.field}: " if self.field else "")
+        return f"{place}{named}{self.message}. {self.remedy}."
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class ImportRefused(ValueError):
+    """A file that is not imported. `problems` holds the first of them, `count` how many there are."""
+
+    def __init__(self, file: str, problems: Iterable[Problem], count: int | None = None) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        self.count = len(self.problems) if count is None else count
+        super().__init__(file)
+
+    @classmethod
+    def because(
+        cls, file: str, message: str, remedy: str, *, field: str = "", value: str = "", line: int | None = None
+    ) -> "ImportRefused":
+        return cls(file, [Problem(line, field, value, message, remedy)])
+
+    def __str__(self) -> str:
+        shown = [f"{self.file}: {problem}" for problem in self.problems[:5]]
+        more = self.count - len(shown)
+        if more > 0:
+            shown.append(f"{self.file}: and {more} more problem{'s' if more > 1 else ''}; nothing was imported.")
+        return "\n".join(shown)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: JSON, cut short."""
+    try:
+        text = value if isinstance(value, str) and not value.strip('"') else json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The beginning of a file, decompressed: what a format looks at to say whether a file is its own."""
+
+    text: str
+    rows: tuple[Mapping[str, Any], ...]
+    is_lines: bool
+    """Every line looked at is one JSON value: the fast path may read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowCheck:
+    """What the slow path finds in one record: problems, and the records to import (one, or more with iterations)."""
+
+    problems: tuple[Problem, ...]
+    records: tuple[Mapping[str, Any], ...]
+
+
+class RequestFormat(Protocol):
+    """A request-level format: `columns` are read_json's DuckDB types; `select` gives STAGE_COLUMNS and is_bad."""
+
+    name: str
+    title: str
+    names_provider_keys: bool
+    columns: str
+    select: str
+
+    def claims(self, head: Head) -> bool: ...
+
+    def check(self, record: Mapping[str, Any], line: int | None) -> RowCheck: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A read report: its buckets, whole hours or UTC days, and remarks about the file."""
+
+    buckets: tuple[UsageBucket, ...]
+    bucket_hours: int
+    findings: tuple[str, ...]
+
+
+class BucketFormat(Protocol):
+    """A provider report. `read` raises ImportRefused."""
+
+    name: str
+    title: str
+
+    def claims(self, head: Head) -> bool: ...
+
+    def read(self, path: Path, *, file_name: str, canonical: Callable[[str], str]) -> Report: ...
+
+
+STAGE_COLUMNS: Final = (
+    "occurred_at", "provider_id", "response_id", "own_id", "organisation", "channel", "workspace", "api_key",
+    "model_raw", "service_tier", "geo", "speed", "class_tag", "decided_class", "rule", "policy_version", "arm",
+    "is_failed", "requests", "latency_ms", "uncached_input_tok", "cache_read_tok", "cache_write_5m_tok",
+    "cache_write_1h_tok", "output_tok", "web_searches", "is_split_assumed", "is_gateway_cache_hit", "facts",
+)  # fmt: skip
+
+# Macros of the fast path. A count must be a whole JSON number of at most 12 digits: anything else (a fraction, a minus
+# sign, 1e9, NaN, a number in quotes) has no match and leaves null, which marks the row bad.
+MACROS: Final = (
+    "CREATE OR REPLACE MACRO told(v) AS (v IS NOT NULL AND v <> 'null')",
+    "CREATE OR REPLACE MACRO is_text(v) AS (v IS NULL OR v = 'null' OR v LIKE '\"%')",
+    "CREATE OR REPLACE MACRO txt(v) AS (CASE WHEN told(v) THEN left(trim(replace(v ->> '$', chr(0), '')), 255) "
+    "ELSE '' END)",
+    "CREATE OR REPLACE MACRO cnt(v) AS (CASE WHEN v IS NULL OR v = 'null' THEN 0::BIGINT "
+    "WHEN regexp_full_match(v, '[0-9]{1,12}') THEN CAST(v AS BIGINT) END)",
+    "CREATE OR REPLACE MACRO has_cnt(v) AS (told(v) AND regexp_full_match(v, '[0-9]{1,12}'))",
+    "CREATE OR REPLACE MACRO int32(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,9}') THEN CAST(v AS INTEGER) "
+    "ELSE 0 END)",
+    "CREATE OR REPLACE MACRO instant(v) AS (CASE WHEN regexp_full_match(txt(v), "
+    "'[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})') "
+    "THEN CAST(TRY_CAST(upper(txt(v)) AS TIMESTAMPTZ) AS TIMESTAMP) END)",
+    "CREATE OR REPLACE MACRO ms(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,12}([.][0-9]+)?') "
+    "THEN CAST(round(CAST(v AS DOUBLE)) AS BIGINT) END)",
+)
+# Facts are one JSON object of fields a policy may name; long values cannot be facts and could be prompt text.
+FACT_KEYS: Final = (
+    "endpoint", "feature", "environment", "workspace", "team", "tags", "api_key", "agent", "model", "model_family",
+    "prompt_id", "input_chars", "body_bytes", "max_tokens", "messages", "tools", "images", "documents", "stream",
+    "thinking", "json_output", "cache_marked", "script", "thinking_type", "prefill", "thinking_history",
+    "permitted_models",
+)  # fmt: skip
+FACT_PATTERN: Final = r"(meta[.][a-z0-9][a-z0-9_]{0,63}|signal[.][a-z][a-z0-9_.-]{0,63})"
+_FACT_PATTERN: Final = re.compile(FACT_PATTERN, re.ASCII)
+MAX_FACT_CHARS: Final = 1_100
+FACTS_OF_ENTRIES: Final = (
+    "CAST(map_from_entries(list_filter({entries}, lambda e: told(e.value) AND length(e.value) <= "
+    + str(MAX_FACT_CHARS)
+    + ")) AS JSON)::VARCHAR"
+)
+IS_FACT_KEY: Final = (
+    "(e.key IN (" + ", ".join(f"'{key}'" for key in FACT_KEYS) + f") OR regexp_full_match(e.key, '{FACT_PATTERN}'))"
+)
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The file's bytes, decompressed where the first bytes say gzip or zstd (the name is not trusted)."""
+    match compression_of(path):
+        case "gzip":
+            return gzip.open(path, "rb")
+        case "zstd":
+            return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True))
+        case _:
+            return path.open("rb")
+
+
+def compression_of(path: Path) -> str:
+    """DuckDB's name of the compression: gzip, zstd or none."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic[:2] == b"\x1f\x8b":
+        return "gzip"
+    return "zstd" if magic == b"\x28\xb5\x2f\xfd" else "none"
+
+
+def read_head(path: Path, file_name: str) -> Head:
+    """Raises ImportRefused for an empty file, a broken compression, or bytes that are not text."""
+    if path.stat().st_size == 0:
+        raise ImportRefused.because(file_name, "the file is empty (0 bytes)", "Export it again and upload the result")
+    try:
+        with open_bytes(path) as file:
+            data = file.read(HEAD_CHARS)
+    except (OSError, EOFError, zstandard.ZstdError) as error:
+        raise broken_compression(file_name) from error
+    text = data.decode("utf-8", errors="replace").lstrip("\ufeff")
+    if not text.strip():
+        raise ImportRefused.because(file_name, "the file holds nothing", "Export it again and upload the result")
+    lines = [line for line in text.splitlines() if line.strip()]
+    cut = len(data) == HEAD_CHARS and len(lines) > 1
+    looked_at = lines[:-1][:20] if cut else lines[:20]
+    rows, is_lines = [], True
+    for line in looked_at:
+        value = _loads(line)
+        if isinstance(value, dict):
+            rows.append(value)
+        else:
+            is_lines = False
+    if not rows:
+        value = _loads(text)
+        values = value if isinstance(value, list) else [value]
+        rows = [item for item in values[:20] if isinstance(item, dict)]
+    elif len(rows) > 1:
+        is_lines = True  # mostly JSON lines: a bad one among them is a bad row, not another format
+    return Head(text, tuple(rows), is_lines and bool(rows))
+
+
+def broken_compression(file_name: str) -> ImportRefused:
+    return ImportRefused.because(
+        file_name, "the compressed file ends early or is damaged", "Copy or export the file again"
+    )
+
+
+class DuplicateKey(ValueError):
+    """A JSON object that names a key twice: which of the two counts is anybody's guess."""
+
+
+def loads_strict(text: str | bytes) -> Any:
+    """JSON without NaN, infinities and repeated keys. Raises ValueError."""
+    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+
+
+def each_record(path: Path, file_name: str, *, is_lines: bool) -> Iterator[tuple[int | None, Any | Problem]]:
+    """Records with their line, or the Problem of a line that is not JSON. Raises ImportRefused when it breaks off."""
+    try:
+        with open_bytes(path) as file:
+            if is_lines:
+                for number, line in enumerate(file, start=1):
+                    if stripped := line.lstrip(b"\xef\xbb\xbf" if number == 1 else b"").strip():
+                        yield number, _parsed(stripped, number)
+            else:
+                value = _parsed(file.read(), None)
+                for index, item in enumerate(value if isinstance(value, list) else [value], start=1):
+                    yield (index if isinstance(value, list) else None), item
+    except (OSError, EOFError, zstandard.ZstdError) as error:
+        raise broken_compression(file_name) from error
+
+
+def _parsed(text: bytes, line: int | None) -> Any | Problem:
+    try:
+        return loads_strict(text)
+    except json.JSONDecodeError as error:
+        where = f" at character {error.colno}" if line is not None else f" at line {error.lineno}"
+        return Problem(
+            line, "", "", f"not valid JSON{where} ({error.msg})", "The file may be cut off; export it again, or mend it"
+        )
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, DuplicateKey) else "not valid JSON text in UTF-8"
+        return Problem(line, "", "", reason, "Correct the row, or export the file again")
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_constant(name: str) -> Any:
+    raise DuplicateKey(f"{name} is not a JSON number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DuplicateKey(f"key {twice[:_SHOWN]!r} occurs twice in one object")
+    return found
+
+
+def check_count(holder: Mapping[str, Any], key: str, path: str, line: int | None, *, needed: bool) -> Problem | None:
+    """The problem of a token count, or None. null and absent mean 0 unless the field is needed."""
+    value = holder.get(key)
+    if value is None:
+        if not needed:
+            return None
+        return Problem(line, path, "", "missing", "Log the usage object of the response unchanged")
+    if type(value) is int and 0 <= value <= MAX_TOKENS:
+        return None
+    if type(value) is int and value < 0:
+        return Problem(line, path, shown(value), "a count cannot be negative", "Correct the row at its source")
+    if type(value) is int:
+        return Problem(line, path, shown(value), f"a count above {MAX_TOKENS:,} for one request", "Correct the row")
+    return Problem(line, path, shown(value), "not a whole number", "Write counts as plain whole JSON numbers")
+
+
+def known_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields a policy may name, with values short enough to be facts."""
+    return {
+        key: value
+        for key, value in facts.items()
+        if (key in FACT_KEYS or _FACT_PATTERN.fullmatch(key))
+        and value is not None
+        and len(json.dumps(value)) <= MAX_FACT_CHARS
+    }

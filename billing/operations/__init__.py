@@ -1,0 +1,1 @@
+"""Changes to the facts about money: each in one transaction, with its audit entry."""

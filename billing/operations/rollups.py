@@ -1,0 +1,158 @@
+"""Hourly and daily roll-ups: written with binary COPY, in the transaction of the import that changes them."""
+# ruff: noqa: S608 - table and column names are constants of this module
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from django.db import connection
+
+from billing.core.counting import (
+    CountedRow,
+    DayRow,
+    Excess,
+    LogScope,
+    ReportOfDay,
+    chosen_report,
+    count_day,
+)
+from billing.core.usage import COUNTERS, TokenCounts, UsageKey
+from billing.models import USAGE_KEY_FIELDS, DailyUsage, Import, UsageRollup, UsageSource
+
+ClassOfKey = Callable[[str, str, str, date], str]
+_ROLLUP_TYPES: Final = (
+    ["timestamptz", "int2", "int8", "int8"]
+    + ["int4" if name == "policy_version" else "text" for name in USAGE_KEY_FIELDS]
+    + ["int8"] * (len(COUNTERS) + 2)
+)
+_ROLLUP_COLUMNS: Final = (
+    "bucket_start", "bucket_hours", "source_id", "latest_import_id", *USAGE_KEY_FIELDS, *COUNTERS, "requests",
+    "failed_requests",
+)  # fmt: skip
+_DAILY_COLUMNS: Final = ("date", "origin", "source_id", *USAGE_KEY_FIELDS, *COUNTERS, "requests")
+_DAILY_TYPES: Final = (
+    ["date", "text", "int8"]
+    + ["int4" if name == "policy_version" else "text" for name in USAGE_KEY_FIELDS]
+    + ["int8"] * (len(COUNTERS) + 1)
+)
+_VALUES: Final = (*COUNTERS, "requests", "failed_requests")
+
+
+def replace_hours(
+    *, source_id: int, bucket_hours: int, buckets: Sequence[datetime], rows: Iterable[Sequence[Any]]
+) -> int:
+    """Make `rows` the whole of a source's buckets: new keys inserted, known ones overwritten, the others deleted.
+
+    A row is (bucket start, latest import, *USAGE_KEY_FIELDS, *COUNTERS, requests, failed requests). Returns how many.
+    """
+    table = UsageRollup._meta.db_table
+    columns = ", ".join(_ROLLUP_COLUMNS)
+    key = ", ".join(["bucket_start", "bucket_hours", "source_id", *USAGE_KEY_FIELDS])
+    same = " AND ".join(f"t.{name} = r.{name}" for name in ["bucket_start", *USAGE_KEY_FIELDS])
+    updates = ", ".join(f"{name} = excluded.{name}" for name in ("latest_import_id", *_VALUES))
+    count = 0
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS import_rollup")
+        cursor.execute(f"CREATE TEMP TABLE import_rollup ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA")
+        with cursor.copy(f"COPY import_rollup ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(_ROLLUP_TYPES)
+            for start, latest_import, *rest in rows:
+                copy.write_row([start, bucket_hours, source_id, latest_import, *rest])
+                count += 1
+        cursor.execute(
+            f"DELETE FROM {table} r WHERE source_id = %s AND bucket_hours = %s AND bucket_start = ANY(%s) "
+            f"AND NOT EXISTS (SELECT 1 FROM import_rollup t WHERE {same})",
+            [source_id, bucket_hours, list(buckets)],
+        )
+        cursor.execute(
+            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM import_rollup "
+            f"ON CONFLICT ({key}) DO UPDATE SET {updates}"
+        )
+        cursor.execute("DROP TABLE import_rollup")
+    return count
+
+
+def recount_days(*, days: Iterable[date], class_of_key: ClassOfKey) -> list[tuple[date, Excess]]:
+    """Compute what counts on some days anew from the hourly rows of every source. Returns logs above a report."""
+    wanted = sorted(set(days))
+    if not wanted:
+        return []
+    sources = {row.pk: row for row in UsageSource.objects.all()}
+    scopes = {pk: _scope(row) for pk, row in sources.items()}
+    by_day: dict[tuple[date, str], tuple[list[DayRow], dict[tuple[int, int], list[DayRow]], dict[tuple[int, int], int]]]
+    by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
+    for day, source_id, hours, latest, key, counts, requests in _hours_by_day(wanted):
+        logs, reports, latest_of = by_day[day, key.channel]
+        row = DayRow(source_id, key, counts, requests)
+        if sources[source_id].grain == UsageSource.Grain.REQUEST:
+            logs.append(row)
+        else:
+            reports[source_id, hours].append(row)
+            latest_of[source_id, hours] = max(latest_of[source_id, hours], latest)
+    counted: list[tuple[date, CountedRow]] = []
+    excess: list[tuple[date, Excess]] = []
+    for (day, channel), (logs, reports, latest_of) in sorted(by_day.items(), key=lambda item: item[0]):
+        candidates = [
+            ReportOfDay(source_id, hours, latest_of[source_id, hours], tuple(rows))
+            for (source_id, hours), rows in sorted(reports.items())
+        ]
+
+        def class_of(key: UsageKey, day: date = day, channel: str = channel) -> str:
+            return class_of_key(channel, key.workspace, key.api_key, day)
+
+        rows, above = count_day(logs, chosen_report(candidates), scopes, class_of)
+        counted += [(day, row) for row in rows]
+        excess += [(day, item) for item in above]
+    _write_days(wanted, counted)
+    return excess
+
+
+def _scope(source: UsageSource) -> LogScope:
+    """LiteLLM's keys are its own; every other log names the provider's."""
+    own_keys = source.imports.filter(state=Import.State.DONE, format="litellm_payload").exists()
+    return LogScope(not own_keys, tuple((str(one), str(other)) for one, other in source.scope))
+
+
+def _hours_by_day(days: Sequence[date]) -> Iterable[tuple[date, int, int, int, UsageKey, TokenCounts, int | None]]:
+    keys = ", ".join(USAGE_KEY_FIELDS)
+    sums = ", ".join(f"sum({name})::int8" for name in COUNTERS)
+    # An unknown number of requests in one hour makes the day's number unknown.
+    requests = "CASE WHEN bool_or(requests IS NULL) THEN NULL ELSE sum(requests)::int8 END"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT (bucket_start AT TIME ZONE 'UTC')::date AS day, source_id, bucket_hours, max(latest_import_id), "
+            f"{keys}, {sums}, {requests} FROM {UsageRollup._meta.db_table} "
+            "WHERE bucket_start >= %s AND bucket_start < %s AND (bucket_start AT TIME ZONE 'UTC')::date = ANY(%s) "
+            f"GROUP BY day, source_id, bucket_hours, {keys}",
+            [_midnight(days[0]), _midnight(days[-1]) + timedelta(days=1), list(days)],
+        )
+        width = len(USAGE_KEY_FIELDS)
+        for day, source_id, hours, latest, *rest in cursor.fetchall():
+            key = UsageKey(**dict(zip(USAGE_KEY_FIELDS, rest[:width], strict=True)))
+            yield day, source_id, hours, latest, key, TokenCounts(*rest[width:-1]), rest[-1]
+
+
+def _write_days(days: Sequence[date], counted: Sequence[tuple[date, CountedRow]]) -> None:
+    table = DailyUsage._meta.db_table
+    sums: dict[tuple[date, str, int, UsageKey], tuple[TokenCounts, int | None]] = {}
+    for day, row in counted:
+        place = (day, row.origin, row.source, row.key)
+        counts, requests = sums.get(place, (TokenCounts(), 0))
+        known = requests is not None and row.requests is not None
+        sums[place] = (counts + row.counts, (requests or 0) + (row.requests or 0) if known else None)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {table} WHERE date = ANY(%s)", [list(days)])
+        with cursor.copy(f"COPY {table} ({', '.join(_DAILY_COLUMNS)}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(_DAILY_TYPES)
+            for (day, origin, source_id, key), (counts, requests) in sums.items():
+                if counts.is_zero and not requests:
+                    continue
+                values = [getattr(key, name) for name in USAGE_KEY_FIELDS]
+                copy.write_row(
+                    [day, origin, source_id, *values, *(getattr(counts, name) for name in COUNTERS), requests]
+                )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Reading the facts about money into frozen values."""

@@ -1,0 +1,47 @@
+"""Imports as pages and other operations read them."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from billing.models import Import, ModelAlias, ModelRelease
+from billing.store import RequestStore, StoredImport
+
+
+def request_store() -> RequestStore:
+    """The store of this instance, under COSTGOV_VAR."""
+    var = Path(settings.COSTGOV_VAR)
+    return RequestStore(var / "requests", var / "tmp")
+
+
+def incoming_folder() -> Path:
+    """Where uploaded files wait; only we may look inside."""
+    folder = Path(settings.COSTGOV_VAR) / "incoming"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def stored_imports(*, exclude: int | None = None) -> list[StoredImport]:
+    """Imports whose files in the request store count, with their generation."""
+    rows = Import.objects.filter(kind="usage", state=Import.State.DONE, source__grain="request").order_by("pk")
+    return [
+        StoredImport(pk, int((options or {}).get("generation", 0)))
+        for pk, options in rows.values_list("pk", "options")
+        if pk != exclude
+    ]
+
+
+def recent_imports(*, limit: int = 50) -> QuerySet[Import]:
+    """Newest first, with their source."""
+    return Import.objects.filter(kind="usage").select_related("source", "created_by")[:limit]
+
+
+def model_aliases() -> dict[str, str]:
+    """Every known name of a model → canonical id."""
+    names = {name: name for name in ModelRelease.objects.values_list("canonical_id", flat=True)}
+    names |= {
+        alias.strip().lower(): model
+        for alias, model in ModelAlias.objects.values_list("alias", "release__canonical_id")
+    }
+    return names

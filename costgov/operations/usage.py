@@ -1,0 +1,161 @@
+"""Import usage with its classes: billing does the importing, routing's policies say what a request is."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from audit import operations as audit
+from audit.roles import Right, require
+from billing.operations import imports as billing_imports
+from billing.operations.imports import ImportOptions, ImportOutcome
+from billing.operations.relabelling import relabel_buckets, relabel_requests
+from billing.store import ClassifyPeriod, ClassifyPlan
+from gateway.engine import compile_policy
+from gateway.facts import normalise_facts
+from routing.queries.classes import MappedClass, class_mappings, class_slugs
+from routing.queries.policies import activations_with_documents, policy_document
+
+ENVIRONMENT = "prod"
+_FIRST = datetime(1970, 1, 2, tzinfo=UTC)
+_END = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+class NoSuchPolicy(LookupError):
+    """There is no policy of that version, or none at all; the message says what to do."""
+
+
+def classify_plan() -> ClassifyPlan:
+    """The class rule (architecture.md §4) as plain values: policies by their time, registered slugs, mappings."""
+    periods = tuple(
+        _period(item.document, item.version, item.valid_from, item.valid_to)
+        for item in activations_with_documents(environment=ENVIRONMENT)
+    )
+    return ClassifyPlan(class_slugs(), periods, _class_of_key(class_mappings()))
+
+
+def import_usage(
+    *,
+    actor: AbstractBaseUser | None,
+    path: Path,
+    as_of: datetime,
+    options: ImportOptions | None = None,
+    file_name: str = "",
+    is_demo: bool = False,
+) -> ImportOutcome:
+    """Import a file now. Raises ImportRefused, Forbidden."""
+    return billing_imports.import_file(
+        actor=actor,
+        path=path,
+        as_of=as_of,
+        options=options,
+        plan=classify_plan(),
+        file_name=file_name,
+        is_demo=is_demo,
+    )
+
+
+def start_usage_import(
+    *,
+    actor: AbstractBaseUser | None,
+    upload: IO[bytes],
+    file_name: str,
+    as_of: datetime,
+    options: ImportOptions | None = None,
+) -> ImportOutcome:
+    """Save an upload and queue its import for a worker. Raises Forbidden."""
+    return billing_imports.start_import(
+        actor=actor, upload=upload, file_name=file_name, as_of=as_of, options=options, enqueue=_enqueue
+    )
+
+
+def run_queued_import(*, import_id: int, as_of: datetime) -> ImportOutcome:
+    """What the task calls. Raises ImportRefused, ImportBusy."""
+    return billing_imports.run_import(import_id=import_id, as_of=as_of, plan=classify_plan())
+
+
+def reclassify(
+    *,
+    actor: AbstractBaseUser | None,
+    as_of: datetime,
+    start: date | None = None,
+    end: date | None = None,
+    policy_version: int | None = None,
+) -> int:
+    """Give stored requests of days [start, end) the class of a named policy, reports that of today's mappings.
+
+    Recorded decisions and registered class tags stay. Without a version the policy now active is taken. Returns the
+    number of requests whose label changed. Raises NoSuchPolicy, Forbidden.
+    """
+    require(actor, Right.IMPORT_USAGE)
+    version, document = _named_policy(policy_version)
+    since = datetime(start.year, start.month, start.day, tzinfo=UTC) if start else _FIRST
+    until = datetime(end.year, end.month, end.day, tzinfo=UTC) if end else _END
+    period = _period(document, version, since, until)
+    plan = ClassifyPlan(class_slugs(), (period,), _class_of_key(class_mappings()))
+    with transaction.atomic():
+        changed = relabel_requests(plan=plan, period=(since, until))
+        buckets = relabel_buckets(plan=plan, period=(since, until))
+        audit.record(
+            actor=actor,
+            action="usage.reclassified",
+            object_type="policy_version",
+            object_id=version,
+            as_of=as_of,
+            after={
+                "policy_version": version,
+                "from": start.isoformat() if start else None,
+                "to": end.isoformat() if end else None,
+                "requests_changed": changed,
+                "report_rows_changed": buckets,
+            },
+        )
+    return changed
+
+
+def _named_policy(version: int | None) -> tuple[int, Mapping[str, Any]]:
+    if version is None:
+        active = activations_with_documents(environment=ENVIRONMENT)
+        if not active:
+            raise NoSuchPolicy("No policy was ever active: name one with --policy, or activate one first.")
+        return active[-1].version, active[-1].document
+    document = policy_document(version=version)
+    if document is None:
+        raise NoSuchPolicy(f"There is no policy version {version}: see the Policy page for those that exist.")
+    return version, document
+
+
+def _period(
+    document: Mapping[str, Any], version: int, valid_from: datetime, valid_to: datetime | None
+) -> ClassifyPeriod:
+    policy = compile_policy(document)
+    fields = set(policy.used_fields)
+    if "model_family" in fields:
+        fields.add("model")  # the family is derived from the model where the log does not tell it
+
+    @lru_cache(maxsize=65_536)
+    def cached(facts: tuple[tuple[str, Any], ...]) -> tuple[str | None, str]:
+        return policy.classify(dict(facts))
+
+    def classify(raw: Mapping[str, Any]) -> tuple[str | None, str]:
+        return cached(tuple(sorted(normalise_facts(raw).items())))
+
+    return ClassifyPeriod(valid_from, valid_to, tuple(sorted(fields)), classify, version)
+
+
+def _class_of_key(mappings: list[MappedClass]) -> Callable[[str, str, str, date], str]:
+    @lru_cache(maxsize=65_536)
+    def class_of(channel: str, workspace: str, api_key: str, day: date) -> str:
+        return next((row.request_class for row in mappings if row.covers(channel, workspace, api_key, day)), "")
+
+    return class_of
+
+
+def _enqueue(import_id: int) -> None:
+    from costgov.tasks import import_usage_file
+
+    import_usage_file.delay(import_id=import_id)

@@ -1,0 +1,1 @@
+"""Queries that need both apps."""
