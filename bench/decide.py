@@ -2,7 +2,7 @@
 
     python bench/decide.py [--decisions 20000] [--json]
 
-Beside it, measured in the same run: a *floor* (SHA-256 of the sticky key and a dict with the fields of the record, nothing
+Beside it, measured in the same run: a *floor* (SHA-256 of the sticky key and a dict of the record's fields, nothing
 else), and the time to validate and compile the document. Budgets: policy-spec.md §6 (5 µs, 10 µs, compile 5 ms).
 """
 

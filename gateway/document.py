@@ -75,7 +75,7 @@ def validate_document(
     if not isinstance(document, Mapping):
         return [Finding("", document, "the document must be a JSON object")]
     try:
-        size = len(canonical_json(document))
+        size = len(json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         return [Finding("", str(error), "the document holds a value JSON cannot; remove it")]
     if size > MAX_DOCUMENT_BYTES:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.document import Finding, PolicyError, content_hash, validate_document
 from gateway.tables import RuleTables
-from gateway.targets import Assignment, bucket_of, threshold_of
+from gateway.targets import Assignment, Candidate, bucket_of, threshold_of
 
 __all__ = [
     "CompiledPolicy",
@@ -36,18 +36,26 @@ RECORD_FIELDS: Final = (
 class Decision:
     """A decision record (policy-spec.md §4) with the patch that carries it out.
 
-    ``patch``: changes on the original request, empty when it stays as it is; keys in :mod:`gateway.patch`.
+    ``patch``: changes on the original request, empty when it stays as it is; keys in :mod:`gateway.patch`. Built when
+    asked for, anew each time.
     ``advice``: ``batch`` and ``fallback`` of the assignment; empty when a guard, a switch or ``observe`` mode left the
     request alone.
     """
 
     # The record is built once and kept as the dict it is sent as: a second copy in attributes would double the cost.
-    __slots__ = ("_record", "advice", "patch")
+    __slots__ = ("_candidate", "_record", "advice")
 
-    def __init__(self, record: dict[str, Any], patch: dict[str, Any], advice: dict[str, Any]) -> None:
+    def __init__(self, record: dict[str, Any], candidate: Candidate | None, advice: dict[str, Any]) -> None:
         self._record = record
-        self.patch = patch
+        self._candidate = candidate
         self.advice = advice
+
+    @property
+    def patch(self) -> dict[str, Any]:
+        record = self._record
+        if self._candidate is None or not record["applied"]:
+            return {}
+        return self._candidate.patch(record["facts"], record["requested"])
 
     @property
     def policy(self) -> str | None:
@@ -142,8 +150,8 @@ class CompiledPolicy:
     """
 
     __slots__ = (
-        "_allow_bypass", "_assignments", "_default_class", "_observe", "_rule_classes", "_rule_ids", "_sticky_keys",
-        "_tables", "decision_fields", "policy", "unreachable_rules", "used_fields", "version",
+        "_allow_bypass", "_observe", "_rule_assignments", "_rule_classes", "_rule_ids", "_sticky_keys", "_tables",
+        "decision_fields", "policy", "unreachable_rules", "used_fields", "version",
     )  # fmt: skip
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -153,19 +161,20 @@ class CompiledPolicy:
         self._observe = document["mode"] == "observe"
         self._allow_bypass: bool = document.get("allow_bypass", False)
         self._sticky_keys: tuple[str, ...] = tuple(document["sticky_keys"])
-        self._default_class: str = document["default_class"]
-        self._rule_ids: tuple[str, ...] = tuple(rule["id"] for rule in rules)
-        self._rule_classes: tuple[str, ...] = tuple(rule["class"] for rule in rules)
+        # The default stands last: the position -1 of "no rule matches" is its index.
+        self._rule_ids: tuple[str | None, ...] = (*(rule["id"] for rule in rules), None)
+        self._rule_classes: tuple[str, ...] = (*(rule["class"] for rule in rules), document["default_class"])
         self._tables = RuleTables(rules)
-        self._assignments = {
+        assignments = {
             name: Assignment(assignment, document["models"]) for name, assignment in document["assignments"].items()
         }
+        self._rule_assignments = tuple(assignments[name] for name in self._rule_classes)
         self.used_fields: frozenset[str] = self._tables.fields
         self.decision_fields: frozenset[str] = self.used_fields.union(
-            *(assignment.guard_fields for assignment in self._assignments.values())
+            *(assignment.guard_fields for assignment in assignments.values())
         )
         self.unreachable_rules: tuple[str, ...] = tuple(
-            rule_id for position, rule_id in enumerate(self._rule_ids) if self._tables.unreachable >> position & 1
+            rule["id"] for position, rule in enumerate(rules) if self._tables.unreachable >> position & 1
         )
 
     def classify(self, facts: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -174,8 +183,6 @@ class CompiledPolicy:
         Raises TypeError or KeyError when a fact has the wrong type: pass raw facts through ``normalise_facts`` first.
         """
         position = self._tables.first_match(facts)
-        if position < 0:
-            return None, self._default_class
         return self._rule_ids[position], self._rule_classes[position]
 
     def decide(
@@ -196,10 +203,9 @@ class CompiledPolicy:
         ``api_key``, ``request``). ``bypass``: value of the header ``x-costgov-bypass``; it counts when the policy
         allows it and it is not blank.
         """
-        rule = request_class = arm = target = bucket = None
+        rule = request_class = arm = target = bucket = candidate = None
         applied = False
         logged: dict[str, Any] = {}
-        patch: dict[str, Any] = {}
         advice: dict[str, Any] = {}
         reason: str | None
         try:
@@ -209,23 +215,22 @@ class CompiledPolicy:
                 reason = "bypass"
             else:
                 logged = self._logged(facts)
-                rule, request_class = self.classify(facts)
-                assignment = self._assignments[request_class]
-                arm, candidate, bucket, reason = assignment.arm(self._sticky_keys, sticky)
+                position = self._tables.first_match(facts)
+                rule = self._rule_ids[position]
+                request_class = self._rule_classes[position]
+                arm, candidate, bucket, reason = self._rule_assignments[position].arm(self._sticky_keys, sticky)
                 target = candidate.model or requested
                 guard = candidate.failing_guard(facts, requested)
                 if guard is not None:
                     reason = guard
                 else:
-                    changes = candidate.patch(facts, requested)
-                    if not changes:
+                    if not candidate.changes(facts, requested):
                         reason = reason or ("keep_requested" if candidate.model is None else "already")
                     elif self._observe:
                         reason = "observe"
                     else:
-                        patch = changes
                         applied = True
-                    if candidate.has_advice and not self._observe:
+                    if not self._observe:
                         advice = candidate.advice(facts, requested)
         except Exception as error:  # the contract of §4.9: a request never fails because of costgov
             return self._failed(error, requested, environment, sequence, adapter)
@@ -246,13 +251,13 @@ class CompiledPolicy:
                 "facts": logged,
                 "adapter": adapter,
             },
-            patch,
+            candidate,
             advice,
         )
 
     def _logged(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         fields = self.decision_fields
-        if facts.keys() <= fields:
+        if fields.issuperset(facts):
             logged = dict(facts)
         else:
             logged = {field: facts[field] for field in facts if field in fields}
@@ -285,7 +290,7 @@ def unchanged(reason: str, *, requested: str, environment: str = "", sequence: i
         facts={},
         adapter=adapter,
     )
-    return Decision(record, {}, {})
+    return Decision(record, None, {})
 
 
 def compile_policy(

@@ -49,26 +49,6 @@ def _string_holds(op: str, value: Any, fact: str | None) -> bool:
     return True  # present
 
 
-def _integer_holds(op: str, value: Any, fact: int | None) -> bool:
-    if fact is None:
-        return False
-    if op == "lt":
-        return bool(fact < value)
-    if op == "lte":
-        return bool(fact <= value)
-    if op == "gt":
-        return bool(fact > value)
-    if op == "gte":
-        return bool(fact >= value)
-    if op == "between":
-        return bool(value[0] <= fact <= value[1])
-    return True  # present
-
-
-def _boolean_holds(op: str, value: Any, fact: bool | None) -> bool:
-    return fact is value
-
-
 def _set_holds(op: str, value: Any, fact: frozenset[str]) -> bool:
     if op == "has_any":
         return not fact.isdisjoint(value)
@@ -110,13 +90,17 @@ def _brute(conditions: FieldConditions, positive: Callable[[str, Any, Any], bool
     return mask
 
 
+#: One field: name, mask of the rules with a condition on it, masks of known values, mask of any other value.
+_Lookup = tuple[str, int, Callable[[Any], "int | None"], Callable[[Any], int]]
+
+
 class RuleTables:
     """The compiled rules. ``first_match(facts)`` gives the position among the enabled rules, or -1.
 
     ``unreachable``: mask of the rules whose conditions on one field contradict each other (set fields not examined).
     """
 
-    __slots__ = ("_all", "_booleans", "_integers", "_sets", "_strings", "fields", "unreachable")
+    __slots__ = ("_all", "_lookups", "fields", "unreachable")
 
     def __init__(self, rules: Sequence[Mapping[str, Any]]) -> None:
         by_field: dict[str, dict[int, list[Condition]]] = {}
@@ -128,45 +112,27 @@ class RuleTables:
         self._all = (1 << len(rules)) - 1
         self.fields: frozenset[str] = frozenset(by_field)
         self.unreachable = 0
-        self._strings: list[tuple[str, int, dict[str, int], tuple[int, ...], dict[str, int], int]] = []
-        self._integers: list[tuple[str, int, list[int], list[int]]] = []
-        self._booleans: list[tuple[str, dict[bool | None, int]]] = []
-        self._sets: list[tuple[str, _SetTable]] = []
-        add = {STRING: self._add_string, INTEGER: self._add_integer, BOOLEAN: self._add_boolean, SET: self._add_set}
-        for field, conditions in by_field.items():
+        self._lookups: list[_Lookup] = []
+        build = {STRING: self._string, INTEGER: self._integer, BOOLEAN: self._boolean, SET: self._set}
+        # Most constrained field first: it leaves the fewest rules possible, and a field none of them names is skipped.
+        for field in sorted(by_field, key=lambda name: (-len(by_field[name]), name)):
             kind = field_type(field)
             if kind is None:
                 raise ValueError(f"{field!r} is not a field of rules; validate the document before compiling it")
-            add[kind](field, conditions, self._all & ~sum(conditions))
+            conditions = by_field[field]
+            constrained = sum(conditions)
+            known, other = build[kind](conditions, self._all & ~constrained)
+            self._lookups.append((field, constrained, known.get, other))
 
     def first_match(self, facts: Mapping[str, Any]) -> int:
         """Position of the first rule whose conditions are all true; -1 when there is none."""
         get = facts.get
         mask = self._all
-        for field, missing, exact, lengths, prefixes, other in self._strings:
-            text = get(field)
-            if text is None:
-                mask &= missing
-                continue
-            found = exact.get(text)
-            if found is None:
-                found = other
-                for length in lengths:
-                    of_prefix = prefixes.get(text[:length])
-                    if of_prefix is not None:
-                        found = of_prefix
-                        break
-            mask &= found
-        for field, missing, points, masks in self._integers:
-            number = get(field)
-            mask &= missing if number is None else masks[bisect_right(points, number)]
-        if not mask:
-            return -1
-        for field, by_value in self._booleans:
-            mask &= by_value[get(field)]
-        for field, table in self._sets:
-            members = get(field)
-            mask &= table.mask(members) if members else table.empty
+        for field, constrained, known, other in self._lookups:
+            if mask & constrained:
+                value = get(field)
+                found = known(value)
+                mask &= other(value) if found is None else found
         return (mask & -mask).bit_length() - 1
 
     def _note_unreachable(self, masks: Iterable[int]) -> None:
@@ -175,62 +141,107 @@ class RuleTables:
             reachable |= mask
         self.unreachable |= self._all & ~reachable
 
-    def _add_string(self, field: str, conditions: FieldConditions, free: int) -> None:
-        # A rule with one `in` or `not_in` on the field, the common case, is entered by its values alone. Evaluating it
-        # for every constant of the policy instead would make compiling quadratic in the number of constants.
-        listed: list[tuple[int, frozenset[str]]] = []
+    def _string(self, conditions: FieldConditions, free: int) -> tuple[dict[Any, int], Callable[[Any], int]]:
+        # A rule with one condition on the field, the common case, is entered by its values alone: `base` holds its bit
+        # when the operator is negative, and the atoms its values match flip the bit. Evaluating such rules for every
+        # constant of the policy instead would make compiling quadratic in the number of constants.
+        equal: dict[str, int] = {}
+        starting: dict[str, int] = {}
+        constants: set[str] = set()
         rest: dict[int, Sequence[Condition]] = {}
         base = free
         for bit, group in conditions.items():
-            op, value = group[0]
-            if len(group) == 1 and op in ("in", "not_in"):
-                listed.append((bit, value))
-                base |= bit if op == "not_in" else 0
-            else:
-                rest[bit] = group
-        groups = conditions.values()
-        constants = {text for group in groups for op, value in group if op in ("in", "not_in") for text in value}
-        starts = {text for group in groups for op, value in group if op.endswith("starts_with") for text in value}
-        exact = {text: base | _brute(rest, _string_holds, text) for text in constants}
-        for bit, values in listed:
-            for text in values:
-                exact[text] ^= bit
-        # A character no constant uses: `prefix + unused` is a string whose longest matching prefix is that prefix.
-        used = set().union(*constants, *starts)
-        unused = next(char for char in map(chr, range(0xE000, 0x110000)) if char not in used)
-        prefixes = {start: base | _brute(rest, _string_holds, start + unused) for start in starts}
-        other = base | _brute(rest, _string_holds, unused)
-        missing = base | _brute(rest, _string_holds, None)
-        lengths = tuple(sorted({len(start) for start in starts}, reverse=True))
-        self._strings.append((field, missing, exact, lengths, prefixes, other))
-        self._note_unreachable((missing, other, *exact.values(), *prefixes.values()))
-
-    def _add_integer(self, field: str, conditions: FieldConditions, free: int) -> None:
-        cuts: set[int] = set()
-        for group in conditions.values():
             for op, value in group:
-                if op in ("lt", "gte"):
-                    cuts.add(value)
-                elif op in ("lte", "gt"):
-                    cuts.add(value + 1)
-                elif op == "between":
-                    cuts.update((value[0], value[1] + 1))
-        # Points split 0…2^53−1 into [0, p1), [p1, p2), …; a cut outside the domain splits nothing.
-        points = sorted(cut for cut in cuts if 0 < cut <= MAX_INTEGER)
-        masks = [free | _brute(conditions, _integer_holds, start) for start in (0, *points)]
-        missing = free | _brute(conditions, _integer_holds, None)
-        self._integers.append((field, missing, points, masks))
+                if op in ("in", "not_in"):
+                    constants.update(value)
+                elif op in ("starts_with", "not_starts_with"):
+                    for start in value:
+                        starting.setdefault(start, 0)
+            op, value = group[0]
+            if len(group) > 1 or op in ("present", "absent"):
+                rest[bit] = group
+                continue
+            base |= bit if op in _NEGATIVE_TWIN else 0
+            flips = equal if op in ("in", "not_in") else starting
+            for text in value:
+                flips[text] = flips.get(text, 0) | bit
+        lengths = tuple(sorted({len(start) for start in starting}, reverse=True))
+
+        def atom(text: str, flipped: int) -> int:
+            for length in lengths:
+                flipped |= starting.get(text[:length], 0) if length <= len(text) else 0
+            return (base ^ flipped) | _brute(rest, _string_holds, text)
+
+        known: dict[Any, int] = {text: atom(text, equal.get(text, 0)) for text in constants}
+        # A character no constant uses: `prefix + unused` is a string whose longest matching prefix is that prefix.
+        used = set().union(*constants, *starting)
+        unused = next(char for char in map(chr, range(0xE000, 0x110000)) if char not in used)
+        prefixes = {start: atom(start + unused, 0) for start in starting}
+        unlisted = atom(unused, 0)
+        known[None] = base | _brute(rest, _string_holds, None)
+        self._note_unreachable((unlisted, *known.values(), *prefixes.values()))
+
+        def other(text: Any) -> int:
+            for length in lengths:
+                found = prefixes.get(text[:length])
+                if found is not None:
+                    return found
+            return unlisted
+
+        return known, other
+
+    def _integer(self, conditions: FieldConditions, free: int) -> tuple[dict[Any, int], Callable[[Any], int]]:
+        # Every operator but `absent` is an interval, hence so is a conjunction of them.
+        missing = free
+        intervals: list[tuple[int, int, int]] = []
+        for bit, group in conditions.items():
+            if all(op == "absent" for op, _ in group):
+                missing |= bit
+            elif all(op != "absent" for op, _ in group):
+                bounds = [_interval(op, value) for op, value in group]
+                low, end = max(low for low, _ in bounds), min(end for _, end in bounds)
+                if low < end:
+                    intervals.append((bit, low, end))
+        # Points split 0…2^53−1 into [0, p1), [p1, p2), …
+        points = sorted({cut for _, low, end in intervals for cut in (low, end) if 0 < cut <= MAX_INTEGER})
+        masks = [free] * (len(points) + 1)
+        for bit, low, end in intervals:
+            for index in range(bisect_right(points, low), bisect_right(points, end - 1) + 1):
+                masks[index] |= bit
         self._note_unreachable((missing, *masks))
+        return {None: missing}, lambda number: masks[bisect_right(points, number)]
 
-    def _add_boolean(self, field: str, conditions: FieldConditions, free: int) -> None:
-        masks: dict[bool | None, int] = {
-            fact: free | _brute(conditions, _boolean_holds, fact) for fact in (True, False, None)
-        }
-        self._booleans.append((field, masks))
-        self._note_unreachable(masks.values())
+    def _boolean(self, conditions: FieldConditions, free: int) -> tuple[dict[Any, int], Callable[[Any], int]]:
+        known: dict[Any, int] = {True: free, False: free, None: free}
+        for bit, group in conditions.items():
+            wanted = {value for _, value in group}
+            if len(wanted) == 1:
+                known[wanted.pop()] |= bit
+        self._note_unreachable(known.values())
+        return known, _not_boolean
 
-    def _add_set(self, field: str, conditions: FieldConditions, free: int) -> None:
-        self._sets.append((field, _SetTable(conditions, free)))
+    def _set(self, conditions: FieldConditions, free: int) -> tuple[dict[Any, int], Callable[[Any], int]]:
+        table = _SetTable(conditions, free)
+        return {None: table.empty}, table.mask
+
+
+def _not_boolean(value: Any) -> int:
+    raise TypeError(f"{value!r} is not a boolean; pass facts through normalise_facts")
+
+
+def _interval(op: str, value: Any) -> tuple[int, int]:
+    """[low, end) of the integers for which the operator is true."""
+    if op == "lt":
+        return 0, value
+    if op == "lte":
+        return 0, value + 1
+    if op == "gt":
+        return value + 1, MAX_INTEGER + 1
+    if op == "gte":
+        return value, MAX_INTEGER + 1
+    if op == "between":
+        return value[0], value[1] + 1
+    return 0, MAX_INTEGER + 1  # present
 
 
 def _compiled_value(op: str, value: Any) -> Any:

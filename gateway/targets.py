@@ -38,7 +38,10 @@ def threshold_of(basis_points: int) -> str:
 class Candidate:
     """One target or baseline, compiled. Every patch and advice is new, so a caller may change what it gets."""
 
-    __slots__ = ("_batch", "_cache", "_cap", "_effort", "_fallback", "_models", "_swap", "guard", "model", "model_key")
+    __slots__ = (
+        "_advises", "_batch", "_cache", "_cap", "_effort", "_fallback", "_models", "_swap", "guard", "model",
+        "model_key",
+    )  # fmt: skip
 
     def __init__(self, target: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
         self.model: str | None = target.get("model")
@@ -59,6 +62,8 @@ class Candidate:
             for name in (entry["model"],)
         ]
 
+        self._advises = self._batch != "no" or bool(self._fallback)
+
     @property
     def guard_fields(self) -> frozenset[str]:
         """Facts the guards and the patch of this candidate read."""
@@ -70,6 +75,14 @@ class Candidate:
     def failing_guard(self, facts: Mapping[str, Any], requested: str) -> str | None:
         """Reason of the first guard that fails, in the order of §4.7; None when all pass. Keeping the model passes."""
         return None if self.guard is None else self.guard.failing(facts, requested)
+
+    def changes(self, facts: Mapping[str, Any], requested: str) -> bool:
+        """Whether :meth:`patch` would hold anything."""
+        if self._cache is not None or (self.model_key is not None and self.model_key != model_id(requested)):
+            return True
+        if self._effort is not None and self._takes_effort(requested):
+            return True
+        return self._cap is not None and self._lowers_max_tokens(facts)
 
     def patch(self, facts: Mapping[str, Any], requested: str) -> dict[str, Any]:
         """Changes on the original request (see :mod:`gateway.patch`); empty when the request already is as wanted.
@@ -83,14 +96,14 @@ class Candidate:
             patch["effort"] = self._effort
         if self._cache is not None:
             patch["cache"] = dict(self._cache)
-        if self._cap is not None:
-            asked = facts.get("max_tokens")
-            if asked is None or asked > self._cap:
-                patch["max_tokens"] = self._cap
+        if self._cap is not None and self._lowers_max_tokens(facts):
+            patch["max_tokens"] = self._cap
         return patch
 
     def advice(self, facts: Mapping[str, Any], requested: str) -> dict[str, Any]:
         """``batch`` (absent = no) and ``fallback`` entries whose model passes the guards."""
+        if not self._advises:
+            return {}
         advice: dict[str, Any] = {}
         if self._batch != "no":
             advice["batch"] = self._batch
@@ -104,15 +117,15 @@ class Candidate:
                 advice["fallback"] = usable
         return advice
 
+    def _lowers_max_tokens(self, facts: Mapping[str, Any]) -> bool:
+        asked = facts.get("max_tokens")
+        return asked is None or bool(asked > self._cap)
+
     def _takes_effort(self, requested: str) -> bool:
         if self.model is not None:
             return True  # validated against the model's efforts
         kept = self._models.get(model_id(requested), {})
         return self._effort in (kept.get("efforts") or ())
-
-    @property
-    def has_advice(self) -> bool:
-        return self._batch != "no" or bool(self._fallback)
 
 
 class Guard:
