@@ -325,8 +325,8 @@ class Engine:
                 labels = ("request_class", "class_origin", "label_version")
                 # A policy's rule replaces that of an earlier evaluation, never that of a recorded decision.
                 raw = (
-                    f"SELECT * EXCLUDE ({', '.join(labels)}, rule), CASE WHEN decided_class <> '' THEN rule ELSE '' END "
-                    f"AS rule FROM ({rows}) WHERE {within}"
+                    f"SELECT * EXCLUDE ({', '.join(labels)}, rule), "
+                    f"CASE WHEN decided_class <> '' THEN rule ELSE '' END AS rule FROM ({rows}) WHERE {within}"
                 )
                 again = self._labelled(raw, plan)
                 columns = ", ".join(STORE_COLUMNS)
@@ -447,8 +447,8 @@ class Engine:
             f"SELECT hour, {', '.join(KEY_COLUMNS)}, {sums}, count(*) FILTER (is_failed), "
             "max(import_id) FROM ("
             f"SELECT date_trunc('hour', occurred_at) AS hour, {keys}, {', '.join(COUNTER_COLUMNS)}, requests, "
-            f"is_failed, import_id FROM read_parquet({_listed(files)}, hive_partitioning = false) WHERE source_id = {source_id}) "
-            "WHERE hour IN (SELECT hour FROM hours) GROUP BY ALL"
+            f"is_failed, import_id FROM read_parquet({_listed(files)}, hive_partitioning = false) "
+            f"WHERE source_id = {source_id}) WHERE hour IN (SELECT hour FROM hours) GROUP BY ALL"
         ).fetchall()
 
     def hours_of(self, imports: Sequence[StoredImport]) -> dict[int, list[datetime]]:
