@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 _NO_STICKY: Final[Mapping[str, str]] = MappingProxyType({})
-_SET_FIELDS: Final = ("tags", "permitted_models")
 RECORD_FIELDS: Final = (
     "policy", "version", "environment", "sequence", "rule", "class", "arm", "bucket", "requested", "target", "applied",
     "reason", "facts", "adapter",
@@ -261,9 +260,10 @@ class CompiledPolicy:
             logged = dict(facts)
         else:
             logged = {field: facts[field] for field in facts if field in fields}
-        for field in _SET_FIELDS:
-            if field in logged:
-                logged[field] = sorted(logged[field])
+        if "tags" in logged:
+            logged["tags"] = sorted(logged["tags"])
+        if "permitted_models" in logged:
+            logged["permitted_models"] = sorted(logged["permitted_models"])
         return logged
 
     def _failed(self, error: Exception, requested: str, environment: str, sequence: int, adapter: str) -> Decision:

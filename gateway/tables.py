@@ -94,6 +94,10 @@ def _brute(conditions: FieldConditions, positive: Callable[[str, Any, Any], bool
 _Lookup = tuple[str, int, Callable[[Any], "int | None"], Callable[[Any], int]]
 
 
+#: Masks of known values (None = missing), mask of any other value, and masks that stand for usual requests.
+_Built = tuple[dict[Any, int], Callable[[Any], int], Sequence[int]]
+
+
 class RuleTables:
     """The compiled rules. ``first_match(facts)`` gives the position among the enabled rules, or -1.
 
@@ -114,15 +118,17 @@ class RuleTables:
         self.unreachable = 0
         self._lookups: list[_Lookup] = []
         build = {STRING: self._string, INTEGER: self._integer, BOOLEAN: self._boolean, SET: self._set}
-        # Most constrained field first: it leaves the fewest rules possible, and a field none of them names is skipped.
-        for field in sorted(by_field, key=lambda name: (-len(by_field[name]), name)):
+        left: dict[str, float] = {}
+        for field, conditions in by_field.items():
             kind = field_type(field)
             if kind is None:
                 raise ValueError(f"{field!r} is not a field of rules; validate the document before compiling it")
-            conditions = by_field[field]
             constrained = sum(conditions)
-            known, other = build[kind](conditions, self._all & ~constrained)
+            known, other, usual = build[kind](conditions, self._all & ~constrained)
             self._lookups.append((field, constrained, known.get, other))
+            left[field] = sum(mask.bit_count() for mask in usual) / len(usual)
+        # First the fields that usually leave the fewest rules possible; a field that none of these names is skipped.
+        self._lookups.sort(key=lambda lookup: left[lookup[0]])
 
     def first_match(self, facts: Mapping[str, Any]) -> int:
         """Position of the first rule whose conditions are all true; -1 when there is none."""
@@ -141,7 +147,7 @@ class RuleTables:
             reachable |= mask
         self.unreachable |= self._all & ~reachable
 
-    def _string(self, conditions: FieldConditions, free: int) -> tuple[dict[Any, int], Callable[[Any], int]]:
+    def _string(self, conditions: FieldConditions, free: int) -> _Built:
         # A rule with one condition on the field, the common case, is entered by its values alone: `base` holds its bit
         # when the operator is negative, and the atoms its values match flip the bit. Evaluating such rules for every
         # constant of the policy instead would make compiling quadratic in the number of constants.
@@ -188,9 +194,9 @@ class RuleTables:
                     return found
             return unlisted
 
-        return known, other
+        return known, other, (unlisted,)
 
-    def _integer(self, conditions: FieldConditions, free: int) -> tuple[dict[Any, int], Callable[[Any], int]]:
+    def _integer(self, conditions: FieldConditions, free: int) -> _Built:
         # Every operator but `absent` is an interval, hence so is a conjunction of them.
         missing = free
         intervals: list[tuple[int, int, int]] = []
@@ -209,20 +215,20 @@ class RuleTables:
             for index in range(bisect_right(points, low), bisect_right(points, end - 1) + 1):
                 masks[index] |= bit
         self._note_unreachable((missing, *masks))
-        return {None: missing}, lambda number: masks[bisect_right(points, number)]
+        return {None: missing}, lambda number: masks[bisect_right(points, number)], masks
 
-    def _boolean(self, conditions: FieldConditions, free: int) -> tuple[dict[Any, int], Callable[[Any], int]]:
+    def _boolean(self, conditions: FieldConditions, free: int) -> _Built:
         known: dict[Any, int] = {True: free, False: free, None: free}
         for bit, group in conditions.items():
             wanted = {value for _, value in group}
             if len(wanted) == 1:
                 known[wanted.pop()] |= bit
         self._note_unreachable(known.values())
-        return known, _not_boolean
+        return known, _not_boolean, (known[True], known[False])
 
-    def _set(self, conditions: FieldConditions, free: int) -> tuple[dict[Any, int], Callable[[Any], int]]:
+    def _set(self, conditions: FieldConditions, free: int) -> _Built:
         table = _SetTable(conditions, free)
-        return {None: table.empty}, table.mask
+        return {None: table.empty}, table.mask, (table.empty,)
 
 
 def _not_boolean(value: Any) -> int:
