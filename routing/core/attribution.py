@@ -38,3 +38,18 @@ def shapley(costs: Mapping[frozenset[L], Decimal], levers: Sequence[L]) -> dict[
                 total += weight * Fraction(costs[before] - costs[before | {lever}])
         shares[lever] = total
     return shares
+
+
+def split_exactly(shares: Mapping[L, Fraction], unit: Decimal = MICRO_USD) -> dict[L, Decimal]:
+    """Shares rounded to a unit so that they still sum to their (rounded) whole: largest remainder, ties to the earlier.
+
+    >>> split_exactly({"a": Fraction(1, 3), "b": Fraction(1, 3), "c": Fraction(1, 3)}, Decimal("0.01"))
+    {'a': Decimal('0.34'), 'b': Decimal('0.33'), 'c': Decimal('0.33')}
+    """
+    units = {name: share / Fraction(unit) for name, share in shares.items()}
+    floors = {name: value.__floor__() for name, value in units.items()}
+    left = round(sum(units.values(), Fraction(0))) - sum(floors.values())
+    by_remainder = sorted(units, key=lambda name: floors[name] - units[name])  # stable: ties to the earlier
+    for name in by_remainder[:left]:
+        floors[name] += 1
+    return {name: count * unit for name, count in floors.items()}

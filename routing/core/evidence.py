@@ -1,0 +1,236 @@
+"""What counts as evidence: distinct cases of the latest epoch (methods.md §3.1)."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any
+
+from routing.core.models import model_snapshot
+
+PartAndValue = Callable[["CaseResult"], tuple[str, str]]
+_SUITE_VERSION: PartAndValue = attrgetter("suite", "suite_version")
+_PROMPT_VERSION: PartAndValue = attrgetter("suite", "prompt_version")
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One result of one case on one candidate. Never holds prompt or answer text.
+
+    `candidate` is the canonical model name, `candidate_raw` the name as the file spells it. `score` is 0 … 1 (1 and 0
+    for pass and fail), None = no verdict; then `error` is the kind of error. Tokens are of exclusive kinds, None =
+    unknown. `cost_usd` is what the eval tool states, None = unknown or answered from the tool's own cache.
+    """
+
+    suite: str
+    suite_version: str
+    sample_id: str
+    candidate: str
+    run_at: datetime
+    score: float | None
+    prompt_version: str = ""
+    request_class: str = ""
+    repeat: str = ""
+    candidate_raw: str = ""
+    error: str = ""
+    uncached_input_tok: int | None = None
+    cache_read_tok: int | None = None
+    cache_write_5m_tok: int | None = None
+    cache_write_1h_tok: int | None = None
+    output_tok: int | None = None
+    cost_usd: Decimal | None = None
+    latency_ms: float | None = None
+
+    @property
+    def case(self) -> tuple[str, str]:
+        """What makes two results the same case: suite and sample id."""
+        return (self.suite, self.sample_id)
+
+    @property
+    def input_tok(self) -> int | None:
+        """The whole prompt, cached or not; None when any kind is unknown."""
+        kinds = (self.uncached_input_tok, self.cache_read_tok, self.cache_write_5m_tok, self.cache_write_1h_tok)
+        known = [kind for kind in kinds if kind is not None]
+        return sum(known) if len(known) == len(kinds) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The distinct cases of one candidate in the latest epoch of a class.
+
+    `scores`: one per case with a verdict, sorted, repeats averaged. `left_out`: cases without one. `excluded`: cases no
+    candidate has a verdict for. `history_results`: results of older epochs, which no longer count. `epoch` names the
+    suite versions, prompt version and model snapshot. `newest_case_at` is the time of the newest case with a verdict.
+    """
+
+    candidate: str
+    scores: tuple[float, ...]
+    left_out: int = 0
+    excluded: int = 0
+    history_results: int = 0
+    newest_case_at: datetime | None = None
+    epoch: str = ""
+    suites: tuple[str, ...] = ()
+
+    @classmethod
+    def of_counts(
+        cls,
+        passes: int,
+        cases: int,
+        *,
+        candidate: str = "",
+        left_out: int = 0,
+        newest_case_at: datetime | None = None,
+    ) -> "Evidence":
+        """Evidence from counts of distinct pass/fail cases. Raises ValueError unless 0 ≤ passes ≤ cases."""
+        if not 0 <= passes <= cases:
+            raise ValueError(f"{passes} of {cases} passed: passes must be between 0 and the number of cases")
+        scores = (0.0,) * (cases - passes) + (1.0,) * passes
+        return cls(candidate, scores, left_out=left_out, newest_case_at=newest_case_at)
+
+    @property
+    def cases(self) -> int:
+        return len(self.scores)
+
+    @property
+    def passes(self) -> float:
+        """Sum of the case scores: the number of passes where every case is pass or fail."""
+        return math.fsum(self.scores)
+
+    @property
+    def is_pass_fail(self) -> bool:
+        return all(score in {0.0, 1.0} for score in self.scores)
+
+    @property
+    def too_many_left_out(self) -> bool:
+        """More than 2 % of the cases and more than one ended without a verdict."""
+        return too_many_left_out(self.left_out, self.cases)
+
+
+def too_many_left_out(left_out: int, cases_with_verdict: int) -> bool:
+    """More than 2 % of all cases, and more than one, have no verdict: what fails to finish is rarely random."""
+    return left_out > 1 and 50 * left_out > cases_with_verdict + left_out
+
+
+def cases_of_epoch(results: Iterable[CaseResult], *, as_of: datetime | None = None) -> dict[str, Evidence]:
+    """Evidence of every candidate of one class, from all its results run before `as_of` (methods.md §3.1).
+
+    All suites mapped to a class are one evaluation. Its epoch is defined in three steps, each keeping only results with
+    the newest value and run since the last change of any suite's value:
+
+    1. suite versions, over all candidates (a new version of one suite begins the whole evaluation anew, for everyone;
+       a suite seen for the first time is added, not a change);
+    2. prompt version, per candidate and suite;
+    3. dated model snapshot, per candidate (a name without a date is no change).
+
+    Newest is by time of run, ties by version number. A candidate with results of older epochs only is returned with no
+    case. The order of `results` does not matter. A case is left out when none of its repeats has a verdict, and
+    excluded instead when that holds for every candidate of the epoch and there are at least two.
+    """
+    rows = [row for row in results if as_of is None or row.run_at < as_of]
+    totals = Counter(row.candidate for row in rows)
+    current = _since_last_change(rows, _SUITE_VERSION)
+    found: dict[str, list[CaseResult]] = {candidate: [] for candidate in sorted(totals)}
+    for row in current:
+        found[row.candidate].append(row)
+    by_candidate: dict[str, Sequence[CaseResult]] = {}
+    for candidate, own in found.items():
+        by_candidate[candidate] = _of_newest_snapshot(_since_last_change(own, _PROMPT_VERSION))
+    cases = {candidate: _scores_by_case(own) for candidate, own in by_candidate.items()}
+    excluded = _excluded_for_all([scores for scores in cases.values() if scores])
+    return {
+        candidate: _evidence(candidate, own, cases[candidate], excluded, totals[candidate])
+        for candidate, own in by_candidate.items()
+    }
+
+
+def _since_last_change(rows: Sequence[CaseResult], part_and_value: PartAndValue) -> Sequence[CaseResult]:
+    """Rows with the newest value of their part, run since the newest value of any changed part was first seen."""
+    seen = set(map(part_and_value, rows))
+    if len({part for part, _ in seen}) == len(seen):
+        return rows
+    first_seen: dict[tuple[str, str], datetime] = {}
+    last_seen: dict[tuple[str, str], datetime] = {}
+    for row in rows:
+        key, at = part_and_value(row), row.run_at
+        first_seen[key] = min(first_seen.get(key, at), at)
+        last_seen[key] = max(last_seen.get(key, at), at)
+    newest: dict[str, str] = {}
+    changed: set[str] = set()
+    for part, value in sorted(seen, key=lambda key: (last_seen[key], _natural(key[1]))):
+        if part in newest:
+            changed.add(part)
+        newest[part] = value
+    start = max(first_seen[(part, newest[part])] for part in changed)
+    current = set(newest.items())
+    return [row for row in rows if row.run_at >= start and part_and_value(row) in current]
+
+
+def _of_newest_snapshot(rows: Sequence[CaseResult]) -> Sequence[CaseResult]:
+    """Rows of the newest dated snapshot; undated rows belong to the snapshot that was current when they ran."""
+    snapshot = {raw: model_snapshot(raw) for raw in {row.candidate_raw for row in rows}}
+    if len(set(snapshot.values()) - {""}) < 2:
+        return rows
+    newest = max((row.run_at, snapshot[row.candidate_raw]) for row in rows if snapshot[row.candidate_raw])[1]
+    start = min(row.run_at for row in rows if snapshot[row.candidate_raw] == newest)
+    return [row for row in rows if row.run_at >= start and snapshot[row.candidate_raw] in {"", newest}]
+
+
+def _natural(version: str) -> list[tuple[int, int, str]]:
+    """Sort key in which version 10 follows version 9."""
+    return [
+        (1, int(chunk), "") if chunk.isdecimal() else (0, 0, chunk)
+        for chunk in re.findall(r"\d+|\D+", version)
+        if chunk
+    ]
+
+
+def _scores_by_case(rows: Iterable[CaseResult]) -> dict[tuple[str, str], float | None]:
+    scores: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        found = scores.setdefault((row.suite, row.sample_id), [])
+        if row.score is not None:
+            found.append(row.score)
+    return {case: _mean(found) for case, found in scores.items()}
+
+
+def _mean(scores: Sequence[float]) -> float | None:
+    if len(scores) == 1:
+        return scores[0]
+    return math.fsum(scores) / len(scores) if scores else None
+
+
+def _excluded_for_all(candidates: Sequence[Mapping[tuple[str, str], Any]]) -> frozenset[tuple[str, str]]:
+    if len(candidates) < 2:
+        return frozenset()
+    left_out = [{case for case, score in found.items() if score is None} for found in candidates]
+    return frozenset(set.intersection(*left_out))
+
+
+def _evidence(
+    candidate: str,
+    rows: Sequence[CaseResult],
+    cases: Mapping[tuple[str, str], float | None],
+    excluded: frozenset[tuple[str, str]],
+    total: int,
+) -> Evidence:
+    suites = sorted({(row.suite, row.suite_version) for row in rows})
+    prompts = sorted({row.prompt_version for row in rows} - {""})
+    snapshots = sorted({model_snapshot(raw) for raw in {row.candidate_raw for row in rows}} - {""})
+    parts = [", ".join(f"{suite}@{version}" for suite, version in suites)]
+    parts += [f"prompt {', '.join(prompts)}"] if prompts else []
+    parts += [f"snapshot {', '.join(snapshots)}"] if snapshots else []
+    return Evidence(
+        candidate=candidate,
+        scores=tuple(sorted(score for score in cases.values() if score is not None)),
+        left_out=sum(score is None and case not in excluded for case, score in cases.items()),
+        excluded=len(excluded & cases.keys()),
+        history_results=total - len(rows),
+        newest_case_at=max((row.run_at for row in rows if row.score is not None), default=None),
+        epoch=" · ".join(parts),
+        suites=tuple(suite for suite, _ in suites),
+    )
