@@ -122,6 +122,6 @@ def tier_of_family(family: str) -> ModelTier:
 
 
 def model_family(model: str) -> str:
-    """Family word of a canonical Claude id (`claude-opus-4-6` → `opus`); empty for anything else. A label, not a price key."""
+    """Family word of a canonical Claude id (`claude-opus-4-6` → `opus`); else empty. A label, never a price key."""
     parts = model.split("-")
     return next((part for part in parts[1:] if part in TIER_OF_FAMILY), "") if parts[0] == "claude" else ""

@@ -1,4 +1,4 @@
-"""Usage as counted facts: disjoint token counters and what they are told apart by (architecture.md §4, formats/README.md).
+"""Usage as counted facts: disjoint token counters and their keys (architecture.md §4, formats/README.md).
 
 Text dimensions follow the stored rows: `''` means unknown, `(not grouped)` that the source did not separate it,
 `(default)` the provider's default workspace, `(none)` that it does not apply. These are four different states.
@@ -50,7 +50,7 @@ class UsageError(ValueError):
 
 
 def prompt_length_band(total_input_tok: int) -> str:
-    """Band of one request by its whole prompt, cached or not: 100,000 → `0-100k`, 100,001 → `100k-200k`, > 200,000 → `200k-1M`."""
+    """Band of one request by its whole prompt, cached or not: 100,000 → `0-100k`, 100,001 → `100k-200k`."""
     if total_input_tok < 0:
         raise UsageError(f"total input must be at least 0 tokens, got {total_input_tok}")
     for edge, band in zip(BAND_EDGES_TOK, REQUEST_BANDS, strict=False):

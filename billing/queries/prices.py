@@ -9,6 +9,8 @@ from decimal import Decimal
 
 from django.db.models import Q
 
+from billing.core.pricebook import Price as ListPrice
+from billing.core.pricebook import PriceBook
 from billing.models import ModelAlias, ModelRelease, Price
 
 KINDS = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
@@ -34,6 +36,28 @@ class ModelPrices:
     batch: TierPrices | None
     min_cacheable_tok: int | None
     reason: str
+
+
+def price_book() -> PriceBook:
+    """Every approved list price, as the one look-up that prices usage."""
+    rows = Price.objects.filter(approved_at__isnull=False).order_by("pk")
+    return PriceBook(
+        ListPrice(
+            model=row.model,
+            token_kind=row.token_kind,  # type: ignore[arg-type]  # checked by the value itself
+            usd_per_unit=row.usd_per_unit,
+            source=row.source,
+            checked_on=row.checked_on,
+            service_tier=row.service_tier,
+            prompt_length_band=row.prompt_length_band,
+            geo=row.geo,
+            speed=row.speed,
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+            note=row.note,
+        )
+        for row in rows
+    )
 
 
 def model_prices(*, on: date) -> dict[str, ModelPrices]:

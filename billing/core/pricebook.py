@@ -1,0 +1,277 @@
+"""Dated list prices and their look-up (methods.md §1.4, formats/price-data.md). Unknown never becomes zero or a default.
+
+A price holds for one model, kind, service tier, prompt-length band, geo and speed over `[valid_from, valid_to)`. Of two
+rows for the same thing the one that starts later replaces the earlier from that day on, even after the later has ended.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+from billing.core.money import usd_per_each
+from billing.core.usage import NOT_GROUPED, PRICED_KINDS, UNTOLD, PricedKind
+
+ALL_BANDS: Final = "all"
+UNLIMITED_TOK: Final = 2**63
+# Prompt-length bands as intervals of total input tokens, lower end exclusive, upper inclusive. The largest window sold
+# is 1M, so "…-1M" has no upper end of its own.
+BANDS_TOK: Final[Mapping[str, tuple[int, int]]] = {
+    ALL_BANDS: (-1, UNLIMITED_TOK),
+    "0-100k": (-1, 100_000),
+    "100k-200k": (100_000, 200_000),
+    "0-200k": (-1, 200_000),
+    "100k-1M": (100_000, UNLIMITED_TOK),
+    "200k-1M": (200_000, UNLIMITED_TOK),
+}
+UNTOLD_GEOS: Final = UNTOLD | {"not_available", "(none)"}
+PRICE_PLACES: Final = 9  # numeric(18,9)
+MAX_PRICE: Final = Decimal(10) ** 9
+
+
+class PriceError(ValueError):
+    """A price row, or a set of them, that contradicts itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceKey:
+    """The dimensions of usage that decide its price, as the usage row states them (`''` = unknown)."""
+
+    model: str
+    service_tier: str = "standard"
+    prompt_length_band: str = ""
+    geo: str = ""
+    speed: str = ""
+
+
+class PriceNotFound(LookupError):
+    """No price for this usage on this day. `reason` says why, `remedy` what to do about it, `prices` what it could cost."""
+
+    def __init__(
+        self, key: PriceKey, kind: PricedKind, on: date, reason: str, remedy: str, prices: tuple[Decimal, ...] = ()
+    ) -> None:
+        self.key, self.kind, self.on, self.reason, self.remedy, self.prices = key, kind, on, reason, remedy, prices
+        super().__init__(
+            f"no price for model {key.model or '(no model)'}, kind {kind}, service tier {key.service_tier or 'unknown'}, "
+            f"prompt-length band {key.prompt_length_band or 'unknown'}, geo {key.geo or 'unknown'}, "
+            f"speed {key.speed or 'unknown'} on {on.isoformat()}: {reason}. {remedy}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A dated list price. `usd_per_unit` is usd per million tokens, or per 1,000 web searches."""
+
+    model: str
+    token_kind: PricedKind
+    usd_per_unit: Decimal
+    source: str
+    checked_on: date
+    service_tier: str = "standard"
+    prompt_length_band: str = ALL_BANDS
+    geo: str = "global"
+    speed: str = "standard"
+    valid_from: date | None = None
+    valid_to: date | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.token_kind not in PRICED_KINDS:
+            raise PriceError(f"unknown token kind {self.token_kind!r}; known are {', '.join(PRICED_KINDS)}")
+        if self.prompt_length_band not in BANDS_TOK:
+            raise PriceError(f"unknown band {self.prompt_length_band!r}; known are {', '.join(BANDS_TOK)}")
+        for name in ("model", "service_tier", "geo", "speed", "source"):
+            if not getattr(self, name):
+                raise PriceError(f"a price needs its {name}: {self.model or '(no model)'} {self.token_kind}")
+        exponent = self.usd_per_unit.as_tuple().exponent
+        if not isinstance(exponent, int) or not 0 <= self.usd_per_unit < MAX_PRICE or exponent < -PRICE_PLACES:
+            raise PriceError(
+                f"{self.model} {self.token_kind}: {self.usd_per_unit} is not a price; "
+                f"use at least 0, below {MAX_PRICE:,}, at most {PRICE_PLACES} places"
+            )
+        if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
+            raise PriceError(f"{self.model} {self.token_kind}: starts {self.valid_from}, but ends {self.valid_to}")
+
+    @property
+    def unit_exponent(self) -> int:
+        """The price is per 10^unit_exponent: tokens per million, web searches per thousand."""
+        return 3 if self.token_kind == "web_search" else 6
+
+    @property
+    def usd_per_mtok(self) -> Decimal:
+        """The price of tokens per million. Raises PriceError for web searches, which have another unit."""
+        if self.token_kind == "web_search":
+            raise PriceError(f"{self.model}: web searches are priced per 1,000 searches, not per million tokens")
+        return self.usd_per_unit
+
+    @property
+    def usd_per_each(self) -> Decimal:
+        """Price of one token or search, exact: count × usd_per_each is the line's cost."""
+        return usd_per_each(self.usd_per_unit, unit_exponent=self.unit_exponent)
+
+    def holds_on(self, day: date) -> bool:
+        return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day < self.valid_to)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPrice:
+    """A price and what had to be taken as given to choose it (sentences for the line's explanation)."""
+
+    price: Price
+    assumptions: tuple[str, ...] = ()
+
+
+_Slot = tuple[str, str, str, str, str]  # model, kind, service tier, geo, speed
+
+
+@dataclass(frozen=True)
+class PriceBook:
+    """Prices with one look-up. Raises PriceError for two rows with the same key, band and start."""
+
+    prices: tuple[Price, ...]
+    _slots: dict[_Slot, list[Price]] = field(init=False, repr=False, compare=False)
+
+    def __init__(self, prices: Iterable[Price]) -> None:
+        object.__setattr__(self, "prices", tuple(prices))
+        slots: dict[_Slot, list[Price]] = {}
+        seen: dict[tuple[_Slot, str, date | None], Price] = {}
+        for price in self.prices:
+            slot = (price.model, price.token_kind, price.service_tier, price.geo, price.speed)
+            other = seen.setdefault((slot, price.prompt_length_band, price.valid_from), price)
+            if other is not price:
+                raise PriceError(
+                    f"two prices for {' / '.join(slot)} / {price.prompt_length_band} from "
+                    f"{price.valid_from or 'release'}: {other.usd_per_unit} ({other.source}) and "
+                    f"{price.usd_per_unit} ({price.source}); keep one"
+                )
+            slots.setdefault(slot, []).append(price)
+        object.__setattr__(self, "_slots", slots)
+
+    @property
+    def models(self) -> frozenset[str]:
+        return frozenset(price.model for price in self.prices)
+
+    def change_days(self) -> tuple[date, ...]:
+        """Days on which some price begins or ends, ascending. Between two of them every look-up gives the same price."""
+        days = {day for price in self.prices for day in (price.valid_from, price.valid_to) if day}
+        return tuple(sorted(days))
+
+    def lookup(self, key: PriceKey, kind: PricedKind, on: date) -> FoundPrice:
+        """The price of one kind of usage on a UTC day.
+
+        * geo unknown, not grouped or `not_available`: the global list price, stated as an assumption.
+        * service tier or speed unknown: standard, stated.
+        * band unknown (or one that straddles prices): priced only where every possible price is equal, else refused with
+          all of them, so that the caller can show the interval.
+        * web searches have one price per model, whatever the tier, band, geo and speed.
+
+        Raises PriceNotFound naming everything, with the reason and the remedy.
+        """
+        if kind == "web_search":
+            return FoundPrice(
+                self._winner(key, kind, on, (key.model, kind, "standard", "global", "standard"), ALL_BANDS)
+            )
+        tier, geo, speed = key.service_tier, key.geo, key.speed
+        assumptions = []
+        if tier in UNTOLD:
+            tier = "standard"
+            assumptions.append(f"service tier {_told(key.service_tier)}: taken as standard")
+        if geo in UNTOLD_GEOS:
+            geo = "global"
+            assumptions.append(f"inference geo {_told(key.geo)}: global list price")
+        if speed in UNTOLD:
+            speed = "standard"
+            assumptions.append(f"speed {_told(key.speed)}: taken as standard")
+        slot = (key.model, kind, tier, geo, speed)
+        price = self._winner(key, kind, on, slot, key.prompt_length_band)
+        if key.prompt_length_band in UNTOLD and price.prompt_length_band != ALL_BANDS:
+            assumptions.append(
+                f"prompt-length band {_told(key.prompt_length_band)}: every price known on that day is the same"
+            )
+        return FoundPrice(price, tuple(assumptions))
+
+    def _winner(self, key: PriceKey, kind: PricedKind, on: date, slot: _Slot, band: str) -> Price:
+        rows = self._slots.get(slot, [])
+        band_known = band not in UNTOLD
+        if band_known and band not in BANDS_TOK:
+            raise PriceNotFound(
+                key, kind, on, f"prompt-length band {band!r} is none of {', '.join(BANDS_TOK)}", "Correct the import"
+            )
+        segments = [
+            _row_for(rows, segment, on) for segment in _segments(rows, BANDS_TOK[band if band_known else ALL_BANDS])
+        ]
+        current = [row for row in segments if row is not None]
+        if not current or (band_known and len(current) < len(segments)):
+            raise self._missing(key, kind, on, slot, rows)
+        if len({row.usd_per_unit for row in current}) > 1:
+            bands = ", ".join(f"{row.usd_per_unit} for {row.prompt_length_band}" for row in dict.fromkeys(current))
+            raise PriceNotFound(
+                key,
+                kind,
+                on,
+                f"the price depends on the prompt length ({bands}), which the data does not tell",
+                "Import request logs, or a report grouped by context window, for this usage",
+                tuple(row.usd_per_unit for row in current),
+            )
+        return current[0]
+
+    def _missing(self, key: PriceKey, kind: PricedKind, on: date, slot: _Slot, rows: list[Price]) -> PriceNotFound:
+        model, _, tier, geo, speed = slot
+        add = f"Add a dated price for {model} ({kind}, {tier}, {geo}, {speed}) on the Prices page"
+        if not model:
+            return PriceNotFound(key, kind, on, "the usage names no model", "Import a report grouped by model")
+        if model not in self.models:
+            return PriceNotFound(
+                key, kind, on, f"model {model} has no prices", "Add its prices, or an alias to a priced model"
+            )
+        if rows and not any(row.holds_on(on) for row in rows):
+            return PriceNotFound(key, kind, on, "its prices do not hold on that day", add)
+        if rows:
+            return PriceNotFound(key, kind, on, f"no price covers prompt-length band {key.prompt_length_band}", add)
+        if speed == "fast" and tier == "batch":
+            return PriceNotFound(
+                key, kind, on, "fast mode cannot be combined with batch", "Check tier and speed in the data"
+            )
+        if tier not in ("standard", "batch"):
+            return PriceNotFound(
+                key, kind, on, f"service tier {tier} has no list price", f"{add}, or enter the contract's"
+            )
+        return PriceNotFound(key, kind, on, "no price for this tier, geo and speed", add)
+
+
+def _row_for(rows: Iterable[Price], segment: tuple[int, int], on: date) -> Price | None:
+    """The row that prices prompts in `segment` on a day: of those begun, the latest start; of one start, the narrowest band.
+
+    A row that has ended still hides the older rows of its own band or wider, or a withdrawn price would bring back the
+    one it replaced.
+    """
+    low, high = segment
+    begun = [
+        row
+        for row in rows
+        if (row.valid_from is None or row.valid_from <= on)
+        and BANDS_TOK[row.prompt_length_band][0] <= low
+        and high <= BANDS_TOK[row.prompt_length_band][1]
+    ]
+    if not begun:
+        return None
+    latest = max(begun, key=lambda row: (row.valid_from or date.min, -_width(row)))
+    return latest if latest.holds_on(on) else None
+
+
+def _segments(rows: Iterable[Price], within: tuple[int, int]) -> list[tuple[int, int]]:
+    """`within` cut at every end of a band that occurs in `rows`, so that each piece has one price or none."""
+    low, high = within
+    ends = {end for row in rows for end in BANDS_TOK[row.prompt_length_band] if low < end < high}
+    cuts = [low, *sorted(ends), high]
+    return list(zip(cuts, cuts[1:], strict=False))
+
+
+def _width(row: Price) -> int:
+    low, high = BANDS_TOK[row.prompt_length_band]
+    return high - low
+
+
+def _told(text: str) -> str:
+    return {"": "unknown", NOT_GROUPED: "not grouped in the report", "(none)": "not applicable"}.get(text, text)

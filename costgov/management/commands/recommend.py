@@ -1,0 +1,65 @@
+"""manage.py recommend: the cheapest policy that clears every bar, and what each lever saves."""
+
+import sys
+from argparse import ArgumentParser
+from datetime import UTC, date, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from costgov.jsonout import dumps
+from costgov.pages import now
+from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
+from routing.core.levers import LEVERS, Lever
+
+
+class Command(BaseCommand):
+    help = "Recommend a model per class from measured quality and cost; report the saving by lever."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--baseline", default="", help="model of the uniform counterfactual (default: Settings)")
+        parser.add_argument("--levers", default=",".join(LEVERS), help="comma separated: routing,caching,batch")
+        parser.add_argument("--as-of", type=date.fromisoformat, help="a UTC day, as 2026-11-22 (default: today)")
+        parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        named = [name.strip() for name in options["levers"].split(",") if name.strip()]
+        unknown = sorted(set(named) - set(LEVERS))
+        if unknown or not named:
+            self.stderr.write(
+                f"--levers {options['levers']}: unknown {', '.join(unknown)}; use some of {', '.join(LEVERS)}"
+            )
+            sys.exit(2)
+        levers: list[Lever] = [lever for lever in LEVERS if lever in named]
+        day = options["as_of"]
+        as_of = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else now()
+        try:
+            view = recommendation_view(as_of=as_of, baseline_model=options["baseline"], levers=levers)
+        except NoBaseline as error:
+            self.stderr.write(str(error))
+            sys.exit(2)
+        self.stdout.write(dumps(view, indent=True).decode() if options["json"] else _table(view))
+
+
+def _table(view: RecommendationView) -> str:
+    lines = [
+        f"{view.start} to {view.end} (28 whole days before the second), uniform baseline {view.baseline_model}",
+        f"{'class':<24} {'now on':<20} {'recommended':<20} {'uniform':>12} {'recommended':>12} {'saves now':>12}  why",
+    ]
+    lines += [
+        f"{row.request_class:<24} {row.incumbent:<20} {row.target:<20} {row.steps.uniform_cost_usd:>12,.2f} "
+        f"{row.steps.recommended_cost_usd:>12,.2f} {row.saving_usd:>12,.2f}  {row.reason}"
+        for row in view.classes
+    ]
+    lines.append(f"Uniform {view.total.uniform_cost_usd:,.2f} usd")
+    lines += [
+        f"  − {part.lever:<8} {part.saving_usd:>14,.6f} usd   (order-free {part.shapley_usd:,.6f})"
+        for part in view.total.parts
+    ]
+    lines.append(f"= recommended {view.total.recommended_cost_usd:,.6f} usd; now {view.current_cost_usd:,.6f} usd")
+    lines += [f"not solved: {row.request_class}: {row.reason}" for row in view.unsolved]
+    lines += [
+        f"evidence missing: {row.request_class} on {row.model}: {row.verdict_text}, worth {row.saving_usd:,.2f} usd"
+        for row in view.missing_evidence
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,338 @@
+"""The recommendation as people and machines read it: one value behind page, command, API and frozen evidence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from billing.models import Organisation
+from billing.queries.prices import release_facts
+from costgov.queries.spend import class_costs
+from routing.core.attribution import shapley, split_exactly, waterfall
+from routing.core.drafts import AssignmentChange, RegisteredClass, UsageMapping, changed_assignments, draft_document
+from routing.core.levers import LEVERS, Lever, LeverSet
+from routing.core.recommendation import ClassRecommendation, lever_sets
+from routing.core.verdicts import Verdict
+from routing.models import ClassMapping, RequestClass
+from routing.queries.recommendation import WINDOW_DAYS, RecommendationReport, recommendation_report
+
+MONTH_DAYS = Decimal("30.4375")
+
+
+class NoBaseline(LookupError):
+    """There is no model to count savings against; the message says what to set."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """A verdict with what is shown beside it. Rates are shares in 0..1."""
+
+    model: str
+    status: str
+    text: str
+    stale: bool
+    passes: float
+    cases: int
+    left_out: int
+    pass_rate: float | None
+    lower: float | None
+    upper: float
+    line: float
+    bar: float
+    cases_needed: int | None
+    reason: str
+    newest_case_at: datetime | None
+    suites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OptionRow:
+    """One model for a class as the recommendation judged it."""
+
+    model: str
+    tier: str
+    unit_cost_usd: Decimal | None
+    is_admissible: bool
+    reason: str
+    cost_source: str
+    verdict: VerdictRow
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRow:
+    """Evidence that would unlock a cheaper model, and what it is worth."""
+
+    request_class: str
+    model: str
+    saving_usd: Decimal
+    saving_usd_per_month: Decimal
+    cases_needed: int | None
+    verdict_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeverPart:
+    """Saving of a lever in the window: in the order shown, and order-free (Shapley)."""
+
+    lever: str
+    saving_usd: Decimal
+    shapley_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CostSteps:
+    """Cost of the window in usd for every set of levers ('none', 'routing', 'routing+caching', …) and its parts."""
+
+    costs: Mapping[str, Decimal]
+    uniform_cost_usd: Decimal
+    recommended_cost_usd: Decimal
+    parts: tuple[LeverPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """What is recommended for one class, why, and what it saves."""
+
+    request_class: str
+    title: str
+    note: str
+    units: Decimal
+    unit_name: str
+    incumbent: str
+    target: str
+    move: str
+    reason: str
+    is_assumed: bool
+    current_cost_usd: Decimal
+    saving_usd: Decimal
+    saving_usd_per_month: Decimal
+    steps: CostSteps
+    caching: str
+    caching_reasons: tuple[str, ...]
+    batch_share: Decimal
+    batch_reason: str
+    options: tuple[OptionRow, ...]
+    runner_up: str
+    incumbent_verdict: VerdictRow
+    target_verdict: VerdictRow
+
+
+@dataclass(frozen=True, slots=True)
+class UnsolvedRow:
+    request_class: str
+    reason: str
+    current_cost_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendationView:
+    """The whole recommendation, with the window and versions it rests on."""
+
+    baseline_model: str
+    start: date
+    end: date
+    days: int
+    levers: tuple[str, ...]
+    price_version: str
+    policy: str
+    policy_sequence: int | None
+    classes: tuple[ClassRow, ...]
+    total: CostSteps
+    current_cost_usd: Decimal
+    saving_usd: Decimal
+    saving_usd_per_month: Decimal
+    unsolved: tuple[UnsolvedRow, ...]
+    missing_evidence: tuple[MissingRow, ...]
+
+    @property
+    def moves(self) -> tuple[ClassRow, ...]:
+        return tuple(row for row in self.classes if row.target != row.incumbent)
+
+    def row(self, request_class: str) -> ClassRow | None:
+        return next((row for row in self.classes if row.request_class == request_class), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftView:
+    """The recommended policy as a draft: its document, and what it changes against the active one."""
+
+    recommendation: RecommendationView
+    document: Mapping[str, Any]
+    changes: tuple[AssignmentChange, ...]
+
+
+def per_month(usd: Decimal, days: int = WINDOW_DAYS) -> Decimal:
+    """An amount of the window as an estimate per month (× 30.4375 / days)."""
+    return (usd * MONTH_DAYS / days).quantize(Decimal("0.000001"))
+
+
+def recommendation_view(
+    *, as_of: datetime, baseline_model: str = "", levers: Sequence[Lever] = LEVERS
+) -> RecommendationView:
+    """Recommend for the 28 whole days before `as_of`. Raises NoBaseline when no baseline model is set or given."""
+    return _view(_report(as_of, baseline_model, levers))
+
+
+def draft_view(*, as_of: datetime, baseline_model: str = "", levers: Sequence[Lever] = LEVERS) -> DraftView:
+    """The recommendation as a draft policy. Raises NoBaseline."""
+    report = _report(as_of, baseline_model, levers)
+    active = report.policy.document if report.policy is not None else None
+    document = draft_document(
+        active=active,
+        classes=[
+            RegisteredClass(row.slug, row.title, row.quality_owner, row.spend_owner)
+            for row in RequestClass.objects.all()
+        ],
+        mappings=_mappings(as_of.date()),
+        recommendation=report.recommendation,
+        max_input_tok={name: facts.max_input_tok for name, facts in release_facts().items()},
+    )
+    return DraftView(_view(report), document, changed_assignments(active, document))
+
+
+def suggested_baseline(*, as_of: datetime) -> str:
+    """The organisation's baseline model, '' when none is set."""
+    row = Organisation.objects.filter(pk=1).values_list("baseline_model", flat=True).first()
+    return row or ""
+
+
+def _report(as_of: datetime, baseline_model: str, levers: Sequence[Lever]) -> RecommendationReport:
+    model = baseline_model or suggested_baseline(as_of=as_of)
+    if not model:
+        raise NoBaseline("No baseline model is set: choose one in Settings (savings are counted against it).")
+    if model not in release_facts():
+        raise NoBaseline(f"Baseline model {model!r} is not known: choose one listed on the Prices page.")
+    end = as_of.date()
+    start = end - timedelta(days=WINDOW_DAYS)
+    return recommendation_report(
+        baseline_model=model,
+        as_of=as_of,
+        current_costs=class_costs(start=start, end=end),
+        levers=levers,
+    )
+
+
+def _mappings(on: date) -> list[UsageMapping]:
+    rows = ClassMapping.objects.select_related("request_class").order_by("request_class__slug", "workspace", "api_key")
+    return [
+        UsageMapping(row.request_class.slug, row.workspace, row.api_key)
+        for row in rows
+        if (row.valid_from is None or row.valid_from <= on) and (row.valid_to is None or row.valid_to > on)
+    ]
+
+
+def _view(report: RecommendationReport) -> RecommendationView:
+    recommendation = report.recommendation
+    tiers = {name: facts.tier for name, facts in release_facts().items()}
+    rows = tuple(_class_row(row, report, tiers) for row in recommendation.classes)
+    current = sum((row.current_cost_usd for row in rows), Decimal(0))
+    total = _steps(recommendation.costs, recommendation.levers)
+    saving = current - total.recommended_cost_usd
+    missing = [
+        MissingRow(
+            request_class=row.request_class,
+            model=gap.model,
+            saving_usd=gap.saving_usd,
+            saving_usd_per_month=per_month(gap.saving_usd),
+            cases_needed=gap.cases_needed,
+            verdict_text=gap.verdict_text,
+        )
+        for row in recommendation.classes
+        for gap in row.missing_evidence
+    ]
+    return RecommendationView(
+        baseline_model=report.baseline_model,
+        start=report.start,
+        end=report.end,
+        days=report.days,
+        levers=recommendation.levers,
+        price_version=report.price_version,
+        policy=f"{report.policy.name}@{report.policy.version}" if report.policy is not None else "",
+        policy_sequence=report.policy.sequence if report.policy is not None else None,
+        classes=tuple(sorted(rows, key=lambda row: (-row.saving_usd, row.request_class))),
+        total=total,
+        current_cost_usd=current,
+        saving_usd=saving,
+        saving_usd_per_month=per_month(saving),
+        unsolved=tuple(
+            UnsolvedRow(row.request_class, row.reason, row.current_cost_usd) for row in recommendation.unsolved
+        ),
+        missing_evidence=tuple(sorted(missing, key=lambda row: (-row.saving_usd, row.request_class, row.model))),
+    )
+
+
+def _class_row(row: ClassRecommendation, report: RecommendationReport, tiers: Mapping[str, str]) -> ClassRow:
+    verdicts = report.verdicts[row.request_class]
+    costs = row.target_costs
+    return ClassRow(
+        request_class=row.request_class,
+        title=verdicts.title,
+        note=verdicts.note,
+        units=row.units,
+        unit_name=row.unit_name,
+        incumbent=row.incumbent,
+        target=row.target,
+        move=row.move,
+        reason=row.reason,
+        is_assumed=row.is_assumed,
+        current_cost_usd=row.current_cost_usd,
+        saving_usd=row.saving_usd,
+        saving_usd_per_month=per_month(row.saving_usd),
+        steps=_steps(row.costs, report.recommendation.levers),
+        caching=costs.caching.ttl,
+        caching_reasons=tuple(option.reason for option in costs.caching_options),
+        batch_share=costs.batch_share,
+        batch_reason=costs.batch_reason,
+        options=tuple(
+            OptionRow(
+                model=option.model,
+                tier=tiers.get(option.model, "other"),
+                unit_cost_usd=option.unit_cost_usd,
+                is_admissible=option.is_admissible,
+                reason=option.reason,
+                cost_source=option.cost_source,
+                verdict=verdict_row(verdicts.of(option.model)),
+            )
+            for option in row.options
+        ),
+        runner_up=row.runner_up.model if row.runner_up is not None else "",
+        incumbent_verdict=verdict_row(verdicts.of(row.incumbent)),
+        target_verdict=verdict_row(verdicts.of(row.target)),
+    )
+
+
+def _steps(costs: Mapping[LeverSet, Decimal], levers: tuple[Lever, ...]) -> CostSteps:
+    in_order = dict(waterfall(costs, levers))
+    order_free = split_exactly(shapley(costs, levers))
+    return CostSteps(
+        costs={
+            "+".join(lever for lever in LEVERS if lever in chosen) or "none": costs[chosen]
+            for chosen in lever_sets(levers)
+        },
+        uniform_cost_usd=costs[frozenset()],
+        recommended_cost_usd=costs[frozenset(levers)],
+        parts=tuple(LeverPart(lever, in_order[lever], order_free[lever]) for lever in levers),
+    )
+
+
+def verdict_row(verdict: Verdict) -> VerdictRow:
+    """A core verdict as the flat value of pages and JSON."""
+    return VerdictRow(
+        model=verdict.candidate,
+        status=verdict.status,
+        text=verdict.text,
+        stale=verdict.stale,
+        passes=verdict.passes,
+        cases=verdict.cases,
+        left_out=verdict.left_out,
+        pass_rate=verdict.pass_rate,
+        lower=verdict.lower,
+        upper=verdict.upper,
+        line=verdict.line,
+        bar=verdict.bar,
+        cases_needed=verdict.cases_needed,
+        reason=verdict.reason,
+        newest_case_at=verdict.newest_case_at,
+        suites=verdict.suites,
+    )

@@ -1,0 +1,122 @@
+"""Spend as people and machines read it: cost by any dimensions, with unpriced and unclassified quantities beside it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Final
+
+from billing.core.money import ZERO, sum_usd
+from billing.core.usage import COUNTERS
+from billing.queries.prices import release_facts
+from billing.queries.usage import DIMENSIONS, PricedGroup, UnpricedUsage, priced_usage, usage_days
+
+TIER: Final = "tier"
+SPEND_DIMENSIONS: Final = (*DIMENSIONS, TIER)
+
+
+class UnknownDimension(ValueError):
+    """Spend cannot be told apart by this; the message lists what it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRow:
+    """One combination of dimension values. `cost_usd` covers the priced part; `unpriced_tok` has no price yet."""
+
+    group: Mapping[str, str]
+    cost_usd: Decimal
+    uncached_input_tok: int
+    cache_read_tok: int
+    cache_write_5m_tok: int
+    cache_write_1h_tok: int
+    output_tok: int
+    web_searches: int
+    requests: int | None
+    unpriced_tok: int
+    unpriced_searches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unclassified:
+    """Usage without a class: part of the total."""
+
+    tokens: int
+    cost_usd: Decimal
+    share_of_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpendReport:
+    """Cost of days [start, end) at list prices. The rows sum exactly to the total."""
+
+    start: date
+    end: date
+    by: tuple[str, ...]
+    rows: tuple[SpendRow, ...]
+    total: SpendRow
+    unpriced: tuple[UnpricedUsage, ...]
+    unclassified: Unclassified
+
+
+def spend(*, start: date | None = None, end: date | None = None, by: Sequence[str] = ("class",)) -> SpendReport:
+    """Spend by dimensions, dearest first (days and months in order). Raises UnknownDimension, ValueError."""
+    unknown = [name for name in by if name not in SPEND_DIMENSIONS]
+    if unknown:
+        raise UnknownDimension(f"unknown --by {', '.join(unknown)}; choose from {', '.join(sorted(SPEND_DIMENSIONS))}")
+    held = usage_days()
+    first = start or (held[0] if held else date(1970, 1, 1))
+    last = end or (held[1] + timedelta(days=1) if held else first + timedelta(days=1))
+    if first >= last:
+        raise ValueError(f"the period is empty: it starts {first} and ends before {last}; give an earlier start")
+    wanted = list(dict.fromkeys([*("model" if name == TIER else name for name in by), "class"]))
+    usage = priced_usage(start=first, end=last, by=wanted)
+    tiers = {name: facts.tier for name, facts in release_facts().items()} if TIER in by else {}
+    merged: dict[tuple[str, ...], list[PricedGroup]] = {}
+    for group in usage.groups:
+        values = dict(zip(wanted, group.values, strict=True))
+        if TIER in by:
+            values[TIER] = tiers.get(values["model"], "other")
+        merged.setdefault(tuple(values[name] for name in by), []).append(group)
+    rows = [_row(dict(zip(by, values, strict=True)), groups) for values, groups in merged.items()]
+    dated = [name for name in by if name in ("day", "month")]
+    rows.sort(key=lambda row: ([row.group[name] for name in dated], -row.cost_usd, list(row.group.values())))
+    total = _row({}, list(usage.groups))
+    return SpendReport(
+        start=first,
+        end=last,
+        by=tuple(by),
+        rows=tuple(rows),
+        total=total,
+        unpriced=usage.unpriced,
+        unclassified=_unclassified([group for group in usage.groups if not group.values[wanted.index("class")]], total),
+    )
+
+
+def class_costs(*, start: date, end: date) -> dict[str, Decimal | None]:
+    """Cost of each class on days [start, end); None where a part of it has no price."""
+    usage = priced_usage(start=start, end=end, by=("class",))
+    return {group.values[0]: group.cost_usd if group.is_priced else None for group in usage.groups if group.values[0]}
+
+
+def _row(values: Mapping[str, str], groups: Sequence[PricedGroup]) -> SpendRow:
+    counts = {name: sum(group.counts[name] for group in groups) for name in COUNTERS}
+    unknown = any(group.requests is None for group in groups)
+    return SpendRow(
+        group=values,
+        cost_usd=sum_usd(group.cost_usd for group in groups),
+        requests=None if unknown else sum(group.requests or 0 for group in groups),
+        unpriced_tok=sum(group.unpriced_tok for group in groups),
+        unpriced_searches=sum(group.unpriced_searches for group in groups),
+        **counts,
+    )
+
+
+def _unclassified(groups: Sequence[PricedGroup], total: SpendRow) -> Unclassified:
+    row = _row({}, groups)
+    tokens, whole = _tokens(row), _tokens(total)
+    return Unclassified(tokens, row.cost_usd if groups else ZERO, tokens / whole if whole else 0.0)
+
+
+def _tokens(row: SpendRow) -> int:
+    written = row.cache_write_5m_tok + row.cache_write_1h_tok
+    return row.uncached_input_tok + row.cache_read_tok + written + row.output_tok
