@@ -1,11 +1,31 @@
 #!/usr/bin/env python3
-"""Entry point for every management command."""
+"""Entry point for every management command: it joins the running services, or starts them for its own duration."""
 
 import os
 import sys
 
-if __name__ == "__main__":
+_WITHOUT_SERVICES = {"up", "help", "version", "--help", "-h", "--version", "collectstatic", "check"}
+
+
+def main() -> None:
+    if sys.version_info < (3, 11):
+        sys.exit(f"costgov needs Python 3.11 or newer; this is {sys.version.split()[0]}. Use .venv/bin/python.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costgov.settings")
+    from costgov.services import joined_services
+
+    command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    if command in _WITHOUT_SERVICES or "--help" in sys.argv or "-h" in sys.argv:
+        _execute()
+        return
+    with joined_services():
+        _execute()
+
+
+def _execute() -> None:
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

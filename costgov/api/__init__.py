@@ -1,0 +1,1 @@
+"""The JSON surface: the same contexts as the pages, and what gateways call."""

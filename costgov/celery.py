@@ -1,0 +1,18 @@
+"""The Celery application: `celery -A costgov worker`, `celery -A costgov beat`."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_ready
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costgov.settings")
+app = Celery("costgov")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@worker_ready.connect
+def _requeue_unfinished_imports(sender: Any, **_: Any) -> None:
+    """A killed worker's tasks come back only after the visibility timeout: do not wait for it."""
+    sender.app.send_task("costgov.requeue_unfinished_imports")

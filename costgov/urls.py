@@ -1,0 +1,26 @@
+"""Every page and the API. Each page module lists its own addresses."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path
+
+from costgov.views import (
+    account,
+    classes,
+    commitments,
+    evals,
+    forecast,
+    imports,
+    misc,
+    overview,
+    policies,
+    prices,
+    trail,
+)
+
+PAGES = (account, overview, classes, evals, policies, forecast, commitments, imports, prices, trail, misc)
+
+urlpatterns = [
+    *(pattern for page in PAGES for pattern in page.urlpatterns),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("api/v1/", include("costgov.api.urls")),
+]
