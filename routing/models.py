@@ -123,6 +123,8 @@ class EvalImport(models.Model):
     cases = models.PositiveIntegerField(default=0)
     left_out = models.PositiveIntegerField(default=0)
     duplicates = models.PositiveIntegerField(default=0)
+    rejected = models.PositiveIntegerField(default=0)
+    rejected_rows = models.JSONField(default=list, blank=True, help_text="What was wrong with each, the first 200.")
 
     class Meta:
         ordering = ["-imported_at", "-id"]

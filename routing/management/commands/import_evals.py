@@ -1,58 +1,121 @@
-"""manage.py import_evals: eval results of files, whole or not at all."""
+"""manage.py import_evals: eval results of files; every file is imported, or none."""
 
 import json
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.db import transaction
 from django.utils import timezone
 
-from routing.importers.base import EvalImportError
-from routing.operations.classes import ClassRefused
-from routing.operations.evals import import_evals
+from routing.importers import EvalImportError, ReadOptions
+from routing.operations.evals import EvalImportResult, import_evals
 
 
 class Command(BaseCommand):
-    help = "Import eval results (promptfoo JSON, plain CSV). A file with a bad case is refused whole."
+    help = (
+        "Import eval results (promptfoo JSON or JSON lines, plain CSV). A file with a bad row is refused whole, and so "
+        "are the files named with it, unless --good-rows."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-        parser.add_argument("--format", help="name of the format; found out by itself when left out")
+        parser.add_argument("--format", help="promptfoo or csv; found out by itself when left out")
         parser.add_argument("--class", dest="default_class", default="", help="class of cases that name none")
+        parser.add_argument("--suite", default="", help="suite of files that name none")
+        parser.add_argument("--run-at", help="time of the run for files that say none, as 2026-11-09T10:00:00Z")
         parser.add_argument("--map", type=Path, help='JSON file {"suite": "class"} for cases that name no class')
         parser.add_argument("--create-classes", action="store_true", help="register unknown classes, default bar")
+        parser.add_argument("--good-rows", action="store_true", help="import the good rows, list the bad ones")
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        outcomes = []
         try:
-            suite_classes = json.loads(options["map"].read_text()) if options["map"] else {}
-            for path in options["files"]:
-                if not path.is_file():
-                    raise EvalImportError(file=str(path), message="no such file", remedy="Check the path.")
-                outcomes.append(
-                    import_evals(
-                        actor=None,
-                        path=path,
-                        as_of=timezone.now(),
-                        format_name=options["format"],
-                        default_class=options["default_class"],
-                        suite_classes=suite_classes,
-                        create_classes=options["create_classes"],
-                    )
-                )
-        except (EvalImportError, ClassRefused, json.JSONDecodeError) as error:
+            outcomes = _import_all(options)
+        except EvalImportError as error:
             self.stderr.write(str(error))
             sys.exit(2)
         if options["json"]:
-            self.stdout.write(json.dumps([asdict(outcome) for outcome in outcomes], default=str))
+            found = {"imports": [asdict(outcome) for outcome in outcomes]}
+            self.stdout.write(json.dumps(found, default=_iso))
             return
         for outcome in outcomes:
-            words = "imported before, nothing changed" if outcome.is_repeat else outcome.format
-            self.stdout.write(
-                f"{outcome.file_name}: {outcome.cases} results, {outcome.left_out} left out ({words}); "
-                f"classes {', '.join(outcome.classes)}; models {', '.join(outcome.models)}"
+            for line in _lines(outcome):
+                self.stdout.write(line)
+
+
+@transaction.atomic
+def _import_all(options: dict[str, Any]) -> list[EvalImportResult]:
+    suite_classes = _suite_classes(options["map"]) if options["map"] else {}
+    read_options = ReadOptions(
+        run_at=_run_at(options["run_at"]) if options["run_at"] else None,
+        request_class=options["default_class"],
+        suite=options["suite"],
+    )
+    outcomes = []
+    for path in options["files"]:
+        if not path.is_file():
+            raise EvalImportError("no such file", remedy="Check the path", file=str(path))
+        outcomes.append(
+            import_evals(
+                actor=None,
+                path=path,
+                as_of=timezone.now(),
+                format_name=options["format"],
+                options=read_options,
+                suite_classes=suite_classes,
+                create_classes=options["create_classes"],
+                good_rows=options["good_rows"],
             )
+        )
+    return outcomes
+
+
+def _suite_classes(path: Path) -> dict[str, str]:
+    remedy = 'Write {"suite": "class", …}, the suite without its @version'
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EvalImportError(f"cannot be read ({error.strerror})", remedy="Check the path", file=str(path)) from error
+    except json.JSONDecodeError as error:
+        problem = f"is not JSON ({error.msg})"
+        raise EvalImportError(problem, remedy=remedy, file=str(path), line=error.lineno) from error
+    except UnicodeDecodeError as error:
+        raise EvalImportError("is not UTF-8", remedy=remedy, file=str(path)) from error
+    if not isinstance(found, dict) or not all(isinstance(slug, str) and slug for slug in found.values()):
+        raise EvalImportError("does not map suites to classes", remedy=remedy, file=str(path))
+    return found
+
+
+def _run_at(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        remedy = "Write ISO 8601, for example 2026-11-09T10:00:00Z"
+        raise EvalImportError("is not a time", remedy=remedy, field="--run-at", value=text) from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def _lines(outcome: EvalImportResult) -> list[str]:
+    words = outcome.format
+    if outcome.is_repeat:
+        words = f"imported before on {outcome.earlier_at:%d %b %Y}, nothing changed"
+    counts = [f"{outcome.cases:,} results", f"{outcome.left_out:,} left out (no verdict)"]
+    counts += [f"{outcome.duplicates:,} already there"] if outcome.duplicates else []
+    counts += [f"{outcome.rejected:,} refused"] if outcome.rejected else []
+    first = (
+        f"{outcome.file_name}: {', '.join(counts)} ({words}); classes {', '.join(outcome.classes)}; "
+        f"models {', '.join(outcome.models)}"
+    )
+    notes = [f"  refused: {reason}" for reason in outcome.rejected_rows]
+    return [first, *notes, *(f"  note: {warning}" for warning in outcome.warnings)]
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
