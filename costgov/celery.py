@@ -8,6 +8,7 @@ from celery.signals import worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costgov.settings")
 app = Celery("costgov")
+app.set_default()  # for every thread of the web server, not only the one that imports us
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

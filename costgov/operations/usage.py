@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
+from celery import current_app
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
@@ -156,6 +157,5 @@ def _class_of_key(mappings: list[MappedClass]) -> Callable[[str, str, str, date]
 
 
 def _enqueue(import_id: int) -> None:
-    from costgov.tasks import import_usage_file
-
-    import_usage_file.delay(import_id=import_id)
+    # By name: tasks call operations, never the reverse.
+    current_app.send_task("costgov.import_usage_file", kwargs={"import_id": import_id})
