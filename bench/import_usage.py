@@ -1,9 +1,9 @@
 """Import of request logs end to end: rows/s and peak memory, beside what it stands on, measured in the same run.
 
-    python bench/import_usage.py [--rows 1000000] [--json]
+    python bench/import_usage.py [--rows 100000 1000000 3000000] [--json]
 
-Needs the instance's PostgreSQL (it joins the running one, or starts its own) and works in a throw-away database and
-folder. Floors: DuckDB merely reading and aggregating the same file, and a bare binary COPY of the roll-up rows.
+Works in a throw-away database and folder. Floors: DuckDB merely reading and aggregating the same file, and a bare
+binary COPY of the roll-up rows.
 """
 
 import argparse
@@ -12,18 +12,18 @@ import json
 import os
 import random
 import resource
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from bench.services import own_services, run  # noqa: E402 - found through the path above
+
 SEED = 20261101
 MODELS = ("claude-opus-4-5-20251101", "claude-sonnet-4-6", "claude-haiku-4-5-20251001")
 
@@ -138,63 +138,57 @@ def _peak_mb() -> float:
 
 
 def _child(kind: str, path: Path, environment: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", kind, "--file", str(path)],
-        env=environment, capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{kind} failed:\n{done.stderr}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    shown: dict[str, Any] = json.loads(
+        run([__file__, "--child", kind, "--file", str(path)], environment).strip().splitlines()[-1]
+    )
+    return shown
+
+
+def kept_log(rows: int) -> Path:
+    """The log of so many rows, written once and kept for the next run."""
+    path = Path(tempfile.gettempdir()) / f"costgov-bench-log-{SEED}-{rows}.jsonl.gz"
+    if not path.exists():
+        print(f"writing {rows:,} rows …", file=sys.stderr)
+        write_log(path.with_suffix(".part"), rows)
+        path.with_suffix(".part").rename(path)
+    return path
+
+
+def measured(rows: int) -> dict[str, Any]:
+    """Figures of one size, each in a process of its own, on services of their own."""
+    path = kept_log(rows)
+    with own_services() as environment:
+        figures: dict[str, Any] = {kind: _child(kind, path, environment) for kind in ("read", "import", "copy")}
+    return {"rows": rows, "file_mb": path.stat().st_size / 1e6, **figures}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", choices=["import", "read", "copy"], help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costgov.settings")
     if options.child:
         {"import": child_import, "read": child_read, "copy": child_copy}[options.child](options.file)
         return
-    kept = Path(tempfile.gettempdir()) / f"costgov-bench-log-{SEED}-{options.rows}.jsonl.gz"
-    if not kept.exists():
-        print(f"writing {options.rows:,} rows …", file=sys.stderr)
-        write_log(kept.with_suffix(".part"), options.rows)
-        kept.with_suffix(".part").rename(kept)
-    var = Path(tempfile.mkdtemp(prefix="costgov-bench-"))
-    try:
-        with _services(var) as environment:
-            subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], env=environment, check=True, cwd=ROOT)
-            figures = {kind: _child(kind, kept, environment) for kind in ("read", "import", "copy")}
-    finally:
-        shutil.rmtree(var, ignore_errors=True)
+    runs = [measured(rows) for rows in options.rows]
     if options.json:
-        print(json.dumps(figures))
+        print(json.dumps({"cores": os.cpu_count(), "runs": runs}))
         return
-    print(f"{kept.stat().st_size / 1e6:.0f} MB JSONL.gz, {os.cpu_count()} cores")
-    for kind, title in (
-        ("import", "import, end to end"),
-        ("read", "DuckDB reading and aggregating the file"),
-        ("copy", "bare binary COPY of the roll-up rows"),
-    ):
-        each = figures[kind]
-        print(
-            f"{title:42} {each['rows']:>10,} rows  {each['seconds']:7.2f} s"
-            f"  {each['rows'] / each['seconds']:>10,.0f} rows/s  peak {each['peak_mb']:5.0f} MB"
-        )
-    print(f"import / reading = {figures['import']['seconds'] / figures['read']['seconds']:.1f}×")
-
-
-def _services(var: Path) -> Any:
-    """A PostgreSQL of our own below `var`, unless DATABASE_URL names one (then an empty database is expected)."""
-    environment = dict(os.environ, COSTGOV_VAR=str(var))
-    if "DATABASE_URL" in environment or environment["DJANGO_SETTINGS_MODULE"] != "costgov.settings":
-        return nullcontext(environment)
-    from bench.services import own_services
-
-    return own_services(var, environment)
+    for figures in runs:
+        print(f"{figures['rows']:,} rows, {figures['file_mb']:.0f} MB JSONL.gz, {os.cpu_count()} cores")
+        for kind, title in (
+            ("import", "import, end to end"),
+            ("read", "DuckDB reading and aggregating the file"),
+            ("copy", "bare binary COPY of the roll-up rows"),
+        ):
+            each = figures[kind]
+            print(
+                f"  {title:42} {each['rows']:>10,} rows  {each['seconds']:7.2f} s"
+                f"  {each['rows'] / each['seconds']:>10,.0f} rows/s  peak {each['peak_mb']:5.0f} MB"
+            )
+        print(f"  import / reading = {figures['import']['seconds'] / figures['read']['seconds']:.1f}×")
 
 
 if __name__ == "__main__":
