@@ -1,0 +1,198 @@
+"""Quality of model tiers and of classes week by week (methods.md §3.6)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+
+from billing.queries.series import DayOfUsage
+from routing.core.evalues import log_threshold, lower_bound_scores, upper_bound_scores
+from routing.core.evidence import CaseResult, Evidence
+from routing.core.history import EvidenceHistory
+from routing.core.tiers import TierPair, TierQuality, tier_pairs, tier_quality
+from routing.core.traffic import tokenizer_factor
+
+ALPHA = 0.05
+WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class TierWeek:
+    """A tier in the week [start, end). `cases`: distinct cases behind it. `weighed_by`: requests or input tokens."""
+
+    start: date
+    end: date
+    quality: TierQuality
+    cases: int
+    weighed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TierSeries:
+    tier: str
+    weeks: tuple[TierWeek, ...]
+
+    @property
+    def latest(self) -> TierWeek | None:
+        """The last week with evidence."""
+        return next((week for week in reversed(self.weeks) if week.quality.value is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassWeek:
+    """What the model that served a class most in the week [start, end) had shown by its end."""
+
+    start: date
+    end: date
+    model: str
+    pass_rate: float | None
+    lower: float | None
+    upper: float | None
+    cases: int
+
+
+@dataclass
+class _Served:
+    """Sums of one (class, model) pair in one week."""
+
+    requests: int | None = 0
+    input_tok: int = 0
+
+
+_Pair = tuple[str, str]
+_Shown = tuple[_Pair, Evidence, float]
+
+
+def week_ends(*, start: date, end: date) -> list[date]:
+    """Ends of the whole weeks in [start, end), counted back from `end`, oldest first; a part of a week is left out."""
+    count = (end - start).days // 7
+    return [end - WEEK * back for back in range(count - 1, -1, -1)]
+
+
+def tier_series(
+    *,
+    usage: Iterable[DayOfUsage],
+    results: Mapping[str, Sequence[CaseResult]],
+    lines: Mapping[str, float],
+    tiers: Mapping[str, str],
+    generations: Mapping[str, int | None],
+    start: date,
+    end: date,
+) -> tuple[TierSeries, ...]:
+    """The summary of every tier that served anything, for each whole week of [start, end).
+
+    `results` and `lines` by class, `tiers` and `generations` (of tokenizers) by model. Unclassified usage has no
+    evidence: it lowers the covered share. Weights are requests; where a pair's requests are unknown, input tokens on one
+    tokenizer for all pairs of that tier and week, because the two cannot be added.
+    """
+    ends = week_ends(start=start, end=end)
+    weeks = _by_week(usage, ends)
+    histories = {slug: EvidenceHistory(rows) for slug, rows in results.items() if slug in lines}
+    names = sorted({tiers.get(model, "other") for week in weeks.values() for _, model in week})
+    scale = {
+        model: float(tokenizer_factor(generations, _oldest_tokenizer(generations), model)) for model in generations
+    }
+    bounds = _Bounds()
+    series: dict[str, list[TierWeek]] = {tier: [] for tier in names}
+    for week_end in ends:
+        found = {slug: histories[slug].at(_midnight(week_end)) for slug, _ in weeks[week_end] if slug in histories}
+        for tier in names:
+            served = {pair: row for pair, row in weeks[week_end].items() if tiers.get(pair[1], "other") == tier}
+            shown = [
+                (pair, found.get(pair[0], {}).get(pair[1]) or Evidence(pair[1], ()), lines.get(pair[0], 0.0))
+                for pair in sorted(served)
+            ]
+            by_requests = all(row.requests is not None for row in served.values())
+            weights = {
+                pair: float(row.requests or 0) if by_requests else row.input_tok / scale.get(pair[1], 1.0)
+                for pair, row in served.items()
+            }
+            series[tier].append(
+                TierWeek(
+                    start=week_end - WEEK,
+                    end=week_end,
+                    quality=tier_quality(bounds.weighed(shown, weights)),
+                    cases=sum(evidence.cases for _, evidence, _ in shown),
+                    weighed_by="requests" if by_requests else "input tokens",
+                )
+            )
+    return tuple(TierSeries(tier, tuple(weeks)) for tier, weeks in series.items())
+
+
+class _Bounds:
+    """Intervals of the pairs of a tier, found once for each set of evidence: most weeks bring no new case."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, ...], tuple[TierPair, ...]] = {}
+
+    def weighed(self, shown: Sequence[_Shown], weights: Mapping[_Pair, float]) -> list[TierPair]:
+        key = tuple(id(evidence) for _, evidence, _ in shown if evidence.cases)
+        if key not in self._held:
+            rows = [(1.0, evidence, line) for _, evidence, line in shown if evidence.cases]
+            self._held[key] = tier_pairs(rows, alpha=ALPHA)
+        bounded = iter(self._held[key])
+        return [
+            replace(next(bounded), weight=weights[pair])
+            if evidence.cases
+            else TierPair(weights[pair], None, None, None, line)
+            for pair, evidence, line in shown
+        ]
+
+
+def class_weeks(
+    *,
+    usage: Iterable[DayOfUsage],
+    results: Sequence[CaseResult],
+    alpha: float,
+    start: date,
+    end: date,
+) -> tuple[ClassWeek, ...]:
+    """The pass rate of one class week by week, of the model that served it most; L and U at the class's own alpha."""
+    ends = week_ends(start=start, end=end)
+    weeks = _by_week(usage, ends)
+    history = EvidenceHistory(results)
+    threshold = log_threshold(alpha)
+    bounds: dict[int, tuple[float, float]] = {}
+    found = []
+    for week_end in ends:
+        model = _most_served(weeks[week_end])
+        evidence = history.at(_midnight(week_end)).get(model) if model else None
+        if evidence is None or not evidence.cases:
+            found.append(ClassWeek(week_end - WEEK, week_end, model, None, None, None, 0))
+            continue
+        if id(evidence) not in bounds:
+            scores = evidence.scores
+            bounds[id(evidence)] = (lower_bound_scores(scores, threshold), upper_bound_scores(scores, threshold))
+        low, high = bounds[id(evidence)]
+        rate = evidence.passes / evidence.cases
+        found.append(ClassWeek(week_end - WEEK, week_end, model, rate, low, high, evidence.cases))
+    return tuple(found)
+
+
+def _by_week(usage: Iterable[DayOfUsage], ends: Sequence[date]) -> dict[date, dict[_Pair, _Served]]:
+    weeks: dict[date, dict[_Pair, _Served]] = {end: defaultdict(_Served) for end in ends}
+    for row in usage:
+        if not ends or not ends[0] - WEEK <= row.on < ends[-1]:
+            continue
+        week_end = ends[-1] - WEEK * ((ends[-1] - row.on - timedelta(days=1)).days // 7)
+        pair = weeks[week_end][row.request_class, row.model]
+        pair.requests = None if pair.requests is None or row.requests is None else pair.requests + row.requests
+        pair.input_tok += row.input_tok
+    return weeks
+
+
+def _most_served(week: Mapping[_Pair, _Served]) -> str:
+    """Model with most requests (most input tokens where requests are unknown), ties to the first by name; '' = none."""
+    known = all(row.requests is not None for row in week.values())
+    weights = {model: (row.requests or 0) if known else row.input_tok for (_, model), row in week.items()}
+    return min(weights, key=lambda model: (-weights[model], model), default="")
+
+
+def _oldest_tokenizer(generations: Mapping[str, int | None]) -> str:
+    known = {model: generation for model, generation in generations.items() if generation is not None}
+    return min(known, key=lambda model: (known[model], model), default="")
+
+
+def _midnight(day: date) -> datetime:
+    """Cases dated up to the last day of a week were run before this instant."""
+    return datetime.combine(day, time.min, UTC)
