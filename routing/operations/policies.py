@@ -47,7 +47,7 @@ def propose(
     an earlier version already has.
     """
     require(actor, Right.PROPOSE_POLICY)
-    _lock_policies()
+    lock_policies()
     name = str(document.get("policy", ""))
     same = PolicyVersion.objects.filter(policy=name, content_hash=content_hash(document)).first()
     if same is not None:
@@ -92,7 +92,7 @@ def propose_version(
 ) -> ChangeRequest:
     """Put an existing version up for review again: how a rollback is proposed."""
     require(actor, Right.PROPOSE_POLICY)
-    _lock_policies()
+    lock_policies()
     version = PolicyVersion.objects.get(pk=policy_version_id)
     open_request = version.change_requests.filter(
         environment=environment, state__in=[ChangeRequest.State.IN_REVIEW, ChangeRequest.State.APPROVED]
@@ -167,9 +167,12 @@ def approve(
 
 @transaction.atomic
 def reject(*, actor: AbstractBaseUser, change_request_id: int, as_of: datetime, comment: str) -> ChangeRequest:
-    """Refuse a change in review, saying why."""
+    """Refuse an open change, saying why. One that is rejected already stays as it is (a double click)."""
     require(actor, Right.APPROVE_POLICY)
-    change = _locked_open_change(change_request_id, "rejected")
+    change = _locked_change(change_request_id)
+    if change.state == ChangeRequest.State.REJECTED:
+        return change
+    _need_open(change, "rejected")
     if not comment.strip():
         raise PolicyRefused("Say why the change is rejected: its author reads this.")
     _move(change, ChangeRequest.State.REJECTED, actor=actor, action="policy.rejected", as_of=as_of, note=comment)
@@ -178,9 +181,12 @@ def reject(*, actor: AbstractBaseUser, change_request_id: int, as_of: datetime, 
 
 @transaction.atomic
 def cancel(*, actor: AbstractBaseUser, change_request_id: int, as_of: datetime) -> ChangeRequest:
-    """Take back a proposal that is not in force."""
+    """Take back a proposal that is not in force. One that is cancelled already stays as it is (a double click)."""
     require(actor, Right.PROPOSE_POLICY)
-    change = _locked_open_change(change_request_id, "cancelled")
+    change = _locked_change(change_request_id)
+    if change.state == ChangeRequest.State.CANCELLED:
+        return change
+    _need_open(change, "cancelled")
     _move(change, ChangeRequest.State.CANCELLED, actor=actor, action="policy.cancelled", as_of=as_of)
     return change
 
@@ -189,7 +195,7 @@ def cancel(*, actor: AbstractBaseUser, change_request_id: int, as_of: datetime) 
 def activate(*, actor: AbstractBaseUser, change_request_id: int, as_of: datetime, is_demo: bool = False) -> Activation:
     """Put an approved change in force under the next sequence number; what was in force is superseded."""
     require(actor, Right.ACTIVATE_POLICY)
-    _lock_policies()
+    lock_policies()
     change = ChangeRequest.objects.select_for_update().select_related("policy_version").get(pk=change_request_id)
     if change.state == ChangeRequest.State.ACTIVE:
         return change.activations.order_by("-sequence")[0]  # a double click
@@ -232,7 +238,7 @@ def activate(*, actor: AbstractBaseUser, change_request_id: int, as_of: datetime
 # -- parts -----------------------------------------------------------------------------------------------------
 
 
-def _lock_policies() -> None:
+def lock_policies() -> None:
     """Versions and sequences are max + 1: only one transaction at a time may read and write them."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_POLICY_LOCK])
@@ -282,11 +288,13 @@ def _open_change_request(
     return change
 
 
-def _locked_open_change(change_request_id: int, verb: str) -> ChangeRequest:
-    change = ChangeRequest.objects.select_for_update().select_related("policy_version").get(pk=change_request_id)
+def _locked_change(change_request_id: int) -> ChangeRequest:
+    return ChangeRequest.objects.select_for_update().select_related("policy_version").get(pk=change_request_id)
+
+
+def _need_open(change: ChangeRequest, verb: str) -> None:
     if not change.is_open:
         raise PolicyRefused(f"Change #{change.pk} is {change.get_state_display().lower()} and cannot be {verb}.")
-    return change
 
 
 def _move(
