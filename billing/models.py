@@ -1,10 +1,12 @@
 """Facts about money: where usage came from, how much of it there was, what it costs, what lies ahead."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
-TEXT = {"max_length": 255, "blank": True, "default": ""}
+TEXT: dict[str, Any] = {"max_length": 255, "blank": True, "default": ""}
 
 
 class Organisation(models.Model):

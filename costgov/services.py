@@ -122,7 +122,10 @@ class Services:
             "maxmemory-policy": "noeviction",
             "databases": databases,
         }
-        argv = [program, *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
+        argv: list[str | Path] = [
+            program,
+            *(word for key, value in options.items() for word in (f"--{key}", str(value))),
+        ]
         child = self.children.spawn("valkey", argv, marker=str(socket))
         self._wait_for(child, lambda: _redis_answers(socket))
         return redis_url(self.var)
@@ -145,7 +148,7 @@ class Services:
             "shared_buffers": "256MB",
             "max_wal_size": "2GB",
         }
-        argv = [binaries / "postgres", "-D", data]
+        argv: list[str | Path] = [binaries / "postgres", "-D", data]
         argv += [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
         child = self.children.spawn(
             "postgres",

@@ -95,14 +95,13 @@ def _prepare(environment: dict[str, str], *, demo: bool) -> None:
 
 def _start_site(services: Services, environment: dict[str, str], var: Path, number: int) -> None:
     programs = Path(sys.executable).parent
-    celery = [programs / "celery", "-A", "costgov"]
+    celery: list[str | Path] = [programs / "celery", "-A", "costgov"]
+    worker: list[str | Path] = ["worker", "--pool", "prefork", "--concurrency", "2", "--loglevel", "info"]
+    web: list[str | Path] = [programs / "granian", "--interface", "wsgi", "--no-ws", "--log-level", "warning"]
     name = f"costgov-{number}"
     services.children.spawn(
         "worker",
-        [
-            *(*celery, "worker", "--pool", "prefork", "--concurrency", "2", "--loglevel", "info"),
-            *("--hostname", f"{name}@%h"),
-        ],
+        [*celery, *worker, "--hostname", f"{name}@%h"],
         marker=name,
         grace_seconds=20,
         env=environment,
@@ -116,13 +115,10 @@ def _start_site(services: Services, environment: dict[str, str], var: Path, numb
         env=environment,
         cwd=PROJECT,
     )
+    address = ["--host", os.environ.get("HOST", "127.0.0.1"), "--port", str(number)]
     services.children.spawn(
         "web",
-        [
-            *(programs / "granian", "--interface", "wsgi", "--host", os.environ.get("HOST", "127.0.0.1")),
-            *("--port", str(number), "--workers", "1", "--blocking-threads", "4", "--no-ws", "--log-level", "warning"),
-            "costgov.wsgi:application",
-        ],
+        [*web, *address, "--workers", "1", "--blocking-threads", "4", "costgov.wsgi:application"],
         marker="costgov.wsgi:application",
         env={**environment, "COSTGOV_DB_POOL": "1"},
         cwd=PROJECT,

@@ -102,8 +102,8 @@ def test_a_lock_goes_with_its_holder_however_it_ends(tmp_path):
         "print('held', flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
     try:
-        assert holder.stdout is not None
         assert holder.stdout.readline().strip() == "held"
         lock = LockFile(path)
         assert lock.acquire(wait=False) is False
