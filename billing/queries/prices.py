@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -10,10 +9,9 @@ from decimal import Decimal
 from django.db.models import Q
 
 from billing.core.pricebook import Price as ListPrice
-from billing.core.pricebook import PriceBook
+from billing.core.pricebook import PriceBook, PriceKey, PriceNotFound
+from billing.core.usage import TOKEN_KINDS
 from billing.models import ModelAlias, ModelRelease, Price
-
-KINDS = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,44 +58,30 @@ def price_book() -> PriceBook:
     )
 
 
-def model_prices(*, on: date) -> dict[str, ModelPrices]:
+def model_prices(*, on: date, book: PriceBook | None = None) -> dict[str, ModelPrices]:
     """Rates of every priced model on a day. A model priced by prompt length has none without the length."""
-    rows = (
-        Price.objects.filter(approved_at__isnull=False, geo="global", speed="standard", token_kind__in=KINDS)
-        .filter(Q(valid_from__isnull=True) | Q(valid_from__lte=on), Q(valid_to__isnull=True) | Q(valid_to__gt=on))
-        .order_by("valid_from")
-    )
-    # NULLS LAST in PostgreSQL: an open start is the oldest, so it must not override a dated row.
-    chosen: dict[tuple[str, str, str, str], Price] = {}
-    for row in rows:
-        key = (row.model, row.service_tier, row.prompt_length_band, row.token_kind)
-        held = chosen.get(key)
-        if held is None or (row.valid_from or date.min) > (held.valid_from or date.min):
-            chosen[key] = row
-    by_model: dict[str, dict[tuple[str, str], dict[str, Decimal]]] = defaultdict(lambda: defaultdict(dict))
-    for (model, tier, band, kind), row in chosen.items():
-        by_model[model][tier, band][kind] = row.usd_per_unit
+    prices = book if book is not None else price_book()
     limits = dict(ModelRelease.objects.values_list("canonical_id", "min_cacheable_tok"))
-    return {model: _model_prices(model, rates, limits.get(model)) for model, rates in sorted(by_model.items())}
+    found = {}
+    for model in sorted(prices.models):
+        standard, reason = _tier(prices, model, "standard", on)
+        batch, _ = _tier(prices, model, "batch", on)
+        found[model] = ModelPrices(
+            model, standard, batch, limits.get(model), f"{model}: {reason}" if standard is None else ""
+        )
+    return found
 
 
-def _model_prices(
-    model: str, rates: dict[tuple[str, str], dict[str, Decimal]], min_cacheable_tok: int | None
-) -> ModelPrices:
-    standard, reason = _tier(rates, "standard")
-    batch, _ = _tier(rates, "batch")
-    return ModelPrices(model, standard, batch, min_cacheable_tok, f"{model}: {reason}" if standard is None else "")
-
-
-def _tier(rates: dict[tuple[str, str], dict[str, Decimal]], tier: str) -> tuple[TierPrices | None, str]:
-    flat = rates.get((tier, "all"))
-    if flat is None:
-        banded = any(name == tier for name, _ in rates)
-        return None, "priced by prompt length, which this comparison does not know" if banded else f"no {tier} price"
-    missing = [kind for kind in KINDS if kind not in flat]
-    if missing:
-        return None, f"no {tier} price for {', '.join(missing)}"
-    return TierPrices(**{kind: flat[kind] for kind in KINDS}), ""
+def _tier(book: PriceBook, model: str, tier: str, on: date) -> tuple[TierPrices | None, str]:
+    """The one look-up, for a prompt of unknown length; or why it gives no price for one of the kinds."""
+    key = PriceKey(model, tier, geo="global", speed="standard")
+    rates: dict[str, Decimal] = {}
+    for kind in TOKEN_KINDS:
+        try:
+            rates[kind] = book.lookup(key, kind, on).price.usd_per_unit
+        except PriceNotFound as error:
+            return None, f"no {tier} price for {kind}: {error.reason}"
+    return TierPrices(**rates), ""
 
 
 def routable_models(*, on: date) -> frozenset[str]:
@@ -118,10 +102,10 @@ class ReleaseFacts:
 
 def release_facts() -> dict[str, ReleaseFacts]:
     """Facts of every placed model, by canonical id."""
-    rows = ModelRelease.objects.values_list(
-        "canonical_id", "tokenizer_generation", "max_input_tok", "retires_on", "tier"
-    )
-    return {name: ReleaseFacts(*facts) for name, *facts in rows}
+    return {
+        row.canonical_id: ReleaseFacts(row.tokenizer_generation, row.max_input_tok, row.retires_on, row.tier)
+        for row in ModelRelease.objects.all()
+    }
 
 
 def price_version() -> str:
