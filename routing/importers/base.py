@@ -137,7 +137,8 @@ def tokens(value: object, field: str) -> int | None:
         return None
     number: object = value
     if isinstance(value, str):
-        number = int(value) if value.isdecimal() else _number(value, field)
+        # Python refuses to convert thousands of digits: such a number is too large in any case.
+        number = int(value) if value.isdecimal() and len(value) <= 20 else _number(value, field)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int):
@@ -230,7 +231,11 @@ def _number(value: object, field: str) -> int | float:
             number = None
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise EvalImportError("is not a number", remedy="Give a number or nothing", field=field, value=value)
-    if not math.isfinite(number):
+    try:
+        is_finite = math.isfinite(number)
+    except OverflowError:  # an integer beyond a float
+        is_finite = False
+    if not is_finite:
         raise EvalImportError("is not finite", remedy="Give a number or nothing", field=field, value=value)
     return number
 

@@ -205,7 +205,7 @@ class _ResultReader:
         parts = (test.get("vars") or row.get("vars"), test.get("assert"), test.get("description"))
         if not any(parts):
             return index
-        content = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+        content = json.dumps(parts, sort_keys=True)
         return self.test_ids.setdefault(hashlib.sha256(content.encode()).digest(), index)
 
 
@@ -285,7 +285,16 @@ def _mapping(value: object, field: str) -> Json:
 
 
 def _loads(content: str) -> Any:
-    return json.loads(content, parse_constant=_refuse_constant)
+    try:
+        return json.loads(content, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise EvalImportError("is nested too deeply", remedy=_AGAIN) from error
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        if isinstance(error, EvalImportError):
+            raise
+        raise EvalImportError("holds a number of thousands of digits", remedy="Correct it in the source") from error
 
 
 def _refuse_constant(constant: str) -> None:
