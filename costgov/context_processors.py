@@ -7,6 +7,7 @@ from django.utils.functional import SimpleLazyObject
 
 from audit.roles import RIGHTS, Right, roles_of
 from billing.models import Organisation
+from costgov.queries.overview import waiting_count
 
 
 def shared(request: HttpRequest) -> dict[str, Any]:
@@ -15,7 +16,14 @@ def shared(request: HttpRequest) -> dict[str, Any]:
         "organisation": SimpleLazyObject(lambda: Organisation.objects.filter(pk=1).first()),
         "roles": SimpleLazyObject(lambda: _roles(request)),
         "may": SimpleLazyObject(lambda: _rights(request)),
+        "waiting": SimpleLazyObject(lambda: _waiting(request)),
     }
+
+
+def _waiting(request: HttpRequest) -> int:
+    """Changes in review, for the badge beside Policies; 0 for whoever is not logged in."""
+    user = getattr(request, "user", None)
+    return waiting_count() if user is not None and user.is_authenticated else 0
 
 
 def _roles(request: HttpRequest) -> list[str]:

@@ -7,7 +7,6 @@ from django.db.models import Count, F, Q, Sum
 
 from billing.models import DailyUsage, ModelRelease
 
-
 _INPUT_TOK = F("uncached_input_tok") + F("cache_read_tok") + F("cache_write_5m_tok") + F("cache_write_1h_tok")
 
 

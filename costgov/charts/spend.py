@@ -35,13 +35,14 @@ Activation = tuple[date, str]
 
 @dataclass(frozen=True, slots=True)
 class RatePoint:
-    """A pass rate with its interval at a day; shares. None = not measured."""
+    """A pass rate with its interval at a day; shares. None = not measured. `line`: where it differs from day to day."""
 
     on: date
     value: Value
     low: Value
     high: Value
     cases: int | None = None
+    line: Value = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +133,15 @@ def quality_panels(
                 "hovertemplate": "%{y:.1f}% (%{customdata})",
             }
         )
-        bounds = rate_range([*values, *lows, panel.line])
+        marks = [p.line for p in panel.points]
+        bounds = rate_range([*values, *lows, *marks, panel.line])
         title = axis_title("Answers that passed") if index == len(panels) // 2 else axis_title("")
         shape[f"yaxis{key}"] = axis(
             domain=[max(0.0, top - height), top], ticksuffix="%", range=bounds, nticks=4, title=title
         )
-        if panel.line is not None:
+        if any(mark is not None for mark in marks):
+            data.append(_moving_line(panel.points, f"y{key}"))
+        elif panel.line is not None:
             shape["shapes"].append(level(float(panel.line) * 100, f"y{key}"))
         at: Figure = {
             "x": 0,
@@ -157,6 +161,20 @@ def quality_panels(
     narrow |= {f"annotations.{len(panels) + i}.text": "" for i, _ in enumerate(names)}
     narrow |= {f"yaxis{i + 1 if i else ''}.title.text": "" for i, _ in enumerate(panels)}
     return figure(data, shape, narrow)
+
+
+def _moving_line(points: Sequence[RatePoint], yaxis: str) -> Figure:
+    """The line of a tier, which moves as classes with other bars take more of its requests."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "Line",
+        "x": days([p.on for p in points]),
+        "y": [percent(p.line) for p in points],
+        "yaxis": yaxis,
+        "line": {"width": 1.25, "color": "--cg-gate", "dash": "dash", "shape": "hvh"},
+        "hovertemplate": "%{y:.1f}%",
+    }
 
 
 def waterfall(parts: Sequence[Part], *, unit: str = "USD per month", after: str = "optimised") -> Figure:

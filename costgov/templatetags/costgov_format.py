@@ -134,6 +134,12 @@ def pct_signed(value: Any, places: int = 1) -> str:
 
 
 @register.filter
+def magnitude(value: Any) -> Any:
+    """The size of a change whose direction is said in words."""
+    return None if value is None or value == "" else abs(value)
+
+
+@register.filter
 def points(value: Any, places: int = 1) -> str:
     """A difference of shares in percentage points: 0.02 → 2 points."""
     number = _decimal(value)

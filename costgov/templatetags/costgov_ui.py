@@ -11,7 +11,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join, json_script
 from django.utils.safestring import SafeString
 
-from costgov.templatetags.costgov_format import UNKNOWN, integer, pct
+from costgov.templatetags.costgov_format import UNKNOWN, integer, pct, pct_signed
 
 register = template.Library()
 
@@ -289,6 +289,35 @@ def query(context: dict[str, Any], **changes: Any) -> str:
 def query_param(context: dict[str, Any], name: str, value: Any) -> str:
     """`query` for a parameter whose name is a variable."""
     return query(context, **{name: value})
+
+
+@register.simple_tag(takes_context=True)
+def query_param_only(context: dict[str, Any], name: str, value: Any, *removed: str) -> str:
+    """`query_param` that also drops parameters the new one replaces."""
+    return query(context, **{**dict.fromkeys(removed), name: value})
+
+
+@register.simple_tag
+def trend(change: float | None) -> SafeString:
+    """A relative change of cost: arrow and signed per cent, so that colour does not carry it alone."""
+    if change is None:
+        return SafeString(UNKNOWN)
+    if not change:
+        return format_html("{}", pct_signed(change))
+    css, name = ("up", "arrow-up-right") if change > 0 else ("down", "arrow-down-right")
+    return format_html('<span class="nowrap {}">{}{}</span>', css, icon(name, small=True), pct_signed(change))
+
+
+@register.simple_tag
+def change_text(change: float | None, against: str) -> SafeString:
+    """ "↘ 11.8% less than October"; nothing where the change is unknown."""
+    if change is None:
+        return SafeString("")
+    if not change:
+        return format_html("The same as {}", against)
+    css, name, word = ("up", "arrow-up-right", "more") if change > 0 else ("down", "arrow-down-right", "less")
+    said = pct(abs(change))
+    return format_html('<span class="{}">{}{} {}</span> than {}', css, icon(name, small=True), said, word, against)
 
 
 @register.filter

@@ -82,7 +82,7 @@ def tier_series(
     """The summary of every tier that served anything, for each whole week of [start, end).
 
     `results` and `lines` by class, `tiers` and `generations` (of tokenizers) by model. Unclassified usage has no
-    evidence: it lowers the covered share. Weights are requests; where a pair's requests are unknown, input tokens on one
+    evidence: it lowers the covered share. Weights are requests; where a pair's are unknown, input tokens on one
     tokenizer for all pairs of that tier and week, because the two cannot be added.
     """
     ends = week_ends(start=start, end=end)

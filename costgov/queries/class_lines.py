@@ -1,0 +1,188 @@
+"""The table of classes: money and quality of each class beside each other, as of an instant."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from billing.queries.profiles import served_usage
+from billing.queries.series import ModelName, model_name, model_names
+from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
+from costgov.queries.spend import SpendRow, spend
+from routing.core.evidence import CaseResult
+from routing.core.verdicts import Verdict
+from routing.models import RequestClass
+from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts
+from routing.queries.incumbents import ActivePolicy, active_policy, incumbents
+from routing.queries.recommendation import WINDOW_DAYS
+
+PROD = "prod"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLine:
+    """One class in the window. Rates are shares; `change` is relative to the window before, None where unknown.
+
+    The verdict is that of the model that serves the class now. `saving_usd` is an estimate per month.
+    """
+
+    slug: str
+    title: str
+    owner: str
+    note: str
+    model_id: str
+    model: str
+    tier: str
+    other_models: int
+    spend_usd: Decimal | None
+    spend_before_usd: Decimal | None
+    change: float | None
+    requests: int | None
+    unpriced_tok: int
+    value: float | None
+    lower: float | None
+    upper: float | None
+    cases: int
+    line: float
+    bar: float
+    verdict: str
+    verdict_text: str
+    more_cases: int | None
+    stale: bool
+    saving_usd: Decimal | None
+    saving_note: str
+
+    @property
+    def has_traffic(self) -> bool:
+        return self.spend_usd is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLines:
+    """Every registered class, dearest first, with what the lines were made from."""
+
+    start: date
+    end: date
+    lines: tuple[ClassLine, ...]
+    recommendation: RecommendationView | None
+    no_recommendation: str
+
+    def of(self, slug: str) -> ClassLine | None:
+        return next((line for line in self.lines if line.slug == slug), None)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityFacts:
+    """Evidence read once for the verdicts and the time axes of a page."""
+
+    policy: ActivePolicy | None
+    results: Mapping[str, list[CaseResult]]
+    verdicts: Mapping[str, ClassVerdicts]
+    names: dict[str, ModelName]
+
+
+def window(as_of: datetime) -> tuple[date, date, date]:
+    """Start of the window before, start and end of the last 28 whole days."""
+    end = as_of.date()
+    start = end - timedelta(days=WINDOW_DAYS)
+    return start - timedelta(days=WINDOW_DAYS), start, end
+
+
+def quality_facts(*, as_of: datetime, slug: str | None = None) -> QualityFacts:
+    """Verdict of every model of every class (or of one), and the results behind them."""
+    _, start, end = window(as_of)
+    policy = active_policy(environment=PROD, as_of=as_of)
+    slugs = [slug] if slug is not None else list(RequestClass.objects.values_list("slug", flat=True))
+    serving = incumbents(policy=policy, usage=served_usage(start=start, end=end), slugs=slugs)
+    results = case_results(slugs=slugs, as_of=as_of)
+    verdicts = class_verdicts(results=results, incumbents=serving, as_of=as_of, slugs=slugs)
+    return QualityFacts(policy, results, verdicts, model_names())
+
+
+def class_lines(*, as_of: datetime, facts: QualityFacts | None = None) -> ClassLines:
+    """Every class with spend, verdict and saving. Savings are those of `recommendation_view`, never computed here."""
+    before, start, end = window(as_of)
+    known = facts or quality_facts(as_of=as_of)
+    recommendation: RecommendationView | None = None
+    reason = ""
+    try:
+        recommendation = recommendation_view(as_of=as_of)
+    except NoBaseline as error:
+        reason = str(error)
+    now_rows = _by_class(start, end)
+    rows_before = _by_class(before, start)
+    models: dict[str, int] = {}
+    for row in spend(start=start, end=end, by=("class", "model")).rows:
+        models[row.group["class"]] = models.get(row.group["class"], 0) + 1
+    lines = [
+        _line(
+            registered,
+            known.verdicts[registered.slug],
+            (now_rows.get(registered.slug), rows_before.get(registered.slug)),
+            recommendation,
+            known.names,
+            models.get(registered.slug, 0),
+        )
+        for registered in RequestClass.objects.all()
+    ]
+    lines.sort(key=lambda line: (-(line.spend_usd if line.spend_usd is not None else Decimal(-1)), line.slug))
+    return ClassLines(start, end, tuple(lines), recommendation, reason)
+
+
+def _by_class(start: date, end: date) -> dict[str, SpendRow]:
+    return {row.group["class"]: row for row in spend(start=start, end=end, by=("class",)).rows}
+
+
+def _line(
+    registered: RequestClass,
+    verdicts: ClassVerdicts,
+    rows: tuple[SpendRow | None, SpendRow | None],
+    recommendation: RecommendationView | None,
+    names: dict[str, ModelName],
+    models: int,
+) -> ClassLine:
+    row, before = rows
+    incumbent = verdicts.incumbent or ""
+    verdict: Verdict = verdicts.of_incumbent
+    named = model_name(names, incumbent) if incumbent else ModelName("", "")
+    advised = recommendation.row(registered.slug) if recommendation is not None else None
+    priced = row is not None and not row.unpriced_tok
+    return ClassLine(
+        slug=registered.slug,
+        title=registered.title,
+        owner=registered.quality_owner,
+        note=registered.note,
+        model_id=incumbent,
+        model=named.name,
+        tier=named.tier,
+        other_models=max(models - 1, 0),
+        spend_usd=row.cost_usd if row is not None else None,
+        spend_before_usd=before.cost_usd if before is not None else None,
+        change=relative_change(row, before) if priced else None,
+        requests=row.requests if row is not None else None,
+        unpriced_tok=row.unpriced_tok if row is not None else 0,
+        value=verdict.pass_rate,
+        lower=verdict.lower,
+        upper=verdict.upper if verdict.cases else None,
+        cases=verdict.cases,
+        line=verdicts.line,
+        bar=verdicts.bar,
+        verdict=verdict.status,
+        verdict_text=verdict.text,
+        more_cases=verdict.cases_needed,
+        stale=verdict.stale,
+        saving_usd=advised.saving_usd_per_month if advised is not None else None,
+        saving_note=_saving_note(advised.move, advised.is_assumed) if advised is not None else "",
+    )
+
+
+def _saving_note(move: str, is_assumed: bool) -> str:
+    words = {"restore_quality": "restores quality", "save": "with a move"}.get(move, "")
+    return f"{words}, assumed tokens" if words and is_assumed else words
+
+
+def relative_change(row: SpendRow | None, before: SpendRow | None) -> float | None:
+    """Change of cost against the window before; None where there was none, or a part of it has no price."""
+    if row is None or before is None or before.unpriced_tok or not before.cost_usd:
+        return None
+    return float(row.cost_usd / before.cost_usd - 1)
