@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal, cast
 
 from billing.core.money import MoneyError, parse_usd
-from billing.core.periods import PeriodError, next_month, parse_day
+from billing.core.periods import PeriodError, parse_day
 
 SCHEMA: Final = "costgov.terms/1"
 NO_COMMITMENT: Final = "No commitment"
@@ -84,10 +84,7 @@ class Terms:
     @property
     def end(self) -> date:
         """First day after the period."""
-        day = self.start
-        for _ in range(self.months):
-            day = next_month(day)
-        return day
+        return _year_after(self.start)
 
     @property
     def offers(self) -> tuple[Band, ...]:
@@ -219,13 +216,16 @@ def _start(value: Any, problems: list[TermsProblem]) -> date | None:
         if not isinstance(value, str):
             raise PeriodError("not text")
         day = parse_day(value)
-        next_month(day.replace(year=day.year + 1))  # the whole period must lie in the calendar
+        _year_after(day)  # the whole period must lie in the calendar
     except (PeriodError, ValueError):
         problems.append(TermsProblem("start", _shown(value), "Write the first day like 2027-01-01"))
         return None
-    if day.day != 1:
-        problems.append(TermsProblem("start", _shown(value), "Start on the first day of a month: spend is by month"))
     return day
+
+
+def _year_after(day: date) -> date:
+    """The same day a year on; 29 February ends with 28 February."""
+    return day.replace(year=day.year + 1, day=28 if (day.month, day.day) == (2, 29) else day.day)
 
 
 def _bands(value: Any, problems: list[TermsProblem]) -> tuple[Band, ...]:

@@ -102,7 +102,6 @@ def test_the_written_form_does_not_change_the_content_hash():
         (changed(overage="LIST"), "overage", '"LIST"', 'Use "list" or "discounted"'),
         (changed(stated_in=None), "stated_in", "null", 'Use "payable" or "list"'),
         (changed(start="1 Jan 2027"), "start", '"1 Jan 2027"', "Write the first day like 2027-01-01"),
-        (changed(start="2027-01-15"), "start", '"2027-01-15"', "Start on the first day of a month"),
         (changed(start="2027-13-01"), "start", '"2027-13-01"', "Write the first day like"),
         (changed(start=20270101), "start", "20270101", "Write the first day like"),
         (changed(start="9999-01-01"), "start", '"9999-01-01"', "Write the first day like"),
@@ -148,6 +147,14 @@ def test_the_written_form_does_not_change_the_content_hash():
 def test_a_refusal_names_field_value_and_remedy(document: Any, field: str, value: str, remedy: str):
     found = refusals(document)
     assert any(f == field and v == value and remedy in r for f, v, r in found), found
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("2027-01-01", date(2028, 1, 1)), ("2027-03-15", date(2028, 3, 15)), ("2028-02-29", date(2029, 2, 28))],
+)
+def test_the_period_is_a_year_from_any_day(start: str, end: date):
+    assert parse_terms(changed(start=start)).end == end
 
 
 def test_every_problem_is_listed_at_once():
