@@ -133,7 +133,7 @@ def weekly_panel(series: Sequence[DriverSeries], last_day: date) -> WeeklyPanel:
         known_days=known_days,
         planned=tuple(
             None if has_week else _plan(row)
-            for row, has_week in zip(series, (~np.isnan(z)).any(axis=1).tolist(), strict=True)
+            for row, has_week in zip(series, np.any(~np.isnan(z), axis=1), strict=True)
         ),
         planned_growth=growth,
     )

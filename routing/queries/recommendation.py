@@ -1,8 +1,8 @@
 """The facts a recommendation rests on, read once, and the recommendation itself (methods.md §2, §4)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -30,10 +30,28 @@ class RecommendationReport:
     price_version: str
     policy: ActivePolicy | None
     verdicts: Mapping[str, ClassVerdicts]
+    facts: "_Facts" = field(repr=False)
 
     @property
     def days(self) -> int:
         return (self.end - self.start).days
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCosts:
+    """Unit costs of one class at the prices of a day, usd per `unit_name`; `units` of them were in the window.
+
+    `baseline` is on the uniform model without a lever that its client does not bring itself. A model is missing from
+    `by_model`, and `baseline` is None, where a price is.
+    """
+
+    request_class: str
+    units: Decimal
+    unit_name: str
+    incumbent: str
+    reference_model: str
+    baseline: Decimal | None
+    by_model: Mapping[str, LeverCosts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,46 @@ class _Estate:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a report was computed from, kept so that its plan can be costed at other prices without reading again."""
+
+    estate: _Estate
+    classes: tuple[RequestClass, ...]
+    by_class: Mapping[str, list[ServedUsage]]
+    serving: Mapping[str, str]
+
+
+def plan_costs(
+    report: RecommendationReport, *, models: Mapping[str, Collection[str]], on: date
+) -> dict[str, PlanCosts]:
+    """Unit costs of every class with usage in the report's window at the list prices of a day, by the same steps.
+
+    `models`: which models besides the incumbent to cost per class.
+    """
+    estate = replace(report.facts.estate, prices=model_prices(on=on))
+    found = {}
+    for row in report.facts.classes:
+        served, incumbent = report.facts.by_class.get(row.slug), report.facts.serving.get(row.slug)
+        if not served or incumbent is None:
+            continue
+        traffic = _traffic(row, served, incumbent, estate)
+        results = _by_candidate(estate.results.get(row.slug, []))
+        wanted = {incumbent, report.baseline_model, *models.get(row.slug, ())}
+        costs = {model: _costs(model, incumbent, traffic, results, estate)[0] for model in sorted(wanted)}
+        baseline = costs[report.baseline_model]
+        found[row.slug] = PlanCosts(
+            request_class=row.slug,
+            units=traffic.units,
+            unit_name=traffic.unit_name,
+            incumbent=incumbent,
+            reference_model=traffic.reference_model,
+            baseline=baseline.unit_cost_usd(frozenset()) if baseline is not None else None,
+            by_model={model: cost for model, cost in costs.items() if cost is not None},
+        )
+    return found
+
+
 def recommendation_report(
     *,
     baseline_model: str,
@@ -88,7 +146,8 @@ def recommendation_report(
     by_class: dict[str, list[ServedUsage]] = defaultdict(list)
     for served in usage:
         by_class[served.request_class].append(served)
-    problems, unsolved = [], []
+    problems: list[ClassProblem | Unsolved] = []
+    unsolved: list[ClassProblem | Unsolved] = []
     for row in classes:
         cost = current_costs.get(row.slug)
         problem = _problem(row, by_class.get(row.slug, []), serving.get(row.slug), baseline_model, cost, estate)
@@ -105,6 +164,7 @@ def recommendation_report(
         price_version=price_version(),
         policy=policy,
         verdicts=estate.verdicts,
+        facts=_Facts(estate, tuple(classes), by_class, serving),
     )
 
 
@@ -142,14 +202,7 @@ def _problem(
         return Unsolved(row.slug, "no counted usage in the window", None)
     if current_cost_usd is None:
         return Unsolved(row.slug, "part of its usage is unpriced: see the Prices page", None)
-    traffic = class_traffic(
-        served,
-        generations=estate.generations,
-        incumbent=incumbent,
-        keeps_own_caching=row.keeps_own_caching,
-        reuse=row.reuse,
-        batch_share=Decimal(str(row.planned_batch_share)),
-    )
+    traffic = _traffic(row, served, incumbent, estate)
     results = _by_candidate(estate.results.get(row.slug, []))
     costs: dict[str, tuple[LeverCosts | None, ModelFactors]] = {}
     for model in sorted({*estate.models, incumbent, baseline_model, traffic.reference_model}):
@@ -168,6 +221,17 @@ def _problem(
         baseline=baseline,
         current_cost_usd=current_cost_usd,
         candidates=tuple(_candidate(model, row.slug, incumbent, costs[model], verdicts, estate) for model in names),
+    )
+
+
+def _traffic(row: RequestClass, served: Sequence[ServedUsage], incumbent: str, estate: _Estate) -> ClassTraffic:
+    return class_traffic(
+        served,
+        generations=estate.generations,
+        incumbent=incumbent,
+        keeps_own_caching=row.keeps_own_caching,
+        reuse=row.reuse,
+        batch_share=Decimal(str(row.planned_batch_share)),
     )
 
 
