@@ -91,6 +91,18 @@ class CostSteps:
 
 
 @dataclass(frozen=True, slots=True)
+class CachingRow:
+    """One way to cache the prefix on the recommended model. Shares in 0..1; `factor` × the uncached price of it."""
+
+    ttl: str
+    hit_share: Decimal
+    break_even_hit_share: Decimal | None
+    factor: Decimal
+    pays: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClassRow:
     """What is recommended for one class, why, and what it saves."""
 
@@ -116,6 +128,7 @@ class ClassRow:
     runner_up: str
     incumbent_verdict: VerdictRow
     target_verdict: VerdictRow
+    caching_options: tuple[CachingRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +312,17 @@ def _class_row(row: ClassRecommendation, report: RecommendationReport, tiers: Ma
         runner_up=row.runner_up.model if row.runner_up is not None else "",
         incumbent_verdict=verdict_row(verdicts.of(row.incumbent)),
         target_verdict=verdict_row(verdicts.of(row.target)),
+        caching_options=tuple(
+            CachingRow(
+                ttl=option.cache.ttl,
+                hit_share=option.cache.hit_share,
+                break_even_hit_share=option.break_even_hit_share,
+                factor=option.factor,
+                pays=option.pays,
+                reason=option.reason,
+            )
+            for option in costs.caching_options
+        ),
     )
 
 

@@ -1,0 +1,423 @@
+"""One class of request: its models against the bar, what each costs, what was decided and on which evidence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q
+
+from billing.core.money import sum_usd
+from billing.queries.profiles import ServedUsage, served_usage
+from billing.queries.series import DayOfUsage, ModelName, daily_usage, model_name
+from billing.queries.usage import priced_usage
+from costgov.queries.class_lines import ClassLine, QualityFacts, class_lines, quality_facts, window
+from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks
+from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, verdict_row
+from routing.models import Activation, ChangeRequest, ClassException, EvalRun, RequestClass
+from routing.queries.evidence import ClassVerdicts
+from routing.queries.tiers import ClassWeek, class_weeks
+
+
+class UnknownClass(LookupError):
+    """No class is registered under this name; the message says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRow:
+    """A model of the class. `unit_cost_usd` per unit with every lever; `saving_usd` a month against the incumbent's
+    unit cost, an estimate; None where a cost is missing. `role`: incumbent, target, runner_up or ''."""
+
+    model: str
+    name: str
+    tier: str
+    role: str
+    unit_cost_usd: Decimal | None
+    relative_cost: float | None
+    cost_source: str
+    measured: str
+    is_admissible: bool | None
+    reason: str
+    verdict: VerdictRow
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShare:
+    """Counted usage of the class on one model in the window. Tokens per request are None where requests are unknown."""
+
+    model: str
+    name: str
+    tier: str
+    requests: int | None
+    input_tok: int
+    output_tok: int
+    cost_usd: Decimal
+    unpriced_tok: int
+    share_of_spend: float | None
+    input_tok_each: float | None
+    output_tok_each: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRow:
+    """Results of one suite version for the class. `is_current`: part of the epoch that counts."""
+
+    suite: str
+    version: str
+    results: int
+    without_verdict: int
+    models: int
+    first_run_at: datetime
+    latest_run_at: datetime
+    files: int
+    stale: bool
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRow:
+    channel: str
+    workspace: str
+    api_key: str
+    valid_from: date | None
+    valid_to: date | None
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionRow:
+    """An owner's dated permission to use a model that has not cleared the bar."""
+
+    model: str
+    reason: str
+    owner: str
+    valid_to: date
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDay:
+    """One UTC day of the class: requests, and spend by model in usd. None = not known."""
+
+    on: date
+    requests: int | None
+    by_model: Mapping[str, Decimal | None]
+    total_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """What an activation said about the class: the model it sends it to, '' = whatever the request names."""
+
+    mark: ActivationMark
+    target: str
+    rollout_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFacts:
+    """The class as registered."""
+
+    slug: str
+    title: str
+    note: str
+    quality_owner: str
+    spend_owner: str
+    bar: float
+    tolerance: float
+    line: float
+    alpha: float
+    max_age_days: int
+    latency: str
+    batchable_share: float
+    keeps_own_caching: bool
+    reuse: Mapping[str, Any]
+    plan: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPage:
+    """Figures are of the 28 whole days [window_start, window_end); days [start, end) are drawn."""
+
+    as_of: datetime
+    start: date
+    end: date
+    window_start: date
+    window_end: date
+    facts: ClassFacts
+    line: ClassLine
+    advice: ClassRow | None
+    no_advice: str
+    candidates: tuple[CandidateRow, ...]
+    missing: tuple[MissingRow, ...]
+    models: tuple[ModelShare, ...]
+    days: tuple[ClassDay, ...]
+    weeks: tuple[ClassWeek, ...]
+    policies: tuple[PolicyRow, ...]
+    suites: tuple[SuiteRow, ...]
+    mappings: tuple[MappingRow, ...]
+    exceptions: tuple[ExceptionRow, ...]
+    waiting: tuple[WaitingChange, ...]
+    names: Mapping[str, ModelName]
+
+
+def class_page(*, slug: str, as_of: datetime, start: date, end: date) -> ClassPage:
+    """Everything the page of a class shows. Raises UnknownClass."""
+    registered = RequestClass.objects.filter(slug=slug).first()
+    if registered is None:
+        raise UnknownClass(f"There is no class {slug!r}. It may have been renamed; search the list of classes.")
+    facts = quality_facts(as_of=as_of)
+    lines = class_lines(as_of=as_of, facts=facts)
+    line = lines.of(slug)
+    assert line is not None
+    _, window_start, window_end = window(as_of)
+    view = lines.recommendation
+    advice = view.row(slug) if view is not None else None
+    unsolved = next((row.reason for row in view.unsolved if row.request_class == slug), "") if view is not None else ""
+    usage = daily_usage(start=start, end=end, request_class=slug)
+    results = facts.results.get(slug, [])
+    return ClassPage(
+        as_of=as_of,
+        start=start,
+        end=end,
+        window_start=window_start,
+        window_end=window_end,
+        facts=_facts(registered, facts.verdicts[slug]),
+        line=line,
+        advice=advice,
+        no_advice=lines.no_recommendation or unsolved,
+        candidates=_candidates(advice, facts, slug),
+        missing=tuple(row for row in view.missing_evidence if row.request_class == slug) if view is not None else (),
+        models=_models(slug, window_start, window_end, facts.names),
+        days=_days(slug, usage, start, end),
+        weeks=class_weeks(usage=usage, results=results, alpha=float(registered.alpha), start=start, end=end),
+        policies=_policies(slug, start, end, as_of),
+        suites=_suites(registered, facts.verdicts[slug], as_of),
+        mappings=_mappings(registered, as_of.date()),
+        exceptions=_exceptions(registered, as_of.date()),
+        waiting=_waiting(slug, facts),
+        names=facts.names,
+    )
+
+
+def _facts(row: RequestClass, verdicts: ClassVerdicts) -> ClassFacts:
+    return ClassFacts(
+        slug=row.slug,
+        title=row.title,
+        note=row.note,
+        quality_owner=row.quality_owner,
+        spend_owner=row.spend_owner,
+        bar=verdicts.bar,
+        tolerance=verdicts.tolerance,
+        line=verdicts.line,
+        alpha=verdicts.alpha,
+        max_age_days=row.max_age_days,
+        latency=row.get_latency_display(),
+        batchable_share=row.planned_batch_share,
+        keeps_own_caching=row.keeps_own_caching,
+        reuse=row.reuse,
+        plan=tuple(row.plan_candidates),
+    )
+
+
+def _candidates(advice: ClassRow | None, facts: QualityFacts, slug: str) -> tuple[CandidateRow, ...]:
+    """The models that serve or could serve the class, incumbent first, then by cost; without costs only verdicts."""
+    verdicts = facts.verdicts[slug]
+    if advice is None:
+        models = sorted({*verdicts.verdicts, *([verdicts.incumbent] if verdicts.incumbent else [])})
+        rows = [_unpriced_candidate(model, verdicts, facts) for model in models]
+    else:
+        tested = set(verdicts.verdicts) | {advice.incumbent, advice.target}
+        costs = {option.model: option.unit_cost_usd for option in advice.options}
+        rows = [
+            _candidate(option, advice, costs[advice.incumbent], facts)
+            for option in advice.options
+            if option.model in tested or option.cost_source.startswith("measured")
+        ]
+    return tuple(sorted(rows, key=_candidate_order))
+
+
+def _candidate_order(row: CandidateRow) -> tuple[int, bool, Decimal, str]:
+    first = {"incumbent": 0, "target": 1}.get(row.role, 2)
+    return (first, row.unit_cost_usd is None, row.unit_cost_usd or Decimal(0), row.model)
+
+
+def _candidate(
+    option: OptionRow, advice: ClassRow, incumbent_cost: Decimal | None, facts: QualityFacts
+) -> CandidateRow:
+    named = model_name(facts.names, option.model)
+    role = "incumbent" if option.model == advice.incumbent else "target" if option.model == advice.target else ""
+    relative = None
+    if option.unit_cost_usd is not None and incumbent_cost and option.model != advice.incumbent:
+        relative = float(option.unit_cost_usd / incumbent_cost - 1)
+    return CandidateRow(
+        model=option.model,
+        name=named.name,
+        tier=named.tier,
+        role=role or ("runner_up" if option.model == advice.runner_up else ""),
+        unit_cost_usd=option.unit_cost_usd,
+        relative_cost=relative,
+        cost_source=option.cost_source,
+        measured=_how_measured(option.cost_source),
+        is_admissible=option.is_admissible,
+        reason=option.reason,
+        verdict=option.verdict,
+    )
+
+
+def _unpriced_candidate(model: str, verdicts: ClassVerdicts, facts: QualityFacts) -> CandidateRow:
+    named = model_name(facts.names, model)
+    return CandidateRow(
+        model=model,
+        name=named.name,
+        tier=named.tier,
+        role="incumbent" if model == verdicts.incumbent else "",
+        unit_cost_usd=None,
+        relative_cost=None,
+        cost_source="",
+        measured="",
+        is_admissible=None,
+        reason="",
+        verdict=verdict_row(verdicts.of(model)),
+    )
+
+
+def _how_measured(source: str) -> str:
+    """The first words of a cost's source: measured, measured in evals or assumed; '' where there is no cost."""
+    return next((words for words in ("measured in evals", "measured", "assumed") if source.startswith(words)), "")
+
+
+def _models(slug: str, start: date, end: date, names: dict[str, ModelName]) -> tuple[ModelShare, ...]:
+    served = {row.model: row for row in served_usage(start=start, end=end) if row.request_class == slug}
+    priced = priced_usage(start=start, end=end, by=("class", "model")).groups
+    own = {group.values[1]: group for group in priced if group.values[0] == slug}
+    whole = sum_usd(group.cost_usd for group in own.values())
+    rows = []
+    for model, group in own.items():
+        named = model_name(names, model)
+        row: ServedUsage = served[model]
+        requests = row.requests or None
+        rows.append(
+            ModelShare(
+                model=model,
+                name=named.name,
+                tier=named.tier,
+                requests=row.requests,
+                input_tok=row.input_tok,
+                output_tok=row.output_tok,
+                cost_usd=group.cost_usd,
+                unpriced_tok=group.unpriced_tok,
+                share_of_spend=float(group.cost_usd / whole) if whole else None,
+                input_tok_each=row.input_tok / requests if requests else None,
+                output_tok_each=row.output_tok / requests if requests else None,
+            )
+        )
+    return tuple(sorted(rows, key=lambda row: (-row.cost_usd, row.model)))
+
+
+def _days(slug: str, usage: Sequence[DayOfUsage], start: date, end: date) -> tuple[ClassDay, ...]:
+    """Every day between the first and the last with usage of the class; a day without any is 0 there."""
+    if not usage:
+        return ()
+    costs: dict[tuple[str, str], Decimal | None] = {}
+    for group in priced_usage(start=start, end=end, by=("day", "class", "model")).groups:
+        day, label, model = group.values
+        if label == slug:
+            costs[day, model] = None if group.unpriced_tok and not group.cost_usd else group.cost_usd
+    models = sorted({model for _, model in costs})
+    requests: dict[date, int | None] = {}
+    for row in usage:
+        held = requests.get(row.on, 0)
+        requests[row.on] = None if held is None or row.requests is None else held + row.requests
+    first, last = usage[0].on, usage[-1].on
+    days = []
+    for offset in range((last - first).days + 1):
+        on = first + timedelta(days=offset)
+        by_model = {model: costs.get((on.isoformat(), model), Decimal(0)) for model in models}
+        total = sum_usd(usd for usd in by_model.values() if usd is not None)
+        days.append(ClassDay(on, requests.get(on, 0), by_model, total))
+    return tuple(days)
+
+
+def _policies(slug: str, start: date, end: date, as_of: datetime) -> tuple[PolicyRow, ...]:
+    marks = activation_marks(start=start, end=end, as_of=as_of)
+    documents = dict(
+        Activation.objects.filter(environment="prod", sequence__in=[mark.sequence for mark in marks]).values_list(
+            "sequence", "policy_version__document"
+        )
+    )
+    rows = []
+    for mark in marks:
+        assignment = documents[mark.sequence]["assignments"].get(slug, {})
+        points = assignment.get("rollout", {}).get("basis_points")
+        target = (assignment.get("target") or {}).get("model") or ""
+        rows.append(PolicyRow(mark, target, points / 10_000 if points is not None else None))
+    return tuple(rows)
+
+
+def _suites(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tuple[SuiteRow, ...]:
+    """Suite versions with results, newest first. Current are those named in some model's epoch."""
+    epochs = " · ".join(verdict.epoch for verdict in verdicts.verdicts.values())
+    found = (
+        EvalRun.objects.filter(request_class=row, cases__run_at__lt=as_of)
+        .values("suite", "suite_version")
+        .annotate(
+            results=Count("cases"),
+            without_verdict=Count("cases", filter=Q(cases__score__isnull=True)),
+            models=Count("cases__model", distinct=True),
+            first=Min("cases__run_at"),
+            latest=Max("cases__run_at"),
+            files=Count("eval_import", distinct=True),
+        )
+        .order_by("-latest", "suite")
+    )
+    oldest = as_of - timedelta(days=row.max_age_days)
+    return tuple(
+        SuiteRow(
+            suite=each["suite"],
+            version=each["suite_version"],
+            results=each["results"],
+            without_verdict=each["without_verdict"],
+            models=each["models"],
+            first_run_at=each["first"],
+            latest_run_at=each["latest"],
+            files=each["files"],
+            stale=each["latest"] < oldest,
+            is_current=f"{each['suite']}@{each['suite_version']}" in epochs,
+        )
+        for each in found
+    )
+
+
+def _mappings(row: RequestClass, on: date) -> tuple[MappingRow, ...]:
+    return tuple(
+        MappingRow(
+            channel=each.channel,
+            workspace=each.workspace,
+            api_key=each.api_key,
+            valid_from=each.valid_from,
+            valid_to=each.valid_to,
+            in_force=(each.valid_from is None or each.valid_from <= on)
+            and (each.valid_to is None or on < each.valid_to),
+        )
+        for each in row.mappings.order_by("workspace", "api_key", "valid_from")
+    )
+
+
+def _exceptions(row: RequestClass, on: date) -> tuple[ExceptionRow, ...]:
+    rows = ClassException.objects.filter(request_class=row, valid_from__lte=on, valid_to__gt=on)
+    return tuple(
+        ExceptionRow(each.model, each.reason, each.owner.get_username(), each.valid_to)
+        for each in rows.select_related("owner").order_by("valid_to")
+    )
+
+
+def _waiting(slug: str, facts: QualityFacts) -> tuple[WaitingChange, ...]:
+    """Changes in review whose document sends this class somewhere else than the active policy does."""
+    active = facts.policy.document["assignments"].get(slug) if facts.policy is not None else None
+    rows = ChangeRequest.objects.filter(state=ChangeRequest.State.IN_REVIEW).select_related("policy_version", "author")
+    return tuple(
+        WaitingChange(row.pk, row.title, row.author.get_username(), row.proposed_at)
+        for row in rows.order_by("proposed_at", "pk")
+        if row.policy_version.document["assignments"].get(slug) != active
+    )
