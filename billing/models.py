@@ -132,7 +132,7 @@ COUNTERS_NOT_NEGATIVE = Q(
 
 
 class UsageKey(models.Model):
-    """What usage is told apart by. Text, never null: '' = unknown; '(not grouped)', '(default)', '(none)' stay apart."""
+    """What usage is told apart by. Text, never null: '' unknown; '(not grouped)', '(default)', '(none)' stay apart."""
 
     organisation = models.CharField(**TEXT)
     channel = models.CharField(**TEXT)

@@ -31,7 +31,13 @@ STORE_COLUMNS: Final = (
     "request_id", *STAGE_COLUMNS, "import_id", "source_id", "model", "prompt_length_band", "total_input_tok",
     "request_class", "class_origin", "label_version",
 )  # fmt: skip
+_FETCHED_AT_ONCE: Final = 10_000
 _SEPARATOR: Final = chr(31)
+_IS_TWICE: Final = (
+    "(provider_id <> '' AND provider_id IN (SELECT id FROM twice WHERE kind = 'p')) "
+    "OR (response_id <> '' AND response_id IN (SELECT id FROM twice WHERE kind = 'r')) "
+    "OR (provider_id = '' AND response_id = '' AND request_id IN (SELECT id FROM twice WHERE kind = 'o'))"
+)
 Classify = Callable[[Mapping[str, Any]], tuple[str | None, str]]
 
 
@@ -138,6 +144,22 @@ class RequestStore:
         for name in self.files([item]):
             Path(name).unlink(missing_ok=True)
 
+    def remove_import(self, import_id: int) -> None:
+        """Delete every file of an import, of any generation, and what its attempts left in temporary folders."""
+        for path in self.root.glob(f"day=*/import-{import_id}.g*.parquet"):
+            path.unlink(missing_ok=True)
+        for folder in self.temp.glob(f"import-{import_id}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_temporary(self, *, before: float) -> None:
+        """Delete what killed processes left, last written `before` (Unix time): folders of engines, half uploads."""
+        for folder in self.temp.glob("import-*"):
+            if folder.is_dir() and max(item.stat().st_mtime for item in (folder, *folder.iterdir())) < before:
+                shutil.rmtree(folder, ignore_errors=True)
+        for path in self.temp.glob("*.upload*"):
+            if path.is_file() and path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -159,6 +181,10 @@ class Engine:
     def progress_share(self) -> float:
         """Share of the running query, 0..1; may be asked from another thread."""
         return min(max(self.connection.query_progress(), 0.0), 100.0) / 100
+
+    def interrupt(self) -> None:
+        """Break off the running query; may be called from another thread."""
+        self.connection.interrupt()
 
     def stage(self, fmt: RequestFormat, path: Path, compression: str, *, channel: str) -> Staged:
         """Read a file into one Parquet file of STAGE_COLUMNS and is_bad. Raises StageFailed when it cannot be read."""
@@ -201,22 +227,23 @@ class Engine:
         return duplicates, conflicts, count
 
     def _merge_within_file(self, *, replace: bool) -> tuple[list[Conflict], int]:
+        if not self._find_twice():
+            return [], 0
+        # Exact copies go first and by SQL: a file that holds every row twice must not fill the memory of Python. Of
+        # copies the first stays; with `replace`, where later rows win, the last.
+        order = "DESC" if replace else "ASC"
         self.connection.execute(
-            "CREATE OR REPLACE TEMP TABLE twice AS "
-            f"SELECT 'p' AS kind, provider_id AS id FROM {self._stage()} WHERE provider_id <> '' "
-            "GROUP BY ALL HAVING count(*) > 1 UNION ALL "
-            f"SELECT 'r', response_id FROM {self._stage()} WHERE response_id <> '' GROUP BY ALL HAVING count(*) > 1 "
-            f"UNION ALL SELECT 'o', request_id FROM {self._stage()} WHERE provider_id = '' AND response_id = '' "
-            "GROUP BY ALL HAVING count(*) > 1"
+            f"INSERT INTO dropped SELECT row_no FROM (SELECT file_row_number AS row_no, row_number() OVER ("
+            f"PARTITION BY provider_id, response_id, request_id, {', '.join(COUNTER_COLUMNS)} "
+            f"ORDER BY occurred_at {order}, file_row_number {order}) AS copy FROM {self._stage()} "
+            f"WHERE {_IS_TWICE}) WHERE copy > 1"
         )
-        if self._one("SELECT count(*) FROM twice")[0] == 0:
+        if not self._find_twice():
             return [], 0
         names = ", ".join(COUNTER_COLUMNS)
         rows = self.connection.execute(
             f"SELECT file_row_number, provider_id, response_id, request_id, {names} FROM {self._stage()} "
-            "WHERE (provider_id <> '' AND provider_id IN (SELECT id FROM twice WHERE kind = 'p')) "
-            "OR (response_id <> '' AND response_id IN (SELECT id FROM twice WHERE kind = 'r')) "
-            "OR (provider_id = '' AND response_id = '' AND request_id IN (SELECT id FROM twice WHERE kind = 'o')) "
+            f"WHERE file_row_number NOT IN (SELECT row_no FROM dropped) AND ({_IS_TWICE}) "
             "ORDER BY occurred_at, file_row_number"
         ).fetchall()
         drop, conflicts, count = _settle(rows, replace=replace)
@@ -227,6 +254,19 @@ class Engine:
             "columns = {'row_no': 'BIGINT'})"
         )
         return conflicts, count
+
+    def _find_twice(self) -> bool:
+        """Fill `twice` with the ids that more than one row not yet dropped has; whether there are any."""
+        rows = f"{self._stage()} WHERE file_row_number NOT IN (SELECT row_no FROM dropped)"
+        self.connection.execute(
+            "CREATE OR REPLACE TEMP TABLE twice AS "
+            f"SELECT 'p' AS kind, provider_id AS id FROM {rows} AND provider_id <> '' "
+            "GROUP BY ALL HAVING count(*) > 1 UNION ALL "
+            f"SELECT 'r', response_id FROM {rows} AND response_id <> '' GROUP BY ALL HAVING count(*) > 1 "
+            f"UNION ALL SELECT 'o', request_id FROM {rows} AND provider_id = '' AND response_id = '' "
+            "GROUP BY ALL HAVING count(*) > 1"
+        )
+        return bool(self._one("SELECT count(*) FROM twice")[0])
 
     def _merge_with_store(self, files: Sequence[str], *, replace: bool) -> tuple[list[Conflict], int]:
         stored = f"read_parquet({_listed(files)})"
@@ -429,11 +469,14 @@ class Engine:
 
     def hourly(
         self, imports: Sequence[StoredImport], source_id: int, hours: Sequence[datetime]
-    ) -> list[tuple[Any, ...]]:
-        """Rows (hour, *KEY_COLUMNS, *counters, requests, failed, latest import) of a source in some hours."""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows (hour, *KEY_COLUMNS, *counters, requests, failed, latest import) of a source in some hours.
+
+        Read them all before the next query.
+        """
         files = self.store.files(imports, [hour.date() for hour in hours])
         if not files or not hours:
-            return []
+            return
         self.connection.execute("CREATE OR REPLACE TEMP TABLE hours (hour TIMESTAMP)")
         self.connection.executemany("INSERT INTO hours VALUES (?)", [[hour.replace(tzinfo=None)] for hour in hours])
         keys = ", ".join(
@@ -443,13 +486,15 @@ class Engine:
             for name in KEY_COLUMNS
         )
         sums = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in (*COUNTER_COLUMNS, "requests"))
-        return self.connection.execute(
+        found = self.connection.execute(
             f"SELECT hour, {', '.join(KEY_COLUMNS)}, {sums}, count(*) FILTER (is_failed), "
             "max(import_id) FROM ("
             f"SELECT date_trunc('hour', occurred_at) AS hour, {keys}, {', '.join(COUNTER_COLUMNS)}, requests, "
             f"is_failed, import_id FROM read_parquet({_listed(files)}, hive_partitioning = false) "
             f"WHERE source_id = {source_id}) WHERE hour IN (SELECT hour FROM hours) GROUP BY ALL"
-        ).fetchall()
+        )
+        while rows := found.fetchmany(_FETCHED_AT_ONCE):
+            yield from rows
 
     def hours_of(self, imports: Sequence[StoredImport]) -> dict[int, list[datetime]]:
         """Hours with rows of these imports, by source."""

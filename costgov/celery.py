@@ -16,4 +16,4 @@ app.autodiscover_tasks()
 @worker_ready.connect
 def _requeue_unfinished_imports(sender: Any, **_: Any) -> None:
     """A killed worker's tasks come back only after the visibility timeout: do not wait for it."""
-    sender.app.send_task("costgov.requeue_unfinished_imports")
+    sender.app.send_task("costgov.requeue_unfinished_imports", kwargs={"at_start": True})

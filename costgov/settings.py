@@ -116,7 +116,9 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5_000_000
-FILE_UPLOAD_TEMP_DIR = str(COSTGOV_VAR / "tmp") if (COSTGOV_VAR / "tmp").is_dir() else None
+# Uploads may hold prompts: even half ones lie in our own folder, not in the system's.
+(COSTGOV_VAR / "tmp").mkdir(parents=True, exist_ok=True, mode=0o700)
+FILE_UPLOAD_TEMP_DIR = str(COSTGOV_VAR / "tmp")
 
 CELERY_BROKER_URL = _broker_url
 CELERY_RESULT_BACKEND = _results_url
@@ -129,6 +131,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-unfinished-imports": {"task": "costgov.requeue_unfinished_imports", "schedule": 60.0},
+    "sweep-leftovers": {"task": "costgov.sweep_leftovers", "schedule": 3600.0},
 }
 
 AUTH_USER_MODEL = "costgov.User"

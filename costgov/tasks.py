@@ -2,20 +2,24 @@
 
 import structlog
 from celery import shared_task
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
 from django.utils import timezone
 
 from billing.importers.base import ImportRefused
-from billing.operations.imports import ImportBusy, unfinished_imports
+from billing.operations.imports import ImportBusy, sweep_leftovers, unfinished_imports
 from costgov.operations import usage
+from costgov.pages import now
 
 logger = structlog.get_logger(__name__)
+_REQUEUE_SECONDS = 600
 
 
 @shared_task(name="costgov.import_usage_file", acks_late=True)
 def import_usage_file(*, import_id: int) -> str:
     """Carry out one queued import. A refusal is an answer, written in the import, not a failure of the task."""
     try:
-        return usage.run_queued_import(import_id=import_id, as_of=timezone.now()).state
+        return usage.run_queued_import(import_id=import_id, as_of=now()).state
     except ImportRefused as refusal:
         logger.info("usage import refused", import_id=import_id, problems=refusal.count)
         return "failed"
@@ -24,9 +28,28 @@ def import_usage_file(*, import_id: int) -> str:
 
 
 @shared_task(name="costgov.requeue_unfinished_imports")
-def requeue_unfinished_imports() -> list[int]:
-    """Queue again every unfinished import that nobody works on; called at worker start and each minute."""
-    ids = unfinished_imports()
+def requeue_unfinished_imports(*, at_start: bool = False) -> list[int]:
+    """Queue again every unfinished import that nobody works on; called at worker start and each minute.
+
+    An import that only waits its turn behind a long one is queued again once in ten minutes, not each minute.
+    """
+    ids = [
+        import_id
+        for import_id in unfinished_imports()
+        if cache.add(f"costgov:requeued:{import_id}", 1, _REQUEUE_SECONDS) or at_start
+    ]
     for import_id in ids:
         import_usage_file.delay(import_id=import_id)
     return ids
+
+
+@shared_task(name="costgov.sweep_leftovers")
+def sweep_import_leftovers() -> int:
+    """Delete uploaded files whose import has ended or never began."""
+    return sweep_leftovers(as_of=timezone.now())  # beside the times of files, which know no frozen clock
+
+
+@shared_task(name="costgov.reclassify_usage", acks_late=True)
+def reclassify_usage(*, actor_id: int) -> int:
+    """Classify stored requests again under the policy now active; the number whose class changed."""
+    return usage.reclassify(actor=get_user_model().objects.get(pk=actor_id), as_of=now())

@@ -27,6 +27,7 @@ from billing.importers.base import (
     check_count,
     loads_strict,
     open_bytes,
+    read_whole,
     shown,
 )
 
@@ -104,7 +105,7 @@ def _pages(path: Path, file_name: str) -> Iterator[Mapping[str, Any]]:
     """One page, a list of pages, or pages one after another."""
     try:
         with open_bytes(path) as file:
-            text = file.read().decode("utf-8-sig").strip()
+            text = read_whole(file, file_name).decode("utf-8-sig").strip()
     except (OSError, EOFError, zstandard.ZstdError) as error:
         raise broken_compression(file_name) from error
     except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ slow path, run only when something is wrong, which names field, value and remedy
 nothing but the fields needed. A bucketed format (`BucketFormat`) reads provider reports, which are small.
 """
 
+import contextlib
 import gzip
 import io
 import json
@@ -23,6 +24,8 @@ MAX_TOKENS: Final = 10**12 - 1  # one request cannot hold more; keeps every sum 
 MAX_TEXT: Final = 255
 HEAD_CHARS: Final = 4_000_000
 PROBLEMS_SHOWN: Final = 100
+MAX_LINE_BYTES: Final = 16 * 1024**2  # also read_json's maximum_object_size
+MAX_WHOLE_BYTES: Final = 64 * 1024**2  # of a file that has to be read as one JSON value, decompressed
 _SHOWN: Final = 60
 
 
@@ -217,11 +220,11 @@ def read_head(path: Path, file_name: str) -> Head:
         else:
             is_lines = False
     if not rows:
-        value = _loads(text)
-        values = value if isinstance(value, list) else [value]
-        rows = [item for item in values[:20] if isinstance(item, dict)]
-    elif len(rows) > 1:
-        is_lines = True  # mostly JSON lines: a bad one among them is a bad row, not another format
+        whole = [_loads(text)] if not text.lstrip().startswith("[") else _first_items(text, 20)
+        rows = [item for item in whole if isinstance(item, dict)]
+    elif len(rows) > 1 or not text.lstrip().startswith("["):
+        # A bad line among JSON lines is a bad row, not another format. (Of an array only the last line may parse.)
+        is_lines = True
     return Head(text, tuple(rows), is_lines and bool(rows))
 
 
@@ -245,15 +248,39 @@ def each_record(path: Path, file_name: str, *, is_lines: bool) -> Iterator[tuple
     try:
         with open_bytes(path) as file:
             if is_lines:
-                for number, line in enumerate(file, start=1):
-                    if stripped := line.lstrip(b"\xef\xbb\xbf" if number == 1 else b"").strip():
-                        yield number, _parsed(stripped, number)
+                yield from _each_line(file)
             else:
-                value = _parsed(file.read(), None)
+                value = _parsed(read_whole(file, file_name).removeprefix(b"\xef\xbb\xbf"), None)
                 for index, item in enumerate(value if isinstance(value, list) else [value], start=1):
                     yield (index if isinstance(value, list) else None), item
     except (OSError, EOFError, zstandard.ZstdError) as error:
         raise broken_compression(file_name) from error
+
+
+def _each_line(file: IO[bytes]) -> Iterator[tuple[int, Any | Problem]]:
+    number = 0
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_LINE_BYTES + 1)
+            what = f"longer than {MAX_LINE_BYTES // 1024**2} MiB"
+            yield number, Problem(number, "", "", what, "Log requests without their prompts, one per line")
+            continue
+        if stripped := (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip():
+            yield number, _parsed(stripped, number)
+
+
+def read_whole(file: IO[bytes], file_name: str) -> bytes:
+    """All of a file that is one JSON value. Raises ImportRefused where that would fill the memory."""
+    data = file.read(MAX_WHOLE_BYTES + 1)
+    if len(data) > MAX_WHOLE_BYTES:
+        raise ImportRefused.because(
+            file_name,
+            f"more than {MAX_WHOLE_BYTES // 1024**2} MiB of JSON that is not written line by line",
+            "Write one request per line (jq -c '.[]'), or split a report into files of some pages each",
+        )
+    return data
 
 
 def _parsed(text: bytes, line: int | None) -> Any | Problem:
@@ -274,6 +301,18 @@ def _loads(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def _first_items(text: str, count: int) -> list[Any]:
+    """The first items of a JSON array, which may be cut off."""
+    decoder, items, position = json.JSONDecoder(), [], text.index("[") + 1
+    with contextlib.suppress(ValueError, RecursionError):
+        while len(items) < count:
+            while text[position : position + 1] in (" ", "\t", "\r", "\n", ","):
+                position += 1
+            item, position = decoder.raw_decode(text, position)
+            items.append(item)
+    return items
 
 
 def _no_constant(name: str) -> Any:

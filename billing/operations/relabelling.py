@@ -6,7 +6,7 @@ from functools import partial
 from django.db import connection, transaction
 
 from billing.models import Import, UsageRollup, UsageSource
-from billing.operations.imports import MERGE_LOCK
+from billing.operations.import_lease import MERGE_LOCK
 from billing.operations.rollups import recount_days, replace_hours
 from billing.queries.imports import request_store, stored_imports
 from billing.store import ClassifyPlan, StoredImport

@@ -2,7 +2,7 @@
 # ruff: noqa: S608 - table and column names are constants of this module
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ _DAILY_TYPES: Final = (
     + ["int4" if name == "policy_version" else "text" for name in USAGE_KEY_FIELDS]
     + ["int8"] * (len(COUNTERS) + 1)
 )
+_DAYS_AT_ONCE: Final = 7  # a year of days counted again must not be in memory together
 _VALUES: Final = (*COUNTERS, "requests", "failed_requests")
 
 
@@ -80,6 +81,18 @@ def recount_days(*, days: Iterable[date], class_of_key: ClassOfKey) -> list[tupl
         return []
     sources = {row.pk: row for row in UsageSource.objects.all()}
     scopes = {pk: _scope(row) for pk, row in sources.items()}
+    excess: list[tuple[date, Excess]] = []
+    for begin in range(0, len(wanted), _DAYS_AT_ONCE):
+        excess += _recount(wanted[begin : begin + _DAYS_AT_ONCE], sources, scopes, class_of_key)
+    return excess
+
+
+def _recount(
+    wanted: Sequence[date],
+    sources: Mapping[int, UsageSource],
+    scopes: Mapping[int, LogScope],
+    class_of_key: ClassOfKey,
+) -> list[tuple[date, Excess]]:
     by_day: dict[tuple[date, str], tuple[list[DayRow], dict[tuple[int, int], list[DayRow]], dict[tuple[int, int], int]]]
     by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
     for day, source_id, hours, latest, key, counts, requests in _hours_by_day(wanted):

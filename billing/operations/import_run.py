@@ -1,0 +1,457 @@
+"""One attempt at one import: a file becomes request-level rows, hourly and daily roll-ups, whole or not at all."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from django.db import transaction
+
+from audit import operations as audit
+from billing.core.models import canonical_model
+from billing.core.usage import COUNTERS
+from billing.importers.base import (
+    PROBLEMS_SHOWN,
+    ImportRefused,
+    Problem,
+    Report,
+    RequestFormat,
+    compression_of,
+    each_record,
+)
+from billing.importers.usage_formats import BUCKET_FORMATS, REQUEST_FORMATS, identify
+from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
+from billing.operations.import_lease import Lease
+from billing.operations.rollups import recount_days, replace_hours
+from billing.queries.imports import model_aliases, request_store, stored_imports
+from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport, Summary
+
+_DEFAULT_SOURCE: Final = {
+    "messages_api_log": "Request logs",
+    "litellm_payload": "LiteLLM",
+    "anthropic_admin_usage": "Anthropic usage report",
+}
+FINDINGS_SHOWN: Final = 20
+_ROWS_PER_TICK: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOutcome:
+    """What an import brought. `is_repeat`: the same bytes were imported before, nothing changed."""
+
+    import_id: int
+    file_name: str
+    state: str
+    format: str = ""
+    source: str = ""
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    failed_requests: int = 0
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+    findings: tuple[str, ...] = ()
+    problems: tuple[Mapping[str, Any], ...] = ()
+    error: str = ""
+    is_repeat: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the user chose. An empty format is found out, an empty source is the format's usual one."""
+
+    format: str = ""
+    source: str = ""
+    replace: bool = False
+    good_rows: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"format": self.format, "source": self.source, "replace": self.replace, "good_rows": self.good_rows}
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> "ImportOptions":
+        return cls(
+            str(options.get("format") or ""),
+            str(options.get("source") or ""),
+            bool(options.get("replace")),
+            bool(options.get("good_rows")),
+        )
+
+
+@dataclass
+class Attempt:
+    """One attempt at one import. `carry_out` raises ImportRefused, ImportStopped."""
+
+    row: Import
+    options: ImportOptions
+    path: Path
+    as_of: datetime
+    plan: ClassifyPlan
+    lease: Lease
+    is_demo: bool
+    begun: float = field(default_factory=time.monotonic)
+    problems: list[Problem] = field(default_factory=list)
+    rejected: int = 0
+
+    def carry_out(self) -> ImportOutcome:
+        fmt, head = identify(self.path, file_name=self.row.file_name, format_name=self.options.format)
+        bucketed = next((item for item in BUCKET_FORMATS if item is fmt), None)
+        source = _source(self.options.source or _DEFAULT_SOURCE[fmt.name], bucketed is None, self.row.file_name)
+        self.row.format = fmt.name
+        aliases = model_aliases()
+
+        def canonical(raw: str) -> str:
+            return canonical_model(raw, aliases).model
+
+        if bucketed is not None:
+            self.lease.progress(0.1, "Reading the report")
+            report = bucketed.read(self.path, file_name=self.row.file_name, canonical=canonical)
+            self.lock_merge(0.5)
+            return self.save_report(source, report)
+        store = request_store()
+        store.remove_import(self.row.pk)  # what an earlier, killed attempt left
+        with store.engine(f"import-{self.row.pk}-{self.row.attempts}") as engine:
+            self.read_requests(engine, next(item for item in REQUEST_FORMATS if item is fmt), source, head.is_lines)
+            self.lock_merge(0.55)
+            return self.save_requests(engine, store, source, canonical)
+
+    def lock_merge(self, share: float) -> None:
+        """From here on nobody else saves. The same bytes may have been imported while this attempt read or waited."""
+        self.lease.progress(share, "Looking for what is stored already")
+        self.lease.lock_merge(share)
+        held = Import.objects.filter(kind="usage", sha256=self.row.sha256, state=Import.State.DONE).first()
+        if held is not None:
+            raise ImportRefused.because(
+                self.row.file_name,
+                f"the same bytes were imported in the meantime as {held.file_name} (import {held.pk})",
+                "Nothing is left to do",
+            )
+
+    # --- request-level ---
+
+    def read_requests(self, engine: Engine, fmt: RequestFormat, source: UsageSource, is_lines: bool) -> None:
+        self.lease.progress(0.05, "Reading the file")
+        if is_lines:
+            with contextlib.suppress(StageFailed), self.lease.watched(engine, 0.05, 0.5, "Reading the file"):
+                staged = engine.stage(fmt, self.path, compression_of(self.path), channel=source.channel)
+                if staged.bad == 0 and staged.rows:
+                    return
+        clean = engine.folder / "good.jsonl"
+        self.write_good_rows(fmt, clean, is_lines)
+        if self.rejected and not self.options.good_rows:
+            raise ImportRefused(self.row.file_name, self.problems, self.rejected)
+        try:
+            with self.lease.watched(engine, 0.3, 0.5, "Reading the good rows"):
+                staged = engine.stage(fmt, clean, "none", channel=source.channel)
+        except StageFailed as error:
+            raise self.unreadable() from error
+        if staged.bad:
+            raise self.unreadable()
+        if not staged.rows:
+            if self.problems:
+                raise ImportRefused(self.row.file_name, self.problems, self.rejected)
+            raise ImportRefused.because(self.row.file_name, "the file holds no requests", "Check what was exported")
+
+    def unreadable(self) -> ImportRefused:
+        return ImportRefused.because(
+            self.row.file_name,
+            "some rows could not be read, for a reason not foreseen",
+            "Report this with the row's shape",
+        )
+
+    def write_good_rows(self, fmt: RequestFormat, target: Path, is_lines: bool) -> None:
+        """The slow path: name what is wrong in each bad row; write the good ones with nothing but the needed fields."""
+        with target.open("w", encoding="utf-8") as out:
+            os.chmod(target, 0o600)
+            for count, (line, record) in enumerate(each_record(self.path, self.row.file_name, is_lines=is_lines)):
+                if count % _ROWS_PER_TICK == 0:
+                    self.lease.progress(0.1, f"Checking the file row by row: {count:,} so far")
+                if isinstance(record, Problem):
+                    found: tuple[Problem, ...] = (record,)
+                elif not isinstance(record, dict):
+                    found = (Problem(line, "", "", "not a JSON object", "Write one request per line"),)
+                else:
+                    checked = fmt.check(record, line)
+                    found = checked.problems
+                    for item in checked.records:
+                        out.write(json.dumps(item) + "\n")
+                if found:
+                    self.rejected += 1
+                    if len(self.problems) < PROBLEMS_SHOWN:
+                        self.problems += found
+
+    def save_requests(
+        self, engine: Engine, store: RequestStore, source: UsageSource, canonical: Callable[[str], str]
+    ) -> ImportOutcome:
+        existing = stored_imports(exclude=self.row.pk)
+        with self.lease.watched(engine, 0.55, 0.65, "Looking for requests stored before"):
+            duplicates, conflicts, count = engine.merge_duplicates(existing, replace=self.options.replace)
+        if conflicts and not self.options.replace:
+            raise ImportRefused(self.row.file_name, [_conflict_problem(item) for item in conflicts], count)
+        # Each attempt has a generation of its own: one that lost its lease can neither mix with nor delete ours.
+        item = StoredImport(self.row.pk, self.row.attempts - 1)
+        written = [item]
+        try:
+            with transaction.atomic():
+                source = _saved(source, self.row.file_name)
+                label = "Classifying and storing the requests"
+                with self.lease.watched(engine, 0.65, 0.85, label):
+                    engine.write(item, source_id=source.pk, plan=self.plan, canonical=canonical)
+                replaced = self.without_superseded(engine, store, existing, written)
+                self.lease.progress(0.88, "Summing up hours and days")
+                self.take_row()
+                after = [replaced.get(one, one) for one in existing]
+                days = self.save_hours(engine, [item, *replaced], [*after, item])
+                for old, new in replaced.items():
+                    _set_generation(old.import_id, new.generation)
+                    transaction.on_commit(partial(store.remove, old))
+                summary = engine.summary(item)
+                if item.generation:
+                    self.row.options = {**self.row.options, "generation": item.generation}
+                return self.finish(
+                    source,
+                    days,
+                    [*self.findings_of(summary.models), *_request_findings(summary)],
+                    accepted=summary.rows,
+                    duplicates=duplicates,
+                    failed_requests=summary.failed,
+                    period_start=_utc(summary.first) if summary.first else None,
+                    period_end=_utc(summary.last) if summary.last else None,
+                )
+        except BaseException:
+            for each_written in written:
+                store.remove(each_written)
+            raise
+
+    def without_superseded(
+        self, engine: Engine, store: RequestStore, existing: list[StoredImport], written: list[StoredImport]
+    ) -> dict[StoredImport, StoredImport]:
+        """Earlier imports that lose requests to this file, each with its next generation; `written` grows."""
+        losing, replaced = set(engine.superseded_imports()), {}
+        for old in existing:
+            if old.import_id in losing:
+                new = StoredImport(old.import_id, old.generation + 1)
+                store.remove(new)
+                written.append(new)
+                engine.relabel(old, new, plan=self.plan, period=None, superseded=True)
+                replaced[old] = new
+        return replaced
+
+    def save_hours(self, engine: Engine, changed: list[StoredImport], now: list[StoredImport]) -> set[date]:
+        """Sum up the hours that `changed` imports touch, from everything stored `now`. Returns their days."""
+        days: set[date] = set()
+        for source_id, hours in engine.hours_of(changed).items():
+            rows = engine.hourly(now, source_id, hours)
+            replace_hours(
+                source_id=source_id,
+                bucket_hours=1,
+                buckets=[_utc(hour) for hour in hours],
+                rows=((_utc(hour), latest, *values) for hour, *values, latest in rows),
+            )
+            days |= {hour.date() for hour in hours}
+        return days
+
+    # --- bucketed ---
+
+    def save_report(self, source: UsageSource, report: Report) -> ImportOutcome:
+        self.lease.progress(0.6, "Saving the report")
+        starts = sorted({bucket.period.start for bucket in report.buckets})
+        sums: dict[tuple[Any, ...], list[int]] = {}
+        for bucket in report.buckets:
+            if bucket.counts.is_zero:
+                continue
+            key = {name: getattr(bucket.key, name) for name in USAGE_KEY_FIELDS}
+            key["channel"] = source.channel
+            key["request_class"] = self.plan.class_of_key(
+                source.channel, bucket.key.workspace, bucket.key.api_key, bucket.period.start.date()
+            )
+            place = (bucket.period.start, *(key[name] for name in USAGE_KEY_FIELDS))
+            held = sums.setdefault(place, [0] * len(COUNTERS))
+            for i, name in enumerate(COUNTERS):
+                held[i] += getattr(bucket.counts, name)
+        index = 1 + USAGE_KEY_FIELDS.index("model")
+        tokens: dict[str, int] = {}
+        for place, counts in sums.items():
+            tokens[place[index]] = tokens.get(place[index], 0) + sum(counts)
+        with transaction.atomic():
+            self.take_row()
+            source = _saved(source, self.row.file_name)
+            replace_hours(
+                source_id=source.pk,
+                bucket_hours=report.bucket_hours,
+                buckets=starts,
+                rows=((start, self.row.pk, *key, *counts, None, 0) for (start, *key), counts in sums.items()),
+            )
+            return self.finish(
+                source,
+                {start.date() for start in starts},
+                [*report.findings, *self.findings_of(tuple((name, 0, n) for name, n in sorted(tokens.items())))],
+                accepted=len(sums),
+                duplicates=0,
+                failed_requests=0,
+                period_start=starts[0],
+                period_end=starts[-1] + timedelta(hours=report.bucket_hours),
+            )
+
+    # --- the end ---
+
+    def take_row(self) -> None:
+        """Lock the import's row for the rest of the transaction, if it is still ours. Raises ImportStopped."""
+        held = Import.objects.select_for_update().only("state", "attempts").get(pk=self.row.pk)
+        self.lease.compare(held.state, held.attempts)
+
+    def findings_of(self, models: tuple[tuple[str, int, int], ...]) -> list[str]:
+        known = set(ModelRelease.objects.values_list("canonical_id", flat=True))
+        priced = set(Price.objects.filter(approved_at__isnull=False).values_list("model", flat=True))
+        findings = []
+        for model, _, tokens in models:
+            if not model or model.startswith("("):
+                findings.append(f"{tokens:,} tokens name no model: import a report grouped by model, or logs with it.")
+            elif model not in known and model not in priced:
+                findings.append(
+                    f"Unknown model {model} ({tokens:,} tokens): listed as unpriced. "
+                    "Add its prices on the Prices page, or an alias to a known model."
+                )
+        return findings
+
+    def finish(self, source: UsageSource, days: set[date], findings: list[str], **values: Any) -> ImportOutcome:
+        row = self.row
+        row.source = source
+        # The state goes first: the counting rule asks which formats a source's done imports have.
+        row.state, row.progress_share, row.progress_note = Import.State.DONE, 1.0, "Done"
+        row.file_path, row.rejected = "", self.rejected
+        row.problems = [problem.as_dict() for problem in self.problems]
+        row.finished_at = self.as_of + timedelta(seconds=time.monotonic() - self.begun)
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.save()
+        excess = recount_days(days=days, class_of_key=self.plan.class_of_key)
+        findings += [
+            f"{day}: logs above the report for {item.model or 'all models'}, {item.counter}: {item.logged:,} logged, "
+            f"{item.reported:,} reported (workspace {item.workspace or 'any'}, API key {item.api_key or 'any'})."
+            for day, item in excess[:FINDINGS_SHOWN]
+        ]
+        if len(excess) > FINDINGS_SHOWN:
+            findings.append(f"… and {len(excess) - FINDINGS_SHOWN} more places where logs are above the report.")
+        row.findings = findings
+        row.save(update_fields=["findings"])
+        audit.record(
+            actor=row.created_by,
+            action="usage.imported",
+            object_type="import",
+            object_id=row.pk,
+            object_label=row.file_name,
+            as_of=self.as_of,
+            after={
+                "sha256": row.sha256,
+                "format": row.format,
+                "source": source.name,
+                "accepted": row.accepted,
+                "duplicates": row.duplicates,
+                "rejected": row.rejected,
+                "options": self.options.as_dict(),
+            },
+            is_demo=self.is_demo,
+        )
+        return outcome_of(row)
+
+    def refuse(self, refusal: ImportRefused) -> None:
+        """Write down why, unless the import was stopped meanwhile. Nothing else of the attempt is left."""
+        done = Import.objects.filter(pk=self.row.pk, state=Import.State.RUNNING, attempts=self.row.attempts).update(
+            state=Import.State.FAILED,
+            error=str(refusal),
+            problems=[problem.as_dict() for problem in refusal.problems[:PROBLEMS_SHOWN]],
+            rejected=self.rejected,
+            progress_note="Refused",
+            format=self.row.format,
+            file_path="",
+            finished_at=self.as_of + timedelta(seconds=time.monotonic() - self.begun),
+        )
+        if done:
+            self.row.state = Import.State.FAILED
+
+
+def _request_findings(summary: Summary) -> list[str]:
+    findings = []
+    if summary.split_assumed:
+        findings.append(
+            f"{summary.split_assumed:,} requests tell cache writes without their lifetime: counted as 5-minute writes."
+        )
+    if summary.gateway_cache_hits:
+        findings.append(
+            f"{summary.gateway_cache_hits:,} answers came from LiteLLM's own cache: no tokens of the provider."
+        )
+    if summary.unclassified:
+        findings.append(f"{summary.unclassified:,} requests have no class.")
+    return findings
+
+
+def _source(name: str, is_request_level: bool, file_name: str) -> UsageSource:
+    """The source of that name, or a new one, not saved. Raises ImportRefused where its grain is another."""
+    grain = UsageSource.Grain.REQUEST if is_request_level else UsageSource.Grain.BUCKET
+    source = UsageSource.objects.filter(name=name).first() or UsageSource(name=name, grain=grain)
+    if source.grain != grain:
+        raise ImportRefused.because(
+            file_name,
+            f"source {name!r} holds {source.get_grain_display().lower()} usage, this file does not",
+            "Give logs and reports sources of their own",
+        )
+    return source
+
+
+def _saved(source: UsageSource, file_name: str) -> UsageSource:
+    """A new source is saved with its first rows: a refused file leaves none behind."""
+    held = _source(source.name, source.grain == UsageSource.Grain.REQUEST, file_name)
+    if held.pk is None:
+        held.save()
+    return held
+
+
+def _conflict_problem(item: Conflict) -> Problem:
+    where = "earlier in this file" if item.earlier_import is None else f"in import {item.earlier_import}"
+    return Problem(
+        None,
+        item.counter,
+        str(item.now),
+        f"request {item.request_id} has {item.earlier} {where} and {item.now} now",
+        "Find out which is right; import with --replace (or its tick in the form) to let this file win",
+    )
+
+
+def _set_generation(import_id: int, generation: int) -> None:
+    row = Import.objects.select_for_update().get(pk=import_id)
+    row.options = {**row.options, "generation": generation}
+    row.save(update_fields=["options"])
+
+
+def outcome_of(row: Import, *, file_name: str = "", is_repeat: bool = False, message: str = "") -> ImportOutcome:
+    """What an import's row says."""
+    return ImportOutcome(
+        import_id=row.pk,
+        file_name=file_name or row.file_name,
+        state=str(row.state),
+        format=row.format,
+        source=row.source.name if row.source else "",
+        accepted=row.accepted,
+        duplicates=row.duplicates,
+        rejected=row.rejected,
+        failed_requests=row.failed_requests,
+        period_start=row.period_start,
+        period_end=row.period_end,
+        findings=tuple(row.findings),
+        problems=tuple(row.problems),
+        error=row.error,
+        is_repeat=is_repeat,
+        message=message,
+    )
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC)
