@@ -191,8 +191,19 @@ def draft_view(*, as_of: datetime, baseline_model: str = "", levers: Sequence[Le
     """The recommendation as a draft policy. Raises NoBaseline."""
     report = _report(as_of, baseline_model, levers)
     active = report.policy.document if report.policy is not None else None
-    document = draft_document(
-        active=active,
+    document = recommended_document(report, as_of=as_of)
+    return DraftView(_view(report), document, changed_assignments(active, document))
+
+
+def recommended_report(*, as_of: datetime) -> RecommendationReport:
+    """The recommendation with everything it rests on, for whoever costs it further (forecasts). Raises NoBaseline."""
+    return _report(as_of, "", LEVERS)
+
+
+def recommended_document(report: RecommendationReport, *, as_of: datetime) -> dict[str, Any]:
+    """The policy document a recommendation amounts to."""
+    return draft_document(
+        active=report.policy.document if report.policy is not None else None,
         classes=[
             RegisteredClass(row.slug, row.title, row.quality_owner, row.spend_owner)
             for row in RequestClass.objects.all()
@@ -201,7 +212,6 @@ def draft_view(*, as_of: datetime, baseline_model: str = "", levers: Sequence[Le
         recommendation=report.recommendation,
         max_input_tok={name: facts.max_input_tok for name, facts in release_facts().items()},
     )
-    return DraftView(_view(report), document, changed_assignments(active, document))
 
 
 def suggested_baseline(*, as_of: datetime) -> str:
