@@ -133,18 +133,23 @@ def cases_of_epoch(results: Iterable[CaseResult], *, as_of: datetime | None = No
     """
     rows = [row for row in results if as_of is None or row.run_at < as_of]
     totals = Counter(row.candidate for row in rows)
-    current = _since_last_change(rows, _SUITE_VERSION)
-    found: dict[str, list[CaseResult]] = {candidate: [] for candidate in sorted(totals)}
-    for row in current:
-        found[row.candidate].append(row)
-    by_candidate: dict[str, Sequence[CaseResult]] = {}
-    for candidate, own in found.items():
-        by_candidate[candidate] = _of_newest_snapshot(_since_last_change(own, _PROMPT_VERSION))
+    by_candidate = results_of_epoch(rows)
     cases = {candidate: _scores_by_case(own) for candidate, own in by_candidate.items()}
     excluded = _excluded_for_all([scores for scores in cases.values() if scores])
     return {
         candidate: _evidence(candidate, own, cases[candidate], excluded, totals[candidate])
         for candidate, own in by_candidate.items()
+    }
+
+
+def results_of_epoch(results: Iterable[CaseResult]) -> dict[str, Sequence[CaseResult]]:
+    """The results of one class that count, by candidate: those of its latest epoch (see `cases_of_epoch`)."""
+    rows = list(results)
+    found: dict[str, list[CaseResult]] = {candidate: [] for candidate in sorted({row.candidate for row in rows})}
+    for row in _since_last_change(rows, _SUITE_VERSION):
+        found[row.candidate].append(row)
+    return {
+        candidate: _of_newest_snapshot(_since_last_change(own, _PROMPT_VERSION)) for candidate, own in found.items()
     }
 
 
