@@ -8,19 +8,14 @@ from django.db.models import QuerySet
 
 from audit.roles import Right, require
 from costgov.jsonout import plain
+from costgov.queries.policies import draft_hashes
 from costgov.queries.recommendation import DraftView, NoBaseline, draft_view, recommendation_view
-from gateway.document import content_hash
 from routing.models import Activation, ChangeRequest, PolicyVersion, RequestClass
 from routing.operations.classes import save_class
-from routing.operations.policies import PolicyRefused, evidence_hash, lock_policies, propose, propose_version
+from routing.operations.policies import PolicyRefused, lock_policies, propose, propose_version
 
 PROD = "prod"
 SHOWN_FOR = timedelta(hours=24)
-
-
-def draft_hashes(draft: DraftView) -> tuple[str, str]:
-    """(content hash, evidence hash) of a draft: what a proposal must repeat to be the draft that was read."""
-    return content_hash(draft.document), evidence_hash(plain(draft.recommendation))
 
 
 @transaction.atomic

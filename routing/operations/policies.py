@@ -1,6 +1,5 @@
 """Propose → approve → activate: every step checks the actor's role, locks what it changes and is audited."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -12,9 +11,10 @@ from django.db.models import Max
 from audit import operations as audit
 from audit.roles import Right, require
 from billing.queries.prices import routable_models
-from gateway.document import canonical_json, content_hash
+from gateway.document import content_hash
 from gateway.engine import compile_policy
 from routing.models import Activation, Approval, ChangeRequest, PolicyVersion, RequestClass
+from routing.queries.changes import evidence_hash
 
 PROD = "prod"
 _POLICY_LOCK = 0x636F7374  # one writer of versions and sequences at a time
@@ -22,11 +22,6 @@ _POLICY_LOCK = 0x636F7374  # one writer of versions and sequences at a time
 
 class PolicyRefused(Exception):
     """A step that cannot be taken; the message says why and what to do instead."""
-
-
-def evidence_hash(evidence: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of the evidence: what an approval binds to besides the document."""
-    return hashlib.sha256(canonical_json(evidence)).hexdigest()
 
 
 @transaction.atomic
@@ -64,7 +59,7 @@ def propose(
         version=latest + 1,
         document=numbered,
         content_hash=content_hash(numbered),
-        created_by=actor,
+        created_by_id=actor.pk,
         created_at=as_of,
     )
     return _open_change_request(

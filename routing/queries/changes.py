@@ -1,11 +1,13 @@
 """Changes of policy as pages and the API read them: versions, approvals, activations, and what happened when."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from audit.queries import entries
+from gateway.document import canonical_json
 from routing.core.policy_diff import PolicyDiff, policy_diff
 from routing.models import Activation, ChangeRequest, PolicyVersion
 
@@ -140,6 +142,11 @@ _DID = {
     "policy.cancelled": "took it back",
     "policy.activated": "activated it",
 }
+
+
+def evidence_hash(evidence: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of the evidence: what an approval binds to besides the document."""
+    return hashlib.sha256(canonical_json(evidence)).hexdigest()
 
 
 def policy_in_force_now(*, environment: str = "prod") -> InForce | None:

@@ -1,6 +1,6 @@
 """What is to be said about a policy document before anybody approves it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -25,10 +25,16 @@ class PolicyFinding:
     detail: str
 
 
-def check_policy(*, document: Mapping[str, Any], on: date) -> tuple[PolicyFinding, ...]:
+def check_policy(
+    *, document: Mapping[str, Any], on: date, also_registered: Collection[str] = ()
+) -> tuple[PolicyFinding, ...]:
     """Every finding about a document, worst first: problems of the document, rules that cannot match, models that
-    retire within 90 days of `on`."""
-    problems = validate_document(document, allowed_models=routable_models(on=on), registered_classes=class_slugs())
+    retire within 90 days of `on`. `also_registered`: classes that will be registered with it."""
+    problems = validate_document(
+        document,
+        allowed_models=routable_models(on=on),
+        registered_classes=class_slugs() | set(also_registered),
+    )
     if problems:
         return tuple(
             PolicyFinding("block", "invalid", item.path, f"At {item.path or '/'}", item.message) for item in problems
