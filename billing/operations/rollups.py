@@ -19,6 +19,7 @@ from billing.core.counting import (
 )
 from billing.core.usage import COUNTERS, TokenCounts, UsageKey
 from billing.models import USAGE_KEY_FIELDS, DailyUsage, Import, UsageRollup, UsageSource
+from billing.queries.imports import model_aliases
 
 ClassOfKey = Callable[[str, str, str, date], str]
 _ROLLUP_TYPES: Final = (
@@ -128,6 +129,8 @@ def _scope(source: UsageSource) -> LogScope:
 
 
 def _hours_by_day(days: Sequence[date]) -> Iterable[tuple[date, int, int, int, UsageKey, TokenCounts, int | None]]:
+    # Hourly rows keep the name known at import; what counts takes the aliases held now, so an alias added later holds.
+    aliases = model_aliases()
     keys = ", ".join(USAGE_KEY_FIELDS)
     sums = ", ".join(f"sum({name})::int8" for name in COUNTERS)
     # An unknown number of requests in one hour makes the day's number unknown.
@@ -142,7 +145,8 @@ def _hours_by_day(days: Sequence[date]) -> Iterable[tuple[date, int, int, int, U
         )
         width = len(USAGE_KEY_FIELDS)
         for day, source_id, hours, latest, *rest in cursor.fetchall():
-            key = UsageKey(**dict(zip(USAGE_KEY_FIELDS, rest[:width], strict=True)))
+            names = dict(zip(USAGE_KEY_FIELDS, rest[:width], strict=True))
+            key = UsageKey(**{**names, "model": aliases.get(names["model"], names["model"])})
             yield day, source_id, hours, latest, key, TokenCounts(*rest[width:-1]), rest[-1]
 
 
