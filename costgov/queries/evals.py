@@ -1,0 +1,297 @@
+"""Every class against every model: what the evals show, and which missing evidence is worth money."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from billing.queries.series import ModelName, model_name
+from costgov.queries.class_lines import QualityFacts, quality_facts
+from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
+from routing.core.verdicts import Verdict
+from routing.models import EvalImport, RequestClass
+from routing.queries.evidence import ClassVerdicts
+
+_TIER_ORDER = {"frontier": 0, "balanced": 1, "fast": 2}
+
+
+class UnknownClass(LookupError):
+    """No class is registered under this id; the message lists those that are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on one model for one class, with everything it rests on. Rates are shares in 0..1.
+
+    `serves`: the model is the class's incumbent. `decides_at` = ln(candidates / alpha): what ln E must reach.
+    """
+
+    model: str
+    name: str
+    tier: str
+    serves: bool
+    status: str
+    text: str
+    stale: bool
+    passes: float
+    cases: int
+    left_out: int
+    excluded: int
+    pass_rate: float | None
+    lower: float | None
+    upper: float
+    line: float
+    bar: float
+    tolerance: float
+    alpha: float
+    candidates: int
+    ln_e_clear: float
+    ln_e_short: float
+    decides_at: float
+    cases_needed: int | None
+    side: str | None
+    reason: str
+    newest_case_at: datetime | None
+    epoch: str
+    suites: tuple[str, ...]
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedClass:
+    """One class with the verdict on every model that ever had a case, was planned, or serves it."""
+
+    slug: str
+    title: str
+    note: str
+    quality_owner: str
+    bar: float
+    tolerance: float
+    line: float
+    line_text: str
+    alpha: float
+    incumbent: str | None
+    models: tuple[Judged, ...]
+
+    def of(self, model: str) -> Judged | None:
+        return next((row for row in self.models if row.model == model), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What the evals show as of an instant; the value of the command, the API and the page."""
+
+    as_of: datetime
+    classes: tuple[JudgedClass, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceNeeded:
+    """A model that would be cheaper than what serves a class, if it were shown to clear. Savings are estimates."""
+
+    slug: str
+    title: str
+    model: str
+    name: str
+    tier: str
+    saving_usd_per_month: Decimal
+    cases_needed: int | None
+    status: str
+    verdict_text: str
+    stale: bool
+    cases: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixModel:
+    model: str
+    name: str
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvalMatrix:
+    """Classes × models. `cheaper`, `needing`, `below`: titles of classes with a cheaper model that clears, of those
+    whose saving or verdict waits for evidence, and of those served by a model shown to fall short."""
+
+    as_of: datetime
+    models: tuple[MatrixModel, ...]
+    rows: tuple[JudgedClass, ...]
+    cells: tuple[tuple[Judged | None, ...], ...]
+    cheaper: tuple[str, ...]
+    needing: tuple[str, ...]
+    below: tuple[str, ...]
+    stale: int
+    missing: tuple[EvidenceNeeded, ...]
+    no_recommendation: str
+    results: int
+    left_out: int
+    imports: int
+
+
+def quality(*, as_of: datetime, slug: str | None = None) -> Quality:
+    """Verdict per class × model (methods.md §3.3). Raises UnknownClass."""
+    slugs = list(RequestClass.objects.values_list("slug", flat=True))
+    if slug is not None and slug not in slugs:
+        known = ", ".join(slugs) or "none yet"
+        raise UnknownClass(f"There is no class {slug!r}. Registered classes: {known}.")
+    return _quality(as_of, quality_facts(as_of=as_of, slug=slug))
+
+
+def eval_matrix(*, as_of: datetime) -> EvalMatrix:
+    """Everything the Evals page shows."""
+    facts = quality_facts(as_of=as_of)
+    found = _quality(as_of, facts)
+    view: RecommendationView | None = None
+    reason = ""
+    try:
+        view = recommendation_view(as_of=as_of)
+    except NoBaseline as error:
+        reason = str(error)
+    models = _columns(found.classes)
+    missing = _missing(view, found, facts) if view is not None else ()
+    cheaper = {row.slug for row in found.classes if view is not None and _has_cheaper(view, row)}
+    waiting = {row.slug for row in missing} | {row.slug for row in found.classes if _is_undecided(row)}
+    results = [result for rows in facts.results.values() for result in rows]
+    return EvalMatrix(
+        as_of=as_of,
+        models=models,
+        rows=found.classes,
+        cells=tuple(tuple(row.of(column.model) for column in models) for row in found.classes),
+        cheaper=_titles(found.classes, cheaper),
+        needing=_titles(found.classes, waiting - cheaper),
+        below=_titles(found.classes, {row.slug for row in found.classes if _falls_short(row)}),
+        stale=sum(judged.stale for row in found.classes for judged in row.models),
+        missing=missing,
+        no_recommendation=reason,
+        results=len(results),
+        left_out=sum(result.score is None for result in results),
+        imports=EvalImport.objects.count(),
+    )
+
+
+def judged_class(
+    verdicts: ClassVerdicts, names: dict[str, ModelName], *, quality_owner: str = "", models: Sequence[str] = ()
+) -> JudgedClass:
+    """The verdicts of one class as rows: what serves it first, then by tier and name. `models` adds others."""
+    known = {*verdicts.verdicts, *models} | ({verdicts.incumbent} if verdicts.incumbent else set())
+    rows = [_judged(verdicts.of(model), model, verdicts.incumbent, names) for model in known]
+    rows.sort(key=lambda row: (not row.serves, _TIER_ORDER.get(row.tier, 3), row.name))
+    return JudgedClass(
+        slug=verdicts.slug,
+        title=verdicts.title,
+        note=verdicts.note,
+        quality_owner=quality_owner,
+        bar=verdicts.bar,
+        tolerance=verdicts.tolerance,
+        line=verdicts.line,
+        line_text=verdicts.of_incumbent.line_text,
+        alpha=verdicts.alpha,
+        incumbent=verdicts.incumbent,
+        models=tuple(rows),
+    )
+
+
+def _quality(as_of: datetime, facts: QualityFacts) -> Quality:
+    owners = dict(RequestClass.objects.values_list("slug", "quality_owner"))
+    rows = [judged_class(found, facts.names, quality_owner=owners[slug]) for slug, found in facts.verdicts.items()]
+    return Quality(as_of, tuple(sorted(rows, key=lambda row: row.title.lower())))
+
+
+def _judged(verdict: Verdict, model: str, incumbent: str | None, names: dict[str, ModelName]) -> Judged:
+    named = model_name(names, model)
+    return Judged(
+        model=model,
+        name=named.name,
+        tier=named.tier,
+        serves=model == incumbent,
+        status=verdict.status,
+        text=verdict.text,
+        stale=verdict.stale,
+        passes=verdict.passes,
+        cases=verdict.cases,
+        left_out=verdict.left_out,
+        excluded=verdict.excluded,
+        pass_rate=verdict.pass_rate,
+        lower=verdict.lower,
+        upper=verdict.upper,
+        line=verdict.line,
+        bar=verdict.bar,
+        tolerance=verdict.tolerance,
+        alpha=verdict.alpha,
+        candidates=verdict.candidates,
+        ln_e_clear=verdict.ln_e_clear,
+        ln_e_short=verdict.ln_e_short,
+        decides_at=math.log(verdict.candidates / verdict.alpha),
+        cases_needed=verdict.cases_needed,
+        side=verdict.side,
+        reason=verdict.reason,
+        newest_case_at=verdict.newest_case_at,
+        epoch=verdict.epoch,
+        suites=verdict.suites,
+        method=verdict.method,
+    )
+
+
+def _columns(rows: Sequence[JudgedClass]) -> tuple[MatrixModel, ...]:
+    """Models that have a verdict somewhere, dearest tier first."""
+    found = {judged.model: judged for row in rows for judged in row.models}
+    ordered = sorted(found.values(), key=lambda judged: (_TIER_ORDER.get(judged.tier, 3), judged.name))
+    return tuple(MatrixModel(judged.model, judged.name, judged.tier) for judged in ordered)
+
+
+def _has_cheaper(view: RecommendationView, row: JudgedClass) -> bool:
+    """Whether a model that clears, evidence not stale, costs less than what serves the class."""
+    advised = view.row(row.slug)
+    if advised is None:
+        return False
+    costs = {option.model: option.unit_cost_usd for option in advised.options}
+    now = costs.get(advised.incumbent)
+    return now is not None and any(
+        option.is_admissible
+        and option.verdict.status == "clears"
+        and not option.verdict.stale
+        and option.unit_cost_usd is not None
+        and option.unit_cost_usd < now
+        for option in advised.options
+        if option.model != advised.incumbent
+    )
+
+
+def _falls_short(row: JudgedClass) -> bool:
+    serving = row.of(row.incumbent or "")
+    return serving is not None and serving.status == "falls_short"
+
+
+def _is_undecided(row: JudgedClass) -> bool:
+    """No model of the class is shown to clear, and none that serves it is shown to fall short."""
+    return not any(judged.status == "clears" for judged in row.models) and not _falls_short(row)
+
+
+def _titles(rows: Sequence[JudgedClass], slugs: Collection[str]) -> tuple[str, ...]:
+    return tuple(row.title for row in rows if row.slug in slugs)
+
+
+def _missing(view: RecommendationView, found: Quality, facts: QualityFacts) -> tuple[EvidenceNeeded, ...]:
+    titles = {row.slug: row for row in found.classes}
+    rows = []
+    for gap in view.missing_evidence:
+        verdict = facts.verdicts[gap.request_class].of(gap.model)
+        named = model_name(facts.names, gap.model)
+        rows.append(
+            EvidenceNeeded(
+                slug=gap.request_class,
+                title=titles[gap.request_class].title,
+                model=gap.model,
+                name=named.name,
+                tier=named.tier,
+                saving_usd_per_month=gap.saving_usd_per_month,
+                cases_needed=gap.cases_needed,
+                status=verdict.status,
+                verdict_text=gap.verdict_text,
+                stale=verdict.stale,
+                cases=verdict.cases,
+            )
+        )
+    return tuple(rows)
