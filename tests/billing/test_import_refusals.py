@@ -236,7 +236,7 @@ def test_a_source_holds_one_grain(import_it: ImportIt, var: Path, tmp_path: Path
 
 
 def test_a_path_that_is_not_there(import_it: ImportIt, tmp_path: Path) -> None:
-    with pytest.raises(ImportRefused, match="gone.jsonl: there is no such file. Check the path"):
+    with pytest.raises(ImportRefused, match=r"gone\.jsonl: there is no such file\. Check the path"):
         import_it(tmp_path / "gone.jsonl")
     assert not Import.objects.exists()
 

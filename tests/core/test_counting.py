@@ -1,0 +1,196 @@
+"""Which usage counts: the tables of docs/algorithms/usage.md, with the same numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+from billing.core.counting import (
+    CountedRow,
+    DayRow,
+    LogScope,
+    ReportOfDay,
+    chosen_report,
+    count_day,
+    remainder,
+)
+from billing.core.usage import TokenCounts, UsageKey
+
+LOG, OTHER_LOG, REPORT = 1, 2, 9
+KEY = UsageKey(workspace="w1", api_key="k1", model="opus", service_tier="standard", geo="global", speed="standard")
+REPORT_KEY = replace(KEY, prompt_length_band="0-200k")
+Row = tuple[str, str, int, int | None]
+
+
+def log(out: int, *, source: int = LOG, requests: int = 1, **key: str) -> DayRow:
+    own = replace(KEY, prompt_length_band="0-100k", request_class="chat")
+    return DayRow(source, replace(own, **key), TokenCounts(output_tok=out), requests)
+
+
+def reported(out: int, **key: str) -> DayRow:
+    return DayRow(REPORT, replace(REPORT_KEY, **key), TokenCounts(output_tok=out), None)
+
+
+def of_day(*rows: DayRow, **over: int) -> ReportOfDay:
+    return ReportOfDay(REPORT, over.get("hours", 24), over.get("latest", 1), rows)
+
+
+def counted(rows: list[CountedRow]) -> list[Row]:
+    """(origin, workspace/key, output tokens, requests), sorted."""
+    return sorted(
+        ((row.origin, f"{row.key.workspace}/{row.key.api_key}", row.counts.output_tok, row.requests) for row in rows),
+        key=repr,
+    )
+
+
+def class_of(key: UsageKey) -> str:
+    return {"k1": "mapped"}.get(key.api_key, "")
+
+
+# name, log rows, report rows, what counts, (logged, reported) above the report
+CASES: list[tuple[str, list[DayRow], list[DayRow], list[Row], list[tuple[int, int]]]] = [
+    ("a report alone counts as it is", [], [reported(100)], [("report", "w1/k1", 100, None)], []),
+    ("logs alone count as they are", [log(40), log(2)], [], [("log", "w1/k1", 2, 1), ("log", "w1/k1", 40, 1)], []),
+    (
+        "half a day of logs does not hide the other half",
+        [log(40)],
+        [reported(100)],
+        [("log", "w1/k1", 40, 1), ("remainder", "w1/k1", 60, None)],
+        [],
+    ),
+    ("complete logs leave no remainder", [log(100)], [reported(100)], [("log", "w1/k1", 100, 1)], []),
+    (
+        "within a thousandth above is nothing to report",
+        [log(100_100)],
+        [reported(100_000)],
+        [("log", "w1/k1", 100_100, 1)],
+        [],
+    ),
+    (
+        "more than a thousandth above is a finding, and the logs count",
+        [log(100_101)],
+        [reported(100_000)],
+        [("log", "w1/k1", 100_101, 1)],
+        [(100_101, 100_000)],
+    ),
+    (
+        "each key for itself: what k1 has too much explains nothing of k2",
+        [log(150)],
+        [reported(100), reported(30, api_key="k2")],
+        [("log", "w1/k1", 150, 1), ("report", "w1/k2", 30, None)],
+        [(150, 100)],
+    ),
+    (
+        "each model for itself",
+        [log(100, model="haiku")],
+        [reported(100), reported(100, model="haiku")],
+        [("log", "w1/k1", 100, 1), ("remainder", "w1/k1", 100, None)],
+        [],
+    ),
+    (
+        "logs of a key the report does not know count beside it",
+        [log(5, api_key="k9")],
+        [reported(100)],
+        [("log", "w1/k9", 5, 1), ("report", "w1/k1", 100, None)],
+        [(5, 0)],
+    ),
+    (
+        "logs without keys speak for the whole channel",
+        [log(50, workspace="", api_key="")],
+        [reported(100), reported(30, api_key="k2")],
+        [("log", "/", 50, 1), ("remainder", "w1/", 80, None)],
+        [],
+    ),
+    (
+        "tier, geo and speed that a log does not tell are the standard, global ones",
+        [log(60, service_tier="", geo="not_available", speed="")],
+        [reported(100)],
+        [("log", "w1/k1", 60, 1), ("remainder", "w1/k1", 40, None)],
+        [],
+    ),
+    (
+        "a batch is not explained by standard requests",
+        [log(60)],
+        [reported(100, service_tier="batch")],
+        [("log", "w1/k1", 60, 1), ("remainder", "w1/k1", 100, None)],
+        [(60, 0)],
+    ),
+    (
+        "a dimension the report does not separate is not compared",
+        [log(60, service_tier="batch"), log(20)],
+        [reported(100, service_tier="(not grouped)", geo="(not grouped)", speed="(not grouped)")],
+        [("log", "w1/k1", 20, 1), ("log", "w1/k1", 60, 1), ("remainder", "w1/k1", 20, None)],
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("logs", "rows", "wanted", "above"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+def test_what_counts(logs: list[DayRow], rows: list[DayRow], wanted: list[Row], above: list[tuple[int, int]]) -> None:
+    found, excess = count_day(logs, of_day(*rows) if rows else None, {}, class_of)
+    assert counted(found) == sorted(wanted, key=repr)
+    assert [(item.logged, item.reported) for item in excess] == above
+
+
+def test_what_the_logs_do_not_explain_has_the_class_of_its_key() -> None:
+    found, _ = count_day([log(40)], of_day(reported(100), reported(7, workspace="w2", api_key="k2")), {}, class_of)
+    assert {(row.origin, row.key.request_class) for row in found} == {
+        ("log", "chat"),
+        ("remainder", "mapped"),
+        ("report", ""),
+    }
+    (left,) = [row for row in found if row.origin == "remainder"]
+    assert (left.source, left.key.policy_version, left.key.arm) == (REPORT, 0, "")
+
+
+def test_a_log_with_keys_of_its_own_speaks_for_its_declared_scope() -> None:
+    rows = [reported(100), reported(30, api_key="k2"), reported(9, workspace="w2", api_key="k3")]
+    logs = [log(20, source=OTHER_LOG, workspace="", api_key="alias of litellm")]
+    whole, _ = count_day(logs, of_day(*rows), {OTHER_LOG: LogScope(False)}, class_of)
+    assert counted(whole) == [("log", "/alias of litellm", 20, 1), ("remainder", "/", 119, None)]
+    one, _ = count_day(logs, of_day(*rows), {OTHER_LOG: LogScope(False, (("w1", "k2"),))}, class_of)
+    assert counted(one) == [
+        ("log", "/alias of litellm", 20, 1),
+        ("remainder", "w1/k2", 10, None),
+        ("report", "w1/k1", 100, None),
+        ("report", "w2/k3", 9, None),
+    ]
+
+
+def test_two_logs_for_one_key_explain_it_together() -> None:
+    logs = [log(60), log(30, source=OTHER_LOG, workspace="", api_key="alias")]
+    found, excess = count_day(logs, of_day(reported(100)), {OTHER_LOG: LogScope(False)}, class_of)
+    assert sum(row.counts.output_tok for row in found) == 100
+    assert excess == []
+
+
+def test_the_remainder_goes_to_the_bands_that_fall_short() -> None:
+    rows = [reported(100), reported(50, prompt_length_band="200k-1M")]
+    logs = [log(70), log(10, prompt_length_band="100k-200k"), log(45, prompt_length_band="200k-1M")]
+    found, _ = count_day(logs, of_day(*rows), {}, class_of)
+    left = {row.key.prompt_length_band: row.counts.output_tok for row in found if row.origin == "remainder"}
+    assert left == {"0-200k": 20, "200k-1M": 5}
+    # Above in one band and short in the other: the total decides, a band never adds to it.
+    logs = [log(120), log(10, prompt_length_band="200k-1M")]
+    found, _ = count_day(logs, of_day(*rows), {}, class_of)
+    left = {row.key.prompt_length_band: row.counts.output_tok for row in found if row.origin == "remainder"}
+    assert left == {"200k-1M": 20}
+
+
+def test_per_token_kind() -> None:
+    said = TokenCounts(uncached_input_tok=10, cache_read_tok=5, output_tok=7)
+    assert remainder(said, TokenCounts(uncached_input_tok=4, cache_read_tok=9)) == TokenCounts(
+        uncached_input_tok=6, output_tok=7
+    )
+
+
+def test_of_several_reports_one_counts() -> None:
+    coarse = of_day(reported(1, workspace="(not grouped)", api_key="(not grouped)"), latest=7)
+    fine = of_day(reported(1), latest=3)
+    assert chosen_report([coarse, fine]) is fine
+    later = of_day(reported(2), latest=4)
+    assert chosen_report([fine, later]) is later
+    hourly = of_day(reported(2), latest=4, hours=1)
+    assert chosen_report([later, hourly]) is hourly
+    csv = of_day(reported(3), latest=99)
+    assert chosen_report([replace(fine, rank=1), csv]) == replace(fine, rank=1)
+    assert chosen_report([]) is None
