@@ -11,32 +11,10 @@ import pytest
 
 from billing.core.commitments import measure, offers_of, payable
 from billing.core.records import RecordError, decode
-from billing.core.sizing import POLICIES, QUANTILES, Sizing, SpendPaths, size
-from billing.core.spending import contract_months
-from billing.core.terms import Band, Terms
-
-START = date(2027, 1, 1)
-TERMS = Terms(
-    START,
-    "list",
-    "payable",
-    (
-        Band("T1", Decimal(500_000), Decimal("0.06")),
-        Band("T2", Decimal(1_000_000), Decimal("0.12")),
-        Band("T3", Decimal(2_000_000), Decimal("0.18")),
-    ),
-)
-MEDIANS = {"baseline": (2_400_000, 0.25), "current": (1_700_000, 0.28), "optimised": (1_000_000, 0.30)}
-
-
-def paths(count: int = 10_000, start: date = START, seed: int = 7) -> SpendPaths:
-    """Lognormal years with the medians of methods.md §7.4, one draw for all three policies, split over the months."""
-    normal = np.random.Generator(np.random.PCG64(seed)).standard_normal(count)
-    months = np.linspace(0.8, 1.2, 12)
-    spend = np.stack(
-        [np.outer(median * np.exp(sigma * normal), months / months.sum()) for median, sigma in MEDIANS.values()]
-    )
-    return SpendPaths(tuple(first for first, _ in contract_months(start, 12)), tuple(MEDIANS), spend)
+from billing.core.sizing import POLICIES, Sizing, SpendPaths, size
+from billing.core.spending import QUANTILES
+from billing.core.terms import Terms
+from tests.core.sizings import START, TERMS, paths
 
 
 @pytest.fixture(scope="module")

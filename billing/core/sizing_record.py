@@ -1,0 +1,146 @@
+"""A kept sizing with what it rests on, and the sentences pages, sheet and command say about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from billing.core.sizing import BASELINE, CURRENT, OPTIMISED, OfferFigures, Sizing
+from billing.core.terms import Band, Terms
+
+POLICY_TITLES: Final[Mapping[str, str]] = {CURRENT: "Current policy", OPTIMISED: "Optimised"}
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a sizing rests on. Hashes are SHA-256; `policy_hash`: content of the active policy, '' = none."""
+
+    forecast_id: int
+    cutoff_date: date
+    seed: str
+    price_version: str
+    policy_hash: str
+    terms_hash: str
+    baseline_model: str
+    baseline_name: str
+    inputs_hash: str = ""
+    scenario: str = ""
+    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SizingRecord:
+    """One kept sizing."""
+
+    id: int
+    created_at: datetime
+    created_by: str
+    terms_id: int
+    terms_name: str
+    terms: Terms
+    basis: Basis
+    sizing: Sizing
+
+    def policy_title(self, policy: str) -> str:
+        return POLICY_TITLES.get(policy) or f"Uniform {self.basis.baseline_name}"
+
+    def band(self, name: str) -> Band:
+        """The offer as the terms state it."""
+        return next(band for band in self.terms.offers if band.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a sentence; figures are strong."""
+
+    text: str
+    is_strong: bool = False
+
+
+def text_of(spans: tuple[Span, ...]) -> str:
+    return "".join(span.text for span in spans)
+
+
+def answer(record: SizingRecord) -> tuple[Span, ...]:
+    """The sentence the reader came for."""
+    best = record.sizing.policy(OPTIMISED).best
+    expected = Span(usd(best.expected_payable_usd), True)
+    if best.commitment_usd == 0:
+        return (
+            Span("Do not commit to these bands. "),
+            Span("Without a commitment the routed bill is expected to be "),
+            expected,
+            Span(" a year; every band on offer costs more or falls short too often."),
+        )
+    routing = record.sizing.routing
+    return (
+        Span("Commit " if routing.signed_first == routing.routed_first else "Route first, then commit "),
+        Span(stated(record, best.name), True),
+        Span(f" a year ({best.name}). Expected bill "),
+        expected,
+        Span(", and a "),
+        Span(percent(best.shortfall_probability), True),
+        Span(" risk of paying for spend you do not have."),
+    )
+
+
+def routing_sentence(record: SizingRecord) -> str:
+    """The value of routing before committing, in one sentence."""
+    routing, title = record.sizing.routing, record.policy_title(BASELINE)
+    first, then = routing.signed_first, routing.routed_first
+    if first == then:
+        return (
+            f"{first} suits the spend under {_lower(title)} as well as the routed spend: whether you route or "
+            f"sign first changes nothing about the commitment."
+        )
+    error = f"(standard error {usd(routing.value_se_usd)})"
+    if routing.value_usd < 0:
+        return (
+            f"Signing {_lower(first)} before routing, as the spend under {_lower(title)} suggests, would cost "
+            f"{usd(-routing.value_usd)} a year less on average {error}, but falls short of the commitment too often."
+        )
+    return (
+        f"Routing before committing is worth {usd(routing.value_usd)} a year {error}: {_lower(first)} suits the "
+        f"spend under {_lower(title)}, but once work is routed {_lower(then)} is cheaper."
+    )
+
+
+def stated(record: SizingRecord, name: str) -> str:
+    """An offer's amount in the terms' own words: $500,000, or at list prices with what is payable."""
+    band = record.band(name)
+    if record.terms.stated_in == "payable":
+        return usd(band.commitment_usd)
+    return f"{usd(band.commitment_usd)} at list prices ({usd(band.payable_usd('list'))} payable)"
+
+
+def rules(terms: Terms) -> tuple[tuple[str, str], ...]:
+    """The terms in words, for pages and sheets."""
+    overage = "at list prices" if terms.overage == "list" else "at the same discount as covered use"
+    amounts = "what is payable" if terms.stated_in == "payable" else "list prices, before the discount"
+    return (
+        ("Starts", f"{terms.start.day} {terms.start:%b %Y}, for {terms.months} months"),
+        ("Settled", "once, at the end of the year"),
+        ("Use beyond the commitment", f"is billed {overage}"),
+        ("Commitments are stated as", amounts),
+    )
+
+
+def above_limit(row: OfferFigures, sizing: Sizing) -> bool:
+    """True where the risk of shortfall rules an offer out."""
+    return row.shortfall_probability > sizing.shortfall_limit
+
+
+def usd(value: Decimal) -> str:
+    """$1,234: estimates, where cents would claim too much."""
+    whole = value.quantize(Decimal(1), ROUND_HALF_UP)
+    return f"{'−' if whole < 0 else ''}${abs(whole):,}"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.1f}%"
+
+
+def _lower(text: str) -> str:
+    """First letter small inside a sentence, for our own words only; names of bands keep theirs."""
+    return text[0].lower() + text[1:] if text.startswith(("Uniform", "No commitment")) else text
