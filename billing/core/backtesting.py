@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from billing.core.forecasting import HALF_LIFE_WEEKS, RECENT_WEEKS, Floats, PointModel, damping
+from billing.core.forecasting import HALF_LIFE_WEEKS, Floats, PointModel, damping
 
 HORIZONS: Final = (4, 13, 26, 52)
 MIN_WEEKS: Final = 8
@@ -69,9 +69,13 @@ def backtest(model: PointModel) -> tuple[HorizonErrors, ...]:
     return tuple(_horizon_errors(model, z, weeks) for weeks in HORIZONS)
 
 
-def calibrate(horizons: tuple[HorizonErrors, ...], classes: int) -> Calibration:
-    """A_c, N_c, ρ, R and R_c from the errors (methods.md §5.3). Overlapping origins of a horizon count 1/h."""
-    squares, tries = np.zeros(classes), np.zeros(classes)
+def calibrate(horizons: tuple[HorizonErrors, ...], included: NDArray[np.bool_]) -> Calibration:
+    """A_c, N_c, ρ, R and R_c from the errors (methods.md §5.3). Overlapping origins of a horizon count 1/h.
+
+    `included` [class]: classes with a known week. The others (planned, inactive) get R and do not count.
+    """
+    squares, tries = np.zeros(len(included)), np.zeros(len(included))
+    classes = int(np.count_nonzero(included))
     pair_sum = origin_sum = 0.0
     for row in horizons:
         seen = ~np.isnan(row.error)
@@ -86,7 +90,8 @@ def calibrate(horizons: tuple[HorizonErrors, ...], classes: int) -> Calibration:
     pooled = 1.0
     if classes:
         effective = classes / (1 + (classes - 1) * rho)
-        pooled = float((effective * squares.mean() + PRIOR_WEIGHT) / (effective * tries.mean() + PRIOR_WEIGHT))
+        mean_squares, mean_tries = float(squares[included].mean()), float(tries[included].mean())
+        pooled = (effective * mean_squares + PRIOR_WEIGHT) / (effective * mean_tries + PRIOR_WEIGHT)
     scale = (squares + PRIOR_WEIGHT * pooled) / (tries + PRIOR_WEIGHT)
     return Calibration(horizons, squares, tries, rho, pooled, np.asarray(scale, dtype=np.float64))
 
@@ -160,16 +165,3 @@ def _accuracy(row: HorizonErrors, scale: Floats, sd: Floats) -> Accuracy:
         half = np.sqrt((width * heavy_sd) ** 2 + week_variance)
         coverage[probability] = float(np.mean(np.abs(error) <= half))
     return Accuracy(row.weeks, len(error), float(np.median(np.abs(np.expm1(error)))), coverage)
-
-
-__all__ = [
-    "BAND_HALF_WIDTHS",
-    "HORIZONS",
-    "RECENT_WEEKS",
-    "Accuracy",
-    "Calibration",
-    "HorizonErrors",
-    "accuracy",
-    "backtest",
-    "calibrate",
-]

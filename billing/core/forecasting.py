@@ -132,8 +132,7 @@ def weekly_panel(series: Sequence[DriverSeries], last_day: date) -> WeeklyPanel:
         shares=np.array([_shares(rows) for rows in by_day]).reshape(len(series), 7),
         known_days=known_days,
         planned=tuple(
-            None if has_week else _plan(row)
-            for row, has_week in zip(series, np.any(~np.isnan(z), axis=1), strict=True)
+            None if has_week else _plan(row) for row, has_week in zip(series, np.any(~np.isnan(z), axis=1), strict=True)
         ),
         planned_growth=growth,
     )
@@ -153,7 +152,8 @@ def point_model(panel: WeeklyPanel) -> PointModel:
     donors = np.where(weeks >= RECENT_WEEKS, panel.recent_volume[:, None], 0.0)
     weight = donors.sum(axis=0)
     pooled = np.where(weight > 0, (donors * own).sum(axis=0) / np.where(weight > 0, weight, 1.0), 0.0)
-    slope, variance = _shrunk(weeks, own, pooled, sd, panel.planned_growth)
+    is_single = int(np.count_nonzero(panel.known_weeks)) == 1
+    slope, variance = _shrunk(weeks, own, pooled, sd, panel.planned_growth, is_single)
     for i, plan in enumerate(panel.planned):
         if plan is not None:
             level[i, -1] = np.log(plan.weekly_units)
@@ -263,11 +263,13 @@ def robust_sd(values: Floats) -> float:
     return float(MAD_TO_SD * np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
 
 
-def _shrunk(weeks: Ints, own: Floats, pooled: Floats, sd: Floats, planned_growth: Floats) -> tuple[Floats, Floats]:
+def _shrunk(
+    weeks: Ints, own: Floats, pooled: Floats, sd: Floats, planned_growth: Floats, is_single: bool
+) -> tuple[Floats, Floats]:
     n = np.maximum(weeks, 1)
     tau2 = PRIOR_SLOPE_SD**2 * (1 + 26 / np.maximum(n, 4))
     k = tau2 / (tau2 + 1.2 * (sd**2)[:, None] / n)
-    both = own if len(own) == 1 else 0.5 * own + 0.5 * pooled
-    measured = np.where(n < 4, pooled if len(own) > 1 else 0.0, both)
+    both = own if is_single else 0.5 * own + 0.5 * pooled
+    measured = np.where(n < 4, pooled, both)
     slope = k * measured + (1 - k) * planned_growth[:, None]
     return np.asarray(slope, dtype=np.float64), np.asarray(tau2 * (1 - k) + DRIFT_FLOOR_SD**2, dtype=np.float64)

@@ -1,0 +1,343 @@
+"""What a forecast rests on: driver series, unit costs of three policies in every month, and who agreed to what.
+
+Baseline and target costs come from the recommendation's own steps (`routing.queries.recommendation.plan_costs`), the
+current cost from counted rows re-priced. Everything is read here; `costgov.queries.forecast` only computes.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from billing.core.forecasting import MAX_WEEKS, DriverSeries, Floats
+from billing.core.pricebook import PriceBook
+from billing.core.scenarios import Scenario
+from billing.core.spending import Periods, PriceSegment, contract_months, mix_sd, period_unit_costs, rollout_share
+from billing.queries.drivers import BlockUsage, costs_on, counted_span, covered_days, usage_blocks
+from billing.queries.prices import price_book, release_facts
+from billing.queries.series import DayOfUsage, daily_usage
+from costgov.queries.plan import ClassPlan, class_plans
+from costgov.queries.recommendation import recommended_report
+from routing.core.traffic import tokenizer_factor
+from routing.models import RequestClass
+from routing.queries.recommendation import RecommendationReport, plan_costs
+
+BLOCK_DAYS: Final = 28
+MIN_DAYS: Final = 7
+MAX_MONTHS: Final = 60
+MTOK: Final = 1_000_000.0
+UNCLASSIFIED: Final = ""
+DAY: Final = timedelta(days=1)
+_LAYERS: Final = ("baseline", "current", "target", "approved")
+UNIT_POLICIES: Final = ("baseline", "current", "optimised", "approved")
+
+
+class ForecastRefused(ValueError):
+    """A forecast that cannot be made from what is there; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassInputs:
+    """One class as it enters a forecast. `unit_name` is what the driver counts; costs are usd per such unit.
+
+    `recent_units` is the driver in the recommendation's window, `current_cost_usd` what its priced part cost there.
+    `remark` says what the reader must know (no recommendation, part unpriced), '' = nothing.
+    """
+
+    name: str
+    title: str
+    unit_name: str
+    series: DriverSeries
+    recent_units: float
+    current_cost_usd: float
+    mix_sd: float
+    plan: ClassPlan
+    remark: str
+    unpriced_tok: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A class that is not forecast, and why."""
+
+    name: str
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastInputs:
+    """Everything a forecast is computed from.
+
+    `unit_costs` is [policy, class, period] in usd per driver unit at the list prices known today, the policies being
+    UNIT_POLICIES: "approved" is "optimised" without the moves nobody has approved.
+    """
+
+    cutoff: date
+    first_day: date
+    periods: Periods
+    classes: tuple[ClassInputs, ...]
+    left_out: tuple[LeftOut, ...]
+    unit_costs: Floats
+    rollout_start: date
+    scenario: Scenario
+    report: RecommendationReport
+    price_changes: tuple[date, ...]
+
+    @property
+    def scenario_unit_costs(self) -> Floats:
+        """`unit_costs` with the scenario's list prices."""
+        costs = self.unit_costs.copy()
+        costs[:, :, self.scenario.price_from_month - 1 :] *= self.scenario.price_factor
+        return costs
+
+
+def first_of_next_month(day: date) -> date:
+    """The first of the next month; a first is its own."""
+    return day if day.day == 1 else contract_months(day.replace(day=1), 1)[0][1]
+
+
+def read_inputs(
+    *, as_of: datetime, start: date | None, months: int, scenario: Scenario, rollout_start: date | None = None
+) -> ForecastInputs:
+    """Read drivers and costs as of an instant. Raises ForecastRefused, NoBaseline.
+
+    `start` is the first day of the first month (default: the first of next month), `rollout_start` when proven moves
+    begin (default: likewise; the scenario's delay is added).
+    """
+    today = as_of.date()
+    span = counted_span()
+    if span is None or span[0] >= today:
+        raise ForecastRefused("There is no usage yet: import usage first.")
+    cutoff = min(span[1], today - DAY)
+    first = max(span[0], cutoff - timedelta(days=MAX_WEEKS * 7 - 1))
+    if (cutoff - first).days + 1 < MIN_DAYS:
+        raise ForecastRefused(
+            f"A forecast needs at least {MIN_DAYS} whole days of usage; {(cutoff - first).days + 1} are imported. "
+            "Import more, or wait."
+        )
+    begin = start or first_of_next_month(today)
+    if not 1 <= months <= MAX_MONTHS:
+        raise ForecastRefused(f"{months} months cannot be forecast: use 1 to {MAX_MONTHS}.")
+    if begin <= cutoff:
+        raise ForecastRefused(
+            f"The forecast would start on {begin}, but usage is known to {cutoff}: give a start after that day."
+        )
+    periods = contract_months(begin, months)
+    moves_from = rollout_start or first_of_next_month(today)
+    if scenario.rollout_delay_months:
+        moves_from = contract_months(moves_from, scenario.rollout_delay_months)[-1][1]
+    report = recommended_report(as_of=as_of)
+    rows = daily_usage(start=first, end=cutoff + DAY)
+    classes, left_out = _classes(as_of, first, cutoff, report, rows)
+    if not classes:
+        raise ForecastRefused(
+            f"No class has usage in the 28 days before {today}, so no cost per request is known: import newer usage."
+        )
+    book = price_book()
+    changes = tuple(day for day in book.change_days() if begin < day < periods[-1][1])
+    unit_costs = _unit_costs(classes, report, book, periods, changes, moves_from)
+    return ForecastInputs(
+        cutoff=cutoff,
+        first_day=first,
+        periods=periods,
+        classes=classes,
+        left_out=left_out,
+        unit_costs=unit_costs,
+        rollout_start=moves_from,
+        scenario=scenario,
+        report=report,
+        price_changes=changes,
+    )
+
+
+# -- classes ---------------------------------------------------------------------------------------------------
+
+
+def _classes(
+    as_of: datetime, first: date, cutoff: date, report: RecommendationReport, rows: Sequence[DayOfUsage]
+) -> tuple[tuple[ClassInputs, ...], tuple[LeftOut, ...]]:
+    """Every class with counted usage in its history, in order of names; unclassified usage is one of them."""
+    by_class: dict[str, list[DayOfUsage]] = defaultdict(list)
+    for row in rows:
+        by_class[row.request_class].append(row)
+    titles = dict(RequestClass.objects.values_list("slug", "title"))
+    book = price_book()
+    now_costs = costs_on(usage_blocks(start=report.start, end=report.end, block_days=BLOCK_DAYS), book, as_of.date())
+    blocks = usage_blocks(start=first, end=cutoff + DAY, block_days=BLOCK_DAYS)
+    plans = class_plans(report, as_of=as_of)
+    references = {name: row.reference_model for name, row in plan_costs(report, models={}, on=as_of.date()).items()}
+    generations = {name: facts.tokenizer_generation for name, facts in release_facts().items()}
+    covered = covered_days(start=first, end=cutoff + DAY)
+    found, left_out = [], []
+    for name, usage in sorted(by_class.items()):
+        title = titles.get(name, name or "Unclassified usage")
+        by_requests = all(row.requests is not None for row in usage)
+        reference = references.get(name) or _most_used(usage)
+        days = _daily_units(usage, first, cutoff, by_requests, generations, reference, covered[name])
+        window = days[-((cutoff - report.start).days + 1) :] if report.start <= cutoff else days[:0]
+        units = float(np.nansum(window))
+        cost = now_costs.get((name, 0))
+        if units <= 0 or cost is None:
+            reason = "no usage in the last 28 days, so its cost per request is not known"
+            left_out.append(LeftOut(name, title, reason))
+            continue
+        plan = plans.get(name) or ClassPlan.unplanned(name)
+        found.append(
+            ClassInputs(
+                name=name,
+                title=title,
+                unit_name="request" if by_requests else "million input tokens",
+                series=DriverSeries(name, days),
+                recent_units=units,
+                current_cost_usd=float(cost.cost_usd),
+                mix_sd=_mix_sd(name, days, blocks, book, as_of.date()),
+                plan=plan,
+                remark=_remark(name, name in titles, plan, cost.unpriced_tok),
+                unpriced_tok=cost.unpriced_tok,
+            )
+        )
+    return tuple(found), tuple(left_out)
+
+
+def _most_used(usage: Sequence[DayOfUsage]) -> str:
+    tokens: dict[str, int] = defaultdict(int)
+    for row in usage:
+        tokens[row.model] += row.input_tok
+    return min(tokens, key=lambda model: (-tokens[model], model))
+
+
+def _daily_units(
+    usage: Sequence[DayOfUsage],
+    first: date,
+    cutoff: date,
+    by_requests: bool,
+    generations: Mapping[str, int | None],
+    reference: str,
+    covered: frozenset[date],
+) -> Floats:
+    """The driver per day (methods.md §5): requests, or millions of input tokens on the reference model's tokenizer.
+
+    Before a class's first usage nothing is known of it; after, a covered day without usage is 0.
+    """
+    count = (cutoff - first).days + 1
+    days = np.full(count, np.nan)
+    begin = (min(row.on for row in usage) - first).days
+    for day in range(begin, count):
+        if first + timedelta(days=day) in covered:
+            days[day] = 0.0
+    for row in usage:
+        units = float(row.requests or 0)
+        if not by_requests:
+            units = row.input_tok / float(tokenizer_factor(generations, reference, row.model)) / MTOK
+        day = (row.on - first).days
+        days[day] = np.nan_to_num(days[day]) + units
+    return days
+
+
+def _mix_sd(name: str, days: Floats, blocks: Sequence[BlockUsage], book: PriceBook, on: date) -> float:
+    """Spread of the class's cost per unit at today's prices between whole 4-week blocks (methods.md §6)."""
+    costs = costs_on([row for row in blocks if row.request_class == name], book, on)
+    count = len(days) // BLOCK_DAYS
+    per_unit = np.full(count, np.nan)
+    for block in range(count):
+        units = days[len(days) - (block + 1) * BLOCK_DAYS : len(days) - block * BLOCK_DAYS].sum()
+        cost = costs.get((name, block))
+        if cost is not None and not cost.unpriced_tok and units > 0:
+            per_unit[count - 1 - block] = float(cost.cost_usd) / units
+    return mix_sd(per_unit)
+
+
+def _remark(name: str, is_registered: bool, plan: ClassPlan, unpriced_tok: int) -> str:
+    parts = []
+    if name == UNCLASSIFIED:
+        parts.append("no class, so it stays at its current cost under every policy")
+    elif not is_registered:
+        parts.append("not in the register of classes: stays at its current cost under every policy")
+    elif plan.reason:
+        parts.append(f"nothing recommended ({plan.reason}): stays at its current cost")
+    if unpriced_tok:
+        parts.append(f"{unpriced_tok:,} tokens of the last 28 days have no price and are not in the forecast")
+    return "; ".join(parts)
+
+
+# -- unit costs ------------------------------------------------------------------------------------------------
+
+
+def _unit_costs(
+    classes: Sequence[ClassInputs],
+    report: RecommendationReport,
+    book: PriceBook,
+    periods: Periods,
+    changes: Sequence[date],
+    rollout_start: date,
+) -> Floats:
+    """[policy, class, period]: each month's days at the list prices in force on them, moves rolled out by stages."""
+    begin, end = periods[0][0], periods[-1][1]
+    starts = [begin, *changes]
+    window = usage_blocks(start=report.start, end=report.end, block_days=BLOCK_DAYS)
+    layers: dict[str, list[PriceSegment]] = {policy: [] for policy in _LAYERS}
+    for first, last in zip(starts, [*changes, end], strict=True):
+        for policy, costs in _costs_of_day(classes, report, window, book, first).items():
+            layers[policy].append(PriceSegment(first, last, costs))
+    by_layer = {policy: period_unit_costs(segments, periods) for policy, segments in layers.items()}
+    staged = np.array([rollout_share(rollout_start, period) for period in periods])
+    target_share = np.array([row.plan.target_share(staged) for row in classes])
+    approved_share = np.array([row.plan.approved_share(staged) for row in classes])
+    current = by_layer["current"]
+    return np.stack(
+        [
+            by_layer["baseline"],
+            current,
+            (1 - target_share) * current + target_share * by_layer["target"],
+            (1 - approved_share) * current + approved_share * by_layer["approved"],
+        ]
+    )
+
+
+def _costs_of_day(
+    classes: Sequence[ClassInputs],
+    report: RecommendationReport,
+    window: Sequence[BlockUsage],
+    book: PriceBook,
+    on: date,
+) -> dict[str, Floats]:
+    """Unit cost of every class in usd per driver unit at one day's list prices."""
+    current_costs = costs_on(window, book, on)
+    plans = plan_costs(report, models={row.name: row.plan.models for row in classes}, on=on)
+    found = {policy: np.zeros(len(classes)) for policy in _LAYERS}
+    for i, row in enumerate(classes):
+        current = float(current_costs[row.name, 0].cost_usd) / row.recent_units
+        costs = plans.get(row.name)
+        found["baseline"][i] = found["current"][i] = found["target"][i] = found["approved"][i] = current
+        if costs is None:
+            continue
+        # A recommendation counts its own units in the window; the driver may count others there (tokens, requests).
+        scale = float(costs.units) / row.recent_units
+        if costs.baseline is not None and not row.unpriced_tok:
+            found["baseline"][i] = float(costs.baseline) * scale
+        for policy, choice in (("target", row.plan.target), ("approved", row.plan.approved)):
+            model_costs = costs.by_model.get(choice.model) if choice is not None else None
+            if choice is not None and model_costs is not None:
+                found[policy][i] = float(model_costs.unit_cost_usd(choice.levers)) * scale
+    return found
+
+
+def describe_inputs(inputs: ForecastInputs) -> dict[str, Any]:
+    """The versions a forecast names: data to, prices, policy, units; also what its hash is taken over."""
+    policy = inputs.report.policy
+    return {
+        "cutoff": inputs.cutoff.isoformat(),
+        "history_from": inputs.first_day.isoformat(),
+        "periods": [inputs.periods[0][0].isoformat(), inputs.periods[-1][1].isoformat(), len(inputs.periods)],
+        "baseline_model": inputs.report.baseline_model,
+        "price_version": inputs.report.price_version,
+        "policy": f"{policy.name}@{policy.version}" if policy is not None else "",
+        "policy_hash": policy.content_hash if policy is not None else "",
+        "rollout_start": inputs.rollout_start.isoformat(),
+        "scenario": inputs.scenario.name,
+        "units": {row.name: row.unit_name for row in inputs.classes},
+    }
