@@ -12,9 +12,10 @@ from billing.core.money import sum_usd
 from billing.queries.profiles import ServedUsage, served_usage
 from billing.queries.series import DayOfUsage, ModelName, daily_usage, model_name
 from billing.queries.usage import priced_usage
+from costgov.queries.class_levers import LeverRow, lever_rows
 from costgov.queries.class_lines import ClassLine, QualityFacts, class_lines, quality_facts, window
 from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks
-from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, verdict_row
+from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, per_month, verdict_row
 from routing.models import Activation, ChangeRequest, ClassException, EvalRun, RequestClass
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.tiers import ClassWeek, class_weeks
@@ -26,8 +27,9 @@ class UnknownClass(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class CandidateRow:
-    """A model of the class. `unit_cost_usd` per unit with every lever; `saving_usd` a month against the incumbent's
-    unit cost, an estimate; None where a cost is missing. `role`: incumbent, target, runner_up or ''."""
+    """A model of the class. `unit_cost_usd` is per unit with every lever and `relative_cost` against the incumbent's;
+    None where a cost is missing. `role`: incumbent, target, runner_up or ''. `saving_usd`: an estimate per month, of
+    the recommended model; `saving_if_shown_usd`: what a cheaper one would add if it cleared the bar."""
 
     model: str
     name: str
@@ -39,6 +41,8 @@ class CandidateRow:
     measured: str
     is_admissible: bool | None
     reason: str
+    saving_usd: Decimal | None
+    saving_if_shown_usd: Decimal | None
     verdict: VerdictRow
 
 
@@ -148,8 +152,10 @@ class ClassPage:
     line: ClassLine
     advice: ClassRow | None
     no_advice: str
+    cost_usd_per_month: Decimal | None
+    recommended_usd_per_month: Decimal | None
     candidates: tuple[CandidateRow, ...]
-    missing: tuple[MissingRow, ...]
+    levers: tuple[LeverRow, ...]
     models: tuple[ModelShare, ...]
     days: tuple[ClassDay, ...]
     weeks: tuple[ClassWeek, ...]
@@ -174,6 +180,8 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date) -> ClassPa
     view = lines.recommendation
     advice = view.row(slug) if view is not None else None
     unsolved = next((row.reason for row in view.unsolved if row.request_class == slug), "") if view is not None else ""
+    missing = {row.model: row for row in view.missing_evidence if row.request_class == slug} if view is not None else {}
+    served = [row for row in served_usage(start=window_start, end=window_end) if row.request_class == slug]
     usage = daily_usage(start=start, end=end, request_class=slug)
     results = facts.results.get(slug, [])
     return ClassPage(
@@ -186,9 +194,13 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date) -> ClassPa
         line=line,
         advice=advice,
         no_advice=lines.no_recommendation or unsolved,
-        candidates=_candidates(advice, facts, slug),
-        missing=tuple(row for row in view.missing_evidence if row.request_class == slug) if view is not None else (),
-        models=_models(slug, window_start, window_end, facts.names),
+        cost_usd_per_month=per_month(advice.current_cost_usd) if advice is not None else None,
+        recommended_usd_per_month=per_month(advice.steps.recommended_cost_usd) if advice is not None else None,
+        candidates=_candidates(advice, missing, facts, slug),
+        levers=()
+        if advice is None
+        else lever_rows(advice, served, keeps_own_caching=registered.keeps_own_caching, reuse=registered.reuse),
+        models=_models(slug, served, window_start, window_end, facts.names),
         days=_days(slug, usage, start, end),
         weeks=class_weeks(usage=usage, results=results, alpha=float(registered.alpha), start=start, end=end),
         policies=_policies(slug, start, end, as_of),
@@ -220,7 +232,9 @@ def _facts(row: RequestClass, verdicts: ClassVerdicts) -> ClassFacts:
     )
 
 
-def _candidates(advice: ClassRow | None, facts: QualityFacts, slug: str) -> tuple[CandidateRow, ...]:
+def _candidates(
+    advice: ClassRow | None, missing: Mapping[str, MissingRow], facts: QualityFacts, slug: str
+) -> tuple[CandidateRow, ...]:
     """The models that serve or could serve the class, incumbent first, then by cost; without costs only verdicts."""
     verdicts = facts.verdicts[slug]
     if advice is None:
@@ -230,7 +244,7 @@ def _candidates(advice: ClassRow | None, facts: QualityFacts, slug: str) -> tupl
         tested = set(verdicts.verdicts) | {advice.incumbent, advice.target}
         costs = {option.model: option.unit_cost_usd for option in advice.options}
         rows = [
-            _candidate(option, advice, costs[advice.incumbent], facts)
+            _candidate(option, advice, costs[advice.incumbent], missing.get(option.model), facts)
             for option in advice.options
             if option.model in tested or option.cost_source.startswith("measured")
         ]
@@ -243,7 +257,11 @@ def _candidate_order(row: CandidateRow) -> tuple[int, bool, Decimal, str]:
 
 
 def _candidate(
-    option: OptionRow, advice: ClassRow, incumbent_cost: Decimal | None, facts: QualityFacts
+    option: OptionRow,
+    advice: ClassRow,
+    incumbent_cost: Decimal | None,
+    missing: MissingRow | None,
+    facts: QualityFacts,
 ) -> CandidateRow:
     named = model_name(facts.names, option.model)
     role = "incumbent" if option.model == advice.incumbent else "target" if option.model == advice.target else ""
@@ -261,6 +279,8 @@ def _candidate(
         measured=_how_measured(option.cost_source),
         is_admissible=option.is_admissible,
         reason=option.reason,
+        saving_usd=advice.saving_usd_per_month if option.model == advice.target else None,
+        saving_if_shown_usd=missing.saving_usd_per_month if missing is not None else None,
         verdict=option.verdict,
     )
 
@@ -278,6 +298,8 @@ def _unpriced_candidate(model: str, verdicts: ClassVerdicts, facts: QualityFacts
         measured="",
         is_admissible=None,
         reason="",
+        saving_usd=None,
+        saving_if_shown_usd=None,
         verdict=verdict_row(verdicts.of(model)),
     )
 
@@ -287,15 +309,17 @@ def _how_measured(source: str) -> str:
     return next((words for words in ("measured in evals", "measured", "assumed") if source.startswith(words)), "")
 
 
-def _models(slug: str, start: date, end: date, names: dict[str, ModelName]) -> tuple[ModelShare, ...]:
-    served = {row.model: row for row in served_usage(start=start, end=end) if row.request_class == slug}
+def _models(
+    slug: str, served: Sequence[ServedUsage], start: date, end: date, names: dict[str, ModelName]
+) -> tuple[ModelShare, ...]:
+    by_model = {row.model: row for row in served}
     priced = priced_usage(start=start, end=end, by=("class", "model")).groups
     own = {group.values[1]: group for group in priced if group.values[0] == slug}
     whole = sum_usd(group.cost_usd for group in own.values())
     rows = []
     for model, group in own.items():
         named = model_name(names, model)
-        row: ServedUsage = served[model]
+        row = by_model[model]
         requests = row.requests or None
         rows.append(
             ModelShare(

@@ -14,6 +14,7 @@ from costgov.queries.overview import ActivationMark, Overview, TierDay, overview
 from costgov.templatetags.costgov_format import datefmt, pct, rate_range, usd
 from costgov.templatetags.costgov_ui import whisker_scale
 from costgov.timespan import CHOICES, PARAMETERS, only, timespan
+from costgov.views.classes import notes_of
 from routing.queries.tiers import TierSeries, TierWeek
 
 SPARK_DAYS = 28
@@ -88,7 +89,7 @@ def build_page(view: Overview) -> OverviewPage:
         coverage=[(charts.TIERS[series.tier].label, coverage_text(series)) for series in view.tiers],
         spark=trailing_mean([day.total_usd for day in drawn])[-SPARK_DAYS:],
         axis=whisker_scale([bound for line in view.classes for bound in (line.lower, line.value, line.line)]),
-        notes=_notes(view),
+        notes=notes_of(view.classes),
     )
 
 
@@ -185,15 +186,6 @@ def coverage_text(series: TierSeries) -> str:
     if week is None:
         return "no evidence yet"
     return f"{pct(week.quality.covered_share, 0)} of {week.weighed_by}"
-
-
-def _notes(view: Overview) -> list[tuple[str, list[str]]]:
-    """What has to be said of classes, each remark once with the classes it is about."""
-    grouped: dict[str, list[str]] = {}
-    for line in view.classes:
-        if line.note:
-            grouped.setdefault(line.note, []).append(line.title)
-    return list(grouped.items())
 
 
 urlpatterns = [path("", overview_page, name="overview")]
