@@ -1,25 +1,16 @@
 """Hourly and daily roll-ups: written with binary COPY, in the transaction of the import that changes them."""
 # ruff: noqa: S608 - table and column names are constants of this module
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 
 from django.db import connection
 
-from billing.core.counting import (
-    CountedRow,
-    DayRow,
-    Excess,
-    LogScope,
-    ReportOfDay,
-    chosen_report,
-    count_day,
-)
+from billing.core.counting import CountedRow, Excess, LogScope, chosen_report, count_day
 from billing.core.usage import COUNTERS, TokenCounts, UsageKey
-from billing.models import USAGE_KEY_FIELDS, DailyUsage, Import, UsageRollup, UsageSource
-from billing.queries.imports import model_aliases
+from billing.models import USAGE_KEY_FIELDS, DailyUsage, UsageRollup
+from billing.queries.counting import days_to_count, log_scopes
 
 ClassOfKey = Callable[[str, str, str, date], str]
 _ROLLUP_TYPES: Final = (
@@ -80,74 +71,28 @@ def recount_days(*, days: Iterable[date], class_of_key: ClassOfKey) -> list[tupl
     wanted = sorted(set(days))
     if not wanted:
         return []
-    sources = {row.pk: row for row in UsageSource.objects.all()}
-    scopes = {pk: _scope(row) for pk, row in sources.items()}
+    scopes = log_scopes()
     excess: list[tuple[date, Excess]] = []
     for begin in range(0, len(wanted), _DAYS_AT_ONCE):
-        excess += _recount(wanted[begin : begin + _DAYS_AT_ONCE], sources, scopes, class_of_key)
+        excess += _recount(wanted[begin : begin + _DAYS_AT_ONCE], scopes, class_of_key)
     return excess
 
 
 def _recount(
-    wanted: Sequence[date],
-    sources: Mapping[int, UsageSource],
-    scopes: Mapping[int, LogScope],
-    class_of_key: ClassOfKey,
+    wanted: Sequence[date], scopes: Mapping[int, LogScope], class_of_key: ClassOfKey
 ) -> list[tuple[date, Excess]]:
-    by_day: dict[tuple[date, str], tuple[list[DayRow], dict[tuple[int, int], list[DayRow]], dict[tuple[int, int], int]]]
-    by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
-    for day, source_id, hours, latest, key, counts, requests in _hours_by_day(wanted):
-        logs, reports, latest_of = by_day[day, key.channel]
-        row = DayRow(source_id, key, counts, requests)
-        if sources[source_id].grain == UsageSource.Grain.REQUEST:
-            logs.append(row)
-        else:
-            reports[source_id, hours].append(row)
-            latest_of[source_id, hours] = max(latest_of[source_id, hours], latest)
     counted: list[tuple[date, CountedRow]] = []
     excess: list[tuple[date, Excess]] = []
-    for (day, channel), (logs, reports, latest_of) in sorted(by_day.items(), key=lambda item: item[0]):
-        candidates = [
-            ReportOfDay(source_id, hours, latest_of[source_id, hours], tuple(rows))
-            for (source_id, hours), rows in sorted(reports.items())
-        ]
+    for item in days_to_count(wanted):
 
-        def class_of(key: UsageKey, day: date = day, channel: str = channel) -> str:
+        def class_of(key: UsageKey, day: date = item.day, channel: str = item.channel) -> str:
             return class_of_key(channel, key.workspace, key.api_key, day)
 
-        rows, above = count_day(logs, chosen_report(candidates), scopes, class_of)
-        counted += [(day, row) for row in rows]
-        excess += [(day, item) for item in above]
+        rows, above = count_day(item.logs, chosen_report(item.reports), scopes, class_of)
+        counted += [(item.day, row) for row in rows]
+        excess += [(item.day, one) for one in above]
     _write_days(wanted, counted)
     return excess
-
-
-def _scope(source: UsageSource) -> LogScope:
-    """LiteLLM's keys are its own; every other log names the provider's."""
-    own_keys = source.imports.filter(state=Import.State.DONE, format="litellm_payload").exists()
-    return LogScope(not own_keys, tuple((str(one), str(other)) for one, other in source.scope))
-
-
-def _hours_by_day(days: Sequence[date]) -> Iterable[tuple[date, int, int, int, UsageKey, TokenCounts, int | None]]:
-    # Hourly rows keep the name known at import; what counts takes the aliases held now, so an alias added later holds.
-    aliases = model_aliases()
-    keys = ", ".join(USAGE_KEY_FIELDS)
-    sums = ", ".join(f"sum({name})::int8" for name in COUNTERS)
-    # An unknown number of requests in one hour makes the day's number unknown.
-    requests = "CASE WHEN bool_or(requests IS NULL) THEN NULL ELSE sum(requests)::int8 END"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT (bucket_start AT TIME ZONE 'UTC')::date AS day, source_id, bucket_hours, max(latest_import_id), "
-            f"{keys}, {sums}, {requests} FROM {UsageRollup._meta.db_table} "
-            "WHERE bucket_start >= %s AND bucket_start < %s AND (bucket_start AT TIME ZONE 'UTC')::date = ANY(%s) "
-            f"GROUP BY day, source_id, bucket_hours, {keys}",
-            [_midnight(days[0]), _midnight(days[-1]) + timedelta(days=1), list(days)],
-        )
-        width = len(USAGE_KEY_FIELDS)
-        for day, source_id, hours, latest, *rest in cursor.fetchall():
-            names = dict(zip(USAGE_KEY_FIELDS, rest[:width], strict=True))
-            key = UsageKey(**{**names, "model": aliases.get(names["model"], names["model"])})
-            yield day, source_id, hours, latest, key, TokenCounts(*rest[width:-1]), rest[-1]
 
 
 def _write_days(days: Sequence[date], counted: Sequence[tuple[date, CountedRow]]) -> None:
@@ -169,7 +114,3 @@ def _write_days(days: Sequence[date], counted: Sequence[tuple[date, CountedRow]]
                 copy.write_row(
                     [day, origin, source_id, *values, *(getattr(counts, name) for name in COUNTERS), requests]
                 )
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,7 @@ def test_cutting_and_order_change_nothing(rows: list[dict[str, Any]], data: st.D
     shuffled = data.draw(st.permutations(unique))
     cuts = data.draw(st.lists(st.integers(0, len(unique)), max_size=2).map(sorted))
     places = [0, *cuts, len(unique)]
-    parts = [shuffled[a:b] for a, b in zip(places, places[1:], strict=False) if a < b]
+    parts = [shuffled[a:b] for a, b in pairwise(places) if a < b]
     repeated = data.draw(st.lists(st.sampled_from(unique), max_size=3))
     with throw_away_installation() as folder:
         accepted = duplicates = 0

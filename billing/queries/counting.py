@@ -1,0 +1,104 @@
+"""Hourly rows of every source as the counting rule wants them, and where logs say more than the provider."""
+# ruff: noqa: S608 - table and column names are constants of this module
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from django.db import connection
+
+from billing.core.counting import DayRow, Excess, LogScope, ReportOfDay, chosen_report, count_day
+from billing.core.usage import COUNTERS, TokenCounts, UsageKey
+from billing.models import USAGE_KEY_FIELDS, Import, UsageRollup, UsageSource
+from billing.queries.imports import model_aliases
+
+
+@dataclass(frozen=True, slots=True)
+class DayToCount:
+    """What sources say about one UTC day of one channel."""
+
+    day: date
+    channel: str
+    logs: tuple[DayRow, ...]
+    reports: tuple[ReportOfDay, ...]
+
+
+def log_scopes() -> dict[int, LogScope]:
+    """What the logs of each source speak for."""
+    return {source.pk: _scope(source) for source in UsageSource.objects.all()}
+
+
+def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
+    """The rows of some days, ascending, by day and channel. All of them are in memory at once: give a few days."""
+    requests = set(UsageSource.objects.filter(grain=UsageSource.Grain.REQUEST).values_list("pk", flat=True))
+    by_day: dict[tuple[date, str], tuple[list[DayRow], dict[tuple[int, int], list[DayRow]], dict[tuple[int, int], int]]]
+    by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
+    for day, source_id, hours, latest, key, counts, number in _hours_by_day(days):
+        logs, reports, latest_of = by_day[day, key.channel]
+        row = DayRow(source_id, key, counts, number)
+        if source_id in requests:
+            logs.append(row)
+        else:
+            reports[source_id, hours].append(row)
+            latest_of[source_id, hours] = max(latest_of[source_id, hours], latest)
+    for (day, channel), (logs, reports, latest_of) in sorted(by_day.items(), key=lambda item: item[0]):
+        candidates = [
+            ReportOfDay(source_id, hours, latest_of[source_id, hours], tuple(rows))
+            for (source_id, hours), rows in sorted(reports.items())
+        ]
+        yield DayToCount(day, channel, tuple(logs), tuple(candidates))
+
+
+def logs_above_reports() -> list[tuple[date, Excess]]:
+    """Every place where logs exceed the provider's report of the day by more than the tolerance, now."""
+    scopes, found = log_scopes(), []
+    for day in _days_with_both():
+        for item in days_to_count([day]):
+            _, above = count_day(item.logs, chosen_report(item.reports), scopes, lambda key: "")
+            found += [(day, excess) for excess in above]
+    return found
+
+
+def _days_with_both() -> list[date]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT (r.bucket_start AT TIME ZONE 'UTC')::date AS day FROM {UsageRollup._meta.db_table} r "
+            f"JOIN {UsageSource._meta.db_table} s ON s.id = r.source_id GROUP BY day "
+            "HAVING bool_or(s.grain = 'request') AND bool_or(s.grain = 'bucket') ORDER BY day"
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _scope(source: UsageSource) -> LogScope:
+    """LiteLLM's keys are its own; every other log names the provider's."""
+    own_keys = source.imports.filter(state=Import.State.DONE, format="litellm_payload").exists()
+    return LogScope(not own_keys, tuple((str(one), str(other)) for one, other in source.scope))
+
+
+def _hours_by_day(days: Sequence[date]) -> Iterable[tuple[date, int, int, int, UsageKey, TokenCounts, int | None]]:
+    # Hourly rows keep the name known at import; what counts takes the aliases held now, so an alias added later holds.
+    aliases = model_aliases()
+    keys = ", ".join(USAGE_KEY_FIELDS)
+    sums = ", ".join(f"sum({name})::int8" for name in COUNTERS)
+    # An unknown number of requests in one hour makes the day's number unknown.
+    requests = "CASE WHEN bool_or(requests IS NULL) THEN NULL ELSE sum(requests)::int8 END"
+    if not days:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT (bucket_start AT TIME ZONE 'UTC')::date AS day, source_id, bucket_hours, max(latest_import_id), "
+            f"{keys}, {sums}, {requests} FROM {UsageRollup._meta.db_table} "
+            "WHERE bucket_start >= %s AND bucket_start < %s AND (bucket_start AT TIME ZONE 'UTC')::date = ANY(%s) "
+            f"GROUP BY day, source_id, bucket_hours, {keys}",
+            [_midnight(days[0]), _midnight(days[-1]) + timedelta(days=1), list(days)],
+        )
+        width = len(USAGE_KEY_FIELDS)
+        for day, source_id, hours, latest, *rest in cursor.fetchall():
+            names = dict(zip(USAGE_KEY_FIELDS, rest[:width], strict=True))
+            key = UsageKey(**{**names, "model": aliases.get(names["model"], names["model"])})
+            yield day, source_id, hours, latest, key, TokenCounts(*rest[width:-1]), rest[-1]
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
