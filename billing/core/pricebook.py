@@ -1,4 +1,4 @@
-"""Dated list prices and their look-up (methods.md §1.4, formats/price-data.md). Unknown never becomes zero or a default.
+"""Dated list prices and their look-up (methods.md §1.4, formats/price-data.md). Unknown never becomes zero.
 
 A price holds for one model, kind, service tier, prompt-length band, geo and speed over `[valid_from, valid_to)`. Of two
 rows for the same thing the one that starts later replaces the earlier from that day on, even after the later has ended.
@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from itertools import pairwise
+from typing import Final, Literal
 
 from billing.core.money import usd_per_each
 from billing.core.usage import NOT_GROUPED, PRICED_KINDS, UNTOLD, PricedKind
@@ -30,6 +31,11 @@ PRICE_PLACES: Final = 9  # numeric(18,9)
 MAX_PRICE: Final = Decimal(10) ** 9
 
 
+def unit_exponent(kind: PricedKind) -> int:
+    """A price is per 10^this of its kind: tokens per million, web searches per thousand."""
+    return 3 if kind == "web_search" else 6
+
+
 class PriceError(ValueError):
     """A price row, or a set of them, that contradicts itself."""
 
@@ -45,15 +51,29 @@ class PriceKey:
     speed: str = ""
 
 
+# Why there is no price, as the remedy it calls for: data that names or separates more, an alias or prices for a model
+# nobody knows, a price for what is known, or a look at data that contradicts itself.
+Cause = Literal["data", "model", "price", "contradiction"]
+
+
 class PriceNotFound(LookupError):
-    """No price for this usage on this day. `reason` says why, `remedy` what to do about it, `prices` what it could cost."""
+    """No price for usage on a day. `reason` says why, `remedy` what to do about it, `prices` what it could cost."""
 
     def __init__(
-        self, key: PriceKey, kind: PricedKind, on: date, reason: str, remedy: str, prices: tuple[Decimal, ...] = ()
+        self,
+        key: PriceKey,
+        kind: PricedKind,
+        on: date,
+        cause: Cause,
+        reason: str,
+        remedy: str,
+        prices: tuple[Decimal, ...] = (),
     ) -> None:
-        self.key, self.kind, self.on, self.reason, self.remedy, self.prices = key, kind, on, reason, remedy, prices
+        self.key, self.kind, self.on, self.cause = key, kind, on, cause
+        self.reason, self.remedy, self.prices = reason, remedy, prices
         super().__init__(
-            f"no price for model {key.model or '(no model)'}, kind {kind}, service tier {key.service_tier or 'unknown'}, "
+            f"no price for model {key.model or '(no model)'}, kind {kind}, "
+            f"service tier {key.service_tier or 'unknown'}, "
             f"prompt-length band {key.prompt_length_band or 'unknown'}, geo {key.geo or 'unknown'}, "
             f"speed {key.speed or 'unknown'} on {on.isoformat()}: {reason}. {remedy}"
         )
@@ -96,12 +116,12 @@ class Price:
     @property
     def unit_exponent(self) -> int:
         """The price is per 10^unit_exponent: tokens per million, web searches per thousand."""
-        return 3 if self.token_kind == "web_search" else 6
+        return unit_exponent(self.token_kind)
 
     @property
     def usd_per_mtok(self) -> Decimal:
         """The price of tokens per million. Raises PriceError for web searches, which have another unit."""
-        if self.token_kind == "web_search":
+        if self.unit_exponent != unit_exponent("output"):
             raise PriceError(f"{self.model}: web searches are priced per 1,000 searches, not per million tokens")
         return self.usd_per_unit
 
@@ -153,7 +173,7 @@ class PriceBook:
         return frozenset(price.model for price in self.prices)
 
     def change_days(self) -> tuple[date, ...]:
-        """Days on which some price begins or ends, ascending. Between two of them every look-up gives the same price."""
+        """Days on which some price begins or ends, ascending. Between two of them every look-up gives the same."""
         days = {day for price in self.prices for day in (price.valid_from, price.valid_to) if day}
         return tuple(sorted(days))
 
@@ -162,8 +182,8 @@ class PriceBook:
 
         * geo unknown, not grouped or `not_available`: the global list price, stated as an assumption.
         * service tier or speed unknown: standard, stated.
-        * band unknown (or one that straddles prices): priced only where every possible price is equal, else refused with
-          all of them, so that the caller can show the interval.
+        * band unknown (or one that straddles prices): priced only where every possible price is equal, else refused
+          with all of them, so that the caller can show the interval.
         * web searches have one price per model, whatever the tier, band, geo and speed.
 
         Raises PriceNotFound naming everything, with the reason and the remedy.
@@ -196,7 +216,12 @@ class PriceBook:
         band_known = band not in UNTOLD
         if band_known and band not in BANDS_TOK:
             raise PriceNotFound(
-                key, kind, on, f"prompt-length band {band!r} is none of {', '.join(BANDS_TOK)}", "Correct the import"
+                key,
+                kind,
+                on,
+                "contradiction",
+                f"prompt-length band {band!r} is none of {', '.join(BANDS_TOK)}",
+                "Correct the import",
             )
         segments = [
             _row_for(rows, segment, on) for segment in _segments(rows, BANDS_TOK[band if band_known else ALL_BANDS])
@@ -210,6 +235,7 @@ class PriceBook:
                 key,
                 kind,
                 on,
+                "data",
                 f"the price depends on the prompt length ({bands}), which the data does not tell",
                 "Import request logs, or a report grouped by context window, for this usage",
                 tuple(row.usd_per_unit for row in current),
@@ -220,28 +246,35 @@ class PriceBook:
         model, _, tier, geo, speed = slot
         add = f"Add a dated price for {model} ({kind}, {tier}, {geo}, {speed}) on the Prices page"
         if not model:
-            return PriceNotFound(key, kind, on, "the usage names no model", "Import a report grouped by model")
+            return PriceNotFound(key, kind, on, "data", "the usage names no model", "Import a report grouped by model")
         if model not in self.models:
             return PriceNotFound(
-                key, kind, on, f"model {model} has no prices", "Add its prices, or an alias to a priced model"
+                key, kind, on, "model", f"model {model} has no prices", "Add its prices, or an alias to a priced model"
             )
-        if rows and not any(row.holds_on(on) for row in rows):
-            return PriceNotFound(key, kind, on, "its prices do not hold on that day", add)
+        if rows and not any(_row_for(rows, segment, on) for segment in _segments(rows, BANDS_TOK[ALL_BANDS])):
+            return PriceNotFound(key, kind, on, "price", "its prices do not hold on that day", add)
         if rows:
-            return PriceNotFound(key, kind, on, f"no price covers prompt-length band {key.prompt_length_band}", add)
+            return PriceNotFound(
+                key, kind, on, "price", f"no price covers prompt-length band {key.prompt_length_band}", add
+            )
         if speed == "fast" and tier == "batch":
             return PriceNotFound(
-                key, kind, on, "fast mode cannot be combined with batch", "Check tier and speed in the data"
+                key,
+                kind,
+                on,
+                "contradiction",
+                "fast mode cannot be combined with batch",
+                "Check tier and speed in the data",
             )
         if tier not in ("standard", "batch"):
             return PriceNotFound(
-                key, kind, on, f"service tier {tier} has no list price", f"{add}, or enter the contract's"
+                key, kind, on, "price", f"service tier {tier} has no list price", f"{add}, or enter the contract's"
             )
-        return PriceNotFound(key, kind, on, "no price for this tier, geo and speed", add)
+        return PriceNotFound(key, kind, on, "price", "no price for this tier, geo and speed", add)
 
 
 def _row_for(rows: Iterable[Price], segment: tuple[int, int], on: date) -> Price | None:
-    """The row that prices prompts in `segment` on a day: of those begun, the latest start; of one start, the narrowest band.
+    """The row that prices prompts in `segment` on a day: of those begun the latest start, of one start the narrowest.
 
     A row that has ended still hides the older rows of its own band or wider, or a withdrawn price would bring back the
     one it replaced.
@@ -265,7 +298,7 @@ def _segments(rows: Iterable[Price], within: tuple[int, int]) -> list[tuple[int,
     low, high = within
     ends = {end for row in rows for end in BANDS_TOK[row.prompt_length_band] if low < end < high}
     cuts = [low, *sorted(ends), high]
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(pairwise(cuts))
 
 
 def _width(row: Price) -> int:

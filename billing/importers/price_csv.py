@@ -31,7 +31,7 @@ class PriceCsv:
 
     name = "csv"
     title = "CSV with the columns model, source, checked_on and one column per kind of usage"
-    gives_dates = True
+    is_suggestion = False
 
     def claims(self, head: Head) -> bool:
         first = head.text.lstrip().split("\n", 1)[0]

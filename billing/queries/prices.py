@@ -38,23 +38,24 @@ class ModelPrices:
 
 def price_book() -> PriceBook:
     """Every approved list price, as the one look-up that prices usage."""
-    rows = Price.objects.filter(approved_at__isnull=False).order_by("pk")
-    return PriceBook(
-        ListPrice(
-            model=row.model,
-            token_kind=row.token_kind,  # type: ignore[arg-type]  # checked by the value itself
-            usd_per_unit=row.usd_per_unit,
-            source=row.source,
-            checked_on=row.checked_on,
-            service_tier=row.service_tier,
-            prompt_length_band=row.prompt_length_band,
-            geo=row.geo,
-            speed=row.speed,
-            valid_from=row.valid_from,
-            valid_to=row.valid_to,
-            note=row.note,
-        )
-        for row in rows
+    return PriceBook(list_price(row) for row in Price.objects.filter(approved_at__isnull=False).order_by("pk"))
+
+
+def list_price(row: Price) -> ListPrice:
+    """The value of a stored price. Raises PriceError for a row that contradicts itself."""
+    return ListPrice(
+        model=row.model,
+        token_kind=row.token_kind,  # type: ignore[arg-type]  # checked by the value itself
+        usd_per_unit=row.usd_per_unit,
+        source=row.source,
+        checked_on=row.checked_on,
+        service_tier=row.service_tier,
+        prompt_length_band=row.prompt_length_band,
+        geo=row.geo,
+        speed=row.speed,
+        valid_from=row.valid_from,
+        valid_to=row.valid_to,
+        note=row.note,
     )
 
 

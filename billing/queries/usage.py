@@ -1,6 +1,7 @@
 """Counted usage with its prices: exact money, and what could not be priced with the reason and the remedy."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -8,9 +9,10 @@ from typing import Final
 
 from django.db import connection
 
-from billing.core.money import ZERO, line_cost
-from billing.core.pricebook import PriceBook, PriceKey, PriceNotFound
-from billing.core.usage import COUNTER_OF_KIND, COUNTERS, PRICED_KINDS, PricedKind
+from billing.core.money import ZERO, sum_usd
+from billing.core.pricebook import Cause, Price, PriceBook, PriceKey
+from billing.core.pricing import CostLine, Pricer, UnpricedLine, cost_formula, interval
+from billing.core.usage import COUNTER_OF_KIND, COUNTERS, PRICED_KINDS, TOKEN_KINDS
 from billing.models import DailyUsage, UsageSource
 from billing.queries.prices import price_book
 
@@ -38,7 +40,10 @@ _PRICE_COLUMNS: Final = ("model", "service_tier", "prompt_length_band", "geo", "
 
 @dataclass(frozen=True, slots=True)
 class UnpricedUsage:
-    """Tokens (or web searches) without a price: never $0, always with what to do."""
+    """Tokens (or web searches) without a price: never $0, always with what to do, over the days of [first, last].
+
+    `lowest_usd`, `highest_usd`: what it can cost where only the prompt length is missing, else None.
+    """
 
     model: str
     token_kind: str
@@ -49,6 +54,11 @@ class UnpricedUsage:
     quantity: int
     reason: str
     remedy: str
+    cause: Cause
+    first_day: date
+    last_day: date
+    lowest_usd: Decimal | None
+    highest_usd: Decimal | None
 
 
 @dataclass
@@ -88,68 +98,218 @@ def priced_usage(*, start: date, end: date, by: Sequence[str] = (), book: PriceB
 
     Exact: equal to pricing every day's row alone and adding up. Raises KeyError for an unknown dimension.
     """
-    prices = book if book is not None else price_book()
+    pricer = Pricer(book if book is not None else price_book())
     found: dict[tuple[str, ...], PricedGroup] = {}
-    missing: dict[tuple[PriceKey, PricedKind, str, str], int] = {}
-    for values, key, day, counts, requests in _sums(start, end, by, prices.change_days()):
-        group = found.setdefault(values, PricedGroup(values))
-        group.requests = None if group.requests is None or requests is None else group.requests + requests
+    missing = _Unpriced()
+    for row in _sums(start, end, by, pricer.book.change_days()):
+        group = found.setdefault(row.values, PricedGroup(row.values))
+        group.requests = None if group.requests is None or row.requests is None else group.requests + row.requests
         for kind in PRICED_KINDS:
-            quantity = counts[COUNTER_OF_KIND[kind]]
+            quantity = row.counts[COUNTER_OF_KIND[kind]]
             if not quantity:
                 continue
             group.counts[COUNTER_OF_KIND[kind]] += quantity
-            try:
-                price = prices.lookup(key, kind, day).price
-            except PriceNotFound as error:
-                place = (key, kind, error.reason, error.remedy)
-                missing[place] = missing.get(place, 0) + quantity
-                if kind == "web_search":
-                    group.unpriced_searches += quantity
-                else:
-                    group.unpriced_tok += quantity
+            line = pricer.line(row.key, kind, quantity, row.first_day)
+            if isinstance(line, CostLine):
+                group.cost_usd += line.cost_usd
+                continue
+            missing.add(line, row.first_day, row.last_day)
+            if kind == "web_search":
+                group.unpriced_searches += quantity
             else:
-                group.cost_usd += line_cost(quantity, price.usd_per_unit, unit_exponent=price.unit_exponent)
-    unpriced = [
-        UnpricedUsage(
-            key.model, kind, key.service_tier, key.prompt_length_band, key.geo, key.speed, quantity, reason, remedy
-        )
-        for (key, kind, reason, remedy), quantity in missing.items()
-    ]
-    return PricedUsage(
-        tuple(found[values] for values in sorted(found)),
-        tuple(sorted(unpriced, key=lambda line: (-line.quantity, line.model, line.token_kind, line.service_tier))),
+                group.unpriced_tok += quantity
+    return PricedUsage(tuple(found[values] for values in sorted(found)), missing.usage())
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedLine:
+    """All usage of a period at one dated price: `cost_usd` = units × usd_per_unit, exact, on days of [first, last].
+
+    service_tier, prompt_length_band, geo and speed are those of the price; where the usage does not state its own, an
+    assumption says so.
+    """
+
+    model: str
+    token_kind: str
+    service_tier: str
+    prompt_length_band: str
+    geo: str
+    speed: str
+    units: int
+    usd_per_unit: Decimal
+    unit: str
+    formula: str
+    cost_usd: Decimal
+    valid_from: date | None
+    valid_to: date | None
+    source: str
+    checked_on: date
+    note: str
+    assumptions: tuple[str, ...]
+    first_day: date
+    last_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class CostLines:
+    """How the cost of a period comes about. `cost_usd` is the exact sum of the lines; `unpriced` is beside it."""
+
+    start: date
+    end: date
+    request_class: str | None
+    model: str | None
+    lines: tuple[ExplainedLine, ...]
+    unpriced: tuple[UnpricedUsage, ...]
+    cost_usd: Decimal
+    unpriced_tok: int
+
+
+def cost_lines(
+    *,
+    start: date,
+    end: date,
+    request_class: str | None = None,
+    model: str | None = None,
+    book: PriceBook | None = None,
+) -> CostLines:
+    """Explained lines of counted usage on days [start, end), dearest first; one line per price and assumption.
+
+    `request_class` '' means unclassified usage; None means every class, as it means every model.
+    """
+    pricer = Pricer(book if book is not None else price_book())
+    only = {name: value for name, value in (("class", request_class), ("model", model)) if value is not None}
+    parts: dict[tuple[Price, tuple[str, ...]], list[tuple[CostLine, date, date]]] = defaultdict(list)
+    missing = _Unpriced()
+    for row in _sums(start, end, (), pricer.book.change_days(), only):
+        for kind in PRICED_KINDS:
+            if not (quantity := row.counts[COUNTER_OF_KIND[kind]]):
+                continue
+            line = pricer.line(row.key, kind, quantity, row.first_day)
+            if isinstance(line, CostLine):
+                parts[line.price, line.assumptions].append((line, row.first_day, row.last_day))
+            else:
+                missing.add(line, row.first_day, row.last_day)
+    lines = [_explained(price, assumptions, found) for (price, assumptions), found in parts.items()]
+    lines.sort(key=lambda line: (-line.cost_usd, line.model, PRICED_KINDS.index(line.token_kind), line.formula))
+    unpriced = missing.usage()
+    return CostLines(
+        start,
+        end,
+        request_class,
+        model,
+        tuple(lines),
+        unpriced,
+        sum_usd(line.cost_usd for line in lines),
+        sum(line.quantity for line in unpriced if line.token_kind in TOKEN_KINDS),
     )
 
 
-_Sum = tuple[tuple[str, ...], PriceKey, date, dict[str, int], int | None]
+def _explained(
+    price: Price, assumptions: tuple[str, ...], parts: Sequence[tuple[CostLine, date, date]]
+) -> ExplainedLine:
+    units = sum(line.units for line, _, _ in parts)
+    return ExplainedLine(
+        model=price.model,
+        token_kind=price.token_kind,
+        service_tier=price.service_tier,
+        prompt_length_band=price.prompt_length_band,
+        geo=price.geo,
+        speed=price.speed,
+        units=units,
+        usd_per_unit=price.usd_per_unit,
+        unit=parts[0][0].unit,
+        formula=cost_formula(units, price),
+        cost_usd=sum_usd(line.cost_usd for line, _, _ in parts),
+        valid_from=price.valid_from,
+        valid_to=price.valid_to,
+        source=price.source,
+        checked_on=price.checked_on,
+        note=price.note,
+        assumptions=assumptions,
+        first_day=min(first for _, first, _ in parts),
+        last_day=max(last for _, _, last in parts),
+    )
 
 
-def _sums(start: date, end: date, by: Sequence[str], change_days: Sequence[date]) -> list[_Sum]:
+class _Unpriced:
+    """Unpriced lines put together: one per usage key, kind and reason."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[PriceKey, str, str, str], list[tuple[UnpricedLine, date, date]]] = defaultdict(list)
+
+    def add(self, line: UnpricedLine, first: date, last: date) -> None:
+        self._lines[line.key, line.kind, line.reason, line.remedy].append((line, first, last))
+
+    def usage(self) -> tuple[UnpricedUsage, ...]:
+        """Most tokens first."""
+        found = [
+            self._merged(key, kind, reason, remedy, parts) for (key, kind, reason, remedy), parts in self._lines.items()
+        ]
+        return tuple(sorted(found, key=lambda one: (-one.quantity, one.model, one.token_kind, one.service_tier)))
+
+    @staticmethod
+    def _merged(
+        key: PriceKey, kind: str, reason: str, remedy: str, parts: Sequence[tuple[UnpricedLine, date, date]]
+    ) -> UnpricedUsage:
+        bounds = interval(line for line, _, _ in parts)
+        return UnpricedUsage(
+            model=key.model,
+            token_kind=kind,
+            service_tier=key.service_tier,
+            prompt_length_band=key.prompt_length_band,
+            geo=key.geo,
+            speed=key.speed,
+            quantity=sum(line.units for line, _, _ in parts),
+            reason=reason,
+            remedy=remedy,
+            cause=parts[0][0].cause,
+            first_day=min(first for _, first, _ in parts),
+            last_day=max(last for _, _, last in parts),
+            lowest_usd=bounds[0] if bounds else None,
+            highest_usd=bounds[1] if bounds else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """Counted usage of one combination of values and price key, on days between which no price changes."""
+
+    values: tuple[str, ...]
+    key: PriceKey
+    first_day: date
+    last_day: date
+    counts: Mapping[str, int]
+    requests: int | None
+
+
+def _sums(
+    start: date, end: date, by: Sequence[str], change_days: Sequence[date], only: Mapping[str, str] | None = None
+) -> list[_Sum]:
     """Sums by dimensions and price key, apart wherever a price changes: between two changes all days cost the same."""
     dimensions = [DIMENSIONS[name] for name in by]
     price_columns = [f"u.{name}" for name in _PRICE_COLUMNS]
     sums = ", ".join(f"sum(u.{name})::int8" for name in COUNTERS)
     columns = ", ".join([*dimensions, *price_columns])
     numbers = ", ".join(str(i + 1) for i in range(len(dimensions) + len(price_columns) + 1))
+    segment = "width_bucket(u.date, %s::date[])" if change_days else "%s::int"
+    filters = "".join(f" AND {DIMENSIONS[name]} = %s" for name in only or ())
     query = (
-        f"SELECT {columns}, width_bucket(u.date, %s::date[]) AS segment, min(u.date), {sums}, "  # noqa: S608
+        f"SELECT {columns}, {segment} AS segment, min(u.date), max(u.date), {sums}, "  # noqa: S608
         "CASE WHEN bool_or(u.requests IS NULL) THEN NULL ELSE sum(u.requests)::int8 END "
         f"FROM {DailyUsage._meta.db_table} u JOIN {UsageSource._meta.db_table} s ON s.id = u.source_id "
-        f"WHERE u.date >= %s AND u.date < %s GROUP BY {numbers}"
+        f"WHERE u.date >= %s AND u.date < %s{filters} GROUP BY {numbers}"
     )
-    if not change_days:
-        query = query.replace("width_bucket(u.date, %s::date[])", "%s::int")
     width, keys = len(dimensions), len(price_columns)
     with connection.cursor() as cursor:
-        cursor.execute(query, [list(change_days) or 0, start, end])
+        cursor.execute(query, [list(change_days) or 0, start, end, *(only or {}).values()])
         return [
-            (
-                tuple(row[:width]),
-                PriceKey(**dict(zip(_PRICE_COLUMNS, row[width : width + keys], strict=True))),
-                row[width + keys + 1],
-                dict(zip(COUNTERS, row[width + keys + 2 : -1], strict=True)),
-                row[-1],
+            _Sum(
+                values=tuple(row[:width]),
+                key=PriceKey(**dict(zip(_PRICE_COLUMNS, row[width : width + keys], strict=True))),
+                first_day=row[width + keys + 1],
+                last_day=row[width + keys + 2],
+                counts=dict(zip(COUNTERS, row[width + keys + 3 : -1], strict=True)),
+                requests=row[-1],
             )
             for row in cursor.fetchall()
         ]
