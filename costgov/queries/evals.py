@@ -8,16 +8,13 @@ from decimal import Decimal
 
 from billing.queries.series import ModelName, model_name
 from costgov.queries.class_lines import QualityFacts, quality_facts
+from costgov.queries.class_page import UnknownClass
 from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
 from routing.core.verdicts import Verdict
 from routing.models import EvalImport, RequestClass
 from routing.queries.evidence import ClassVerdicts
 
 _TIER_ORDER = {"frontier": 0, "balanced": 1, "fast": 2}
-
-
-class UnknownClass(LookupError):
-    """No class is registered under this id; the message lists those that are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,227 @@
-from django.urls import URLPattern
+"""Evals: every class against every model, the runs behind a verdict, and importing eval files."""
 
-urlpatterns: list[URLPattern] = []
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from django import forms
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+
+from audit.roles import Right, may
+from costgov.pages import cached, now, page, right_required
+from costgov.queries.class_page import UnknownClass
+from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
+from costgov.queries.eval_runs import ModelRuns, model_runs
+from costgov.queries.evals import EvalMatrix, Judged, JudgedClass, MatrixModel, eval_matrix
+from costgov.templatetags.costgov_ui import whisker_scale
+from costgov.timespan import only
+from routing.importers import IMPORTERS, EvalImportError, ReadOptions
+from routing.models import RequestClass
+from routing.operations.evals import EvalImportResult, import_evals
+
+MAX_UPLOAD_BYTES = 200 * 1024 * 1024
+Cells = Sequence[tuple[MatrixModel, Judged | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixPage:
+    """The matrix with its cells beside their columns, one axis for every whisker, and each remark once."""
+
+    view: EvalMatrix
+    rows: list[tuple[JudgedClass, Cells]]
+    axis: tuple[float, float]
+    notes: list[tuple[str, list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunsPage:
+    view: ModelRuns
+    axis: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPage:
+    form: "EvalImportForm"
+    history: tuple[ImportRow, ...]
+    problem: str
+    formats: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDonePage:
+    view: ImportDetail
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPage:
+    message: str
+
+
+def matrix_page(request: HttpRequest) -> HttpResponse:
+    only(request, ())
+    as_of = now()
+    value: MatrixPage = cached("evals", lambda: build_matrix(eval_matrix(as_of=as_of)), today=as_of.date())
+    return page(
+        request,
+        "routing/evals.html",
+        value,
+        nav="evals",
+        as_of=value.view.as_of,
+        may_import=may(request.user, Right.IMPORT_EVALS),  # type: ignore[arg-type]
+    )
+
+
+def build_matrix(view: EvalMatrix) -> MatrixPage:
+    """Rows with their cells; no clock, no database."""
+    shown = [cell for cells in view.cells for cell in cells if cell is not None and cell.cases]
+    notes: dict[str, list[str]] = {}
+    for row in view.rows:
+        if row.note:
+            notes.setdefault(row.note, []).append(row.title)
+    return MatrixPage(
+        view=view,
+        rows=[
+            (row, list(zip(view.models, cells, strict=True))) for row, cells in zip(view.rows, view.cells, strict=True)
+        ],
+        axis=whisker_scale([bound for cell in shown for bound in (cell.lower, cell.pass_rate, cell.line)]),
+        notes=list(notes.items()),
+    )
+
+
+def runs_page(request: HttpRequest, slug: str, model: str) -> HttpResponse:
+    only(request, ())
+    as_of = now()
+    try:
+        value: RunsPage = cached(
+            "eval-runs",
+            lambda: _runs(model_runs(slug=slug, model=model, as_of=as_of)),
+            today=as_of.date(),
+            slug=slug,
+            model=model,
+        )
+    except UnknownClass as error:
+        return page(request, "routing/evals_missing.html", MissingPage(str(error)), nav="evals", status=404)
+    return page(request, "routing/eval_runs.html", value, nav="evals", as_of=value.view.as_of)
+
+
+def _runs(view: ModelRuns) -> RunsPage:
+    judged = [row for row in view.row.models if row.cases]
+    return RunsPage(view, whisker_scale([bound for row in judged for bound in (row.lower, row.pass_rate, row.line)]))
+
+
+class EvalImportForm(forms.Form):
+    """What the person importing knows and the file may not say; the file wins where it says it."""
+
+    file = forms.FileField(label="File with results", help_text="promptfoo JSON or JSON lines, or our CSV.")
+    format = forms.ChoiceField(
+        label="Format",
+        required=False,
+        choices=[("", "Found out from the file"), *((each.name, each.description) for each in IMPORTERS)],
+    )
+    request_class = forms.ChoiceField(
+        label="Class of work", required=False, help_text="For results that name no class; the file wins where it does."
+    )
+    suite = forms.CharField(
+        label="Suite", required=False, max_length=255, help_text="For files that name none, e.g. triage@2."
+    )
+    run_at = forms.CharField(
+        label="Time of the run", required=False, help_text="UTC, for files that say none: 2026-11-09T10:00:00Z."
+    )
+    create_classes = forms.BooleanField(label="Register unknown classes with the default bar", required=False)
+    good_rows = forms.BooleanField(
+        label="Import the good rows of a file with bad ones, and list the bad", required=False
+    )
+
+    def __init__(self, *args: object, may_edit_classes: bool, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        classes = [(row.slug, row.title) for row in RequestClass.objects.order_by("title")]
+        self.fields["request_class"].choices = [("", "As each result says"), *classes]  # type: ignore[attr-defined]
+        if not may_edit_classes:
+            del self.fields["create_classes"]
+
+    def clean_file(self) -> UploadedFile:
+        found: UploadedFile = self.cleaned_data["file"]
+        if (found.size or 0) > MAX_UPLOAD_BYTES:
+            raise forms.ValidationError(
+                f"{found.name} has {(found.size or 0) / 2**20:,.0f} MB; a page takes {MAX_UPLOAD_BYTES // 2**20} MB. "
+                "Import it in a shell: manage.py import_evals."
+            )
+        return found
+
+    def clean_run_at(self) -> datetime | None:
+        said = self.cleaned_data["run_at"].strip()
+        if not said:
+            return None
+        try:
+            found = datetime.fromisoformat(said)
+        except ValueError as error:
+            raise forms.ValidationError(f"{said} is not a time: write it as 2026-11-09T10:00:00Z.") from error
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+@right_required(Right.IMPORT_EVALS)
+def import_page(request: HttpRequest) -> HttpResponse:
+    may_edit = may(request.user, Right.EDIT_CLASSES)  # type: ignore[arg-type]
+    form = EvalImportForm(request.POST or None, request.FILES or None, may_edit_classes=may_edit)
+    problem = ""
+    if request.method == "POST" and form.is_valid():
+        try:
+            outcome = _import(request, form)
+        except EvalImportError as error:
+            problem = str(error)
+        else:
+            _say(request, outcome)
+            return redirect("eval-import", outcome.import_id)
+    value = ImportPage(form, eval_imports(), problem, [(each.name, each.description) for each in IMPORTERS])
+    return page(request, "routing/eval_import.html", value, nav="evals", status=400 if problem or form.errors else 200)
+
+
+def _import(request: HttpRequest, form: EvalImportForm) -> EvalImportResult:
+    """Lay the upload in a folder only we can read, for as long as it is read: it may hold prompts and answers."""
+    values = form.cleaned_data
+    upload: UploadedFile = values["file"]
+    with tempfile.TemporaryDirectory(prefix="evals-") as folder:
+        path = Path(folder) / "upload"
+        with path.open("wb") as file:
+            file.writelines(upload.chunks())
+        return import_evals(
+            actor=request.user,  # type: ignore[arg-type]
+            path=path,
+            file_name=upload.name or "upload",
+            as_of=now(),
+            format_name=values["format"] or None,
+            options=ReadOptions(run_at=values["run_at"], request_class=values["request_class"], suite=values["suite"]),
+            create_classes=bool(values.get("create_classes")),
+            good_rows=values["good_rows"],
+        )
+
+
+def _say(request: HttpRequest, outcome: EvalImportResult) -> None:
+    if outcome.is_repeat:
+        at = f" on {outcome.earlier_at:%d %b %Y}" if outcome.earlier_at else ""
+        messages.info(request, f"{outcome.file_name} was imported before{at}: nothing changed.")
+    else:
+        messages.success(request, f"{outcome.file_name}: {outcome.cases:,} results imported.")
+    for warning in outcome.warnings:
+        messages.warning(request, warning)
+
+
+def import_done_page(request: HttpRequest, import_id: int) -> HttpResponse:
+    found = eval_import(import_id=import_id)
+    if found is None:
+        raise Http404(f"There is no import of eval results number {import_id}.")
+    return page(request, "routing/eval_import_done.html", ImportDonePage(found), nav="evals")
+
+
+urlpatterns = [
+    path("evals/", matrix_page, name="evals"),
+    path("evals/import/", import_page, name="evals-import"),
+    path("evals/imports/<int:import_id>/", import_done_page, name="eval-import"),
+    path("evals/<str:slug>/<str:model>/", runs_page, name="eval-runs"),
+]

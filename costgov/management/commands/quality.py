@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand
 
 from costgov.jsonout import dumps
 from costgov.pages import now
-from costgov.queries.evals import Judged, Quality, UnknownClass, quality
+from costgov.queries.class_page import UnknownClass
+from costgov.queries.evals import Judged, Quality, quality
 from routing.core.evalues import percent
 
 

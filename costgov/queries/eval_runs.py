@@ -1,0 +1,273 @@
+"""The runs behind one verdict: epochs, runs, failing cases, and what a case costs. Never a prompt or an answer."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Avg, Count, Max, Q, Sum
+
+from billing.queries.series import model_name
+from costgov.queries.class_lines import quality_facts
+from costgov.queries.class_page import UnknownClass
+from costgov.queries.evals import Judged, JudgedClass, judged_class
+from routing.core.evidence import CaseResult, results_of_epoch
+from routing.core.models import model_snapshot
+from routing.models import EvalRun, RequestClass
+
+MOST_CASES_SHOWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """Results of one suite version, prompt version and model snapshot. `is_current`: the verdict counts them."""
+
+    suite: str
+    suite_version: str
+    prompt_version: str
+    snapshot: str
+    is_current: bool
+    results: int
+    cases: int
+    without_verdict: int
+    mean_score: float | None
+    first_run_at: datetime
+    latest_run_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """Results of this model in one suite of one file."""
+
+    run_at: datetime
+    suite: str
+    suite_version: str
+    file_name: str
+    import_id: int
+    results: int
+    cases: int
+    without_verdict: int
+    mean_score: float | None
+    cost_usd: Decimal | None
+    priced: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRow:
+    """A case of the latest epoch that did not pass fully. `score` None = no verdict, `errors` the kinds of error."""
+
+    suite: str
+    sample_id: str
+    score: float | None
+    repeats: int
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Means per case run in the latest epoch, with the number of results each rests on; None = no result tells it."""
+
+    cost_usd: Decimal | None
+    costed: int
+    input_tok: float | None
+    output_tok: float | None
+    counted: int
+    latency_ms: float | None
+    timed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """This model and the one that serves, on the cases both ran: cost ratio and how often only one passed."""
+
+    other: str
+    other_name: str
+    cases: int
+    only_this_passed: int
+    only_other_passed: int
+    cost_ratio: float | None
+    costed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRuns:
+    """Everything the page of a class and model shows. `hidden_cases`: not fully passed, beyond those listed."""
+
+    as_of: datetime
+    row: JudgedClass
+    judged: Judged
+    max_age_days: int
+    epochs: tuple[EpochRow, ...]
+    runs: tuple[RunRow, ...]
+    failing: tuple[CaseRow, ...]
+    unverdicted: tuple[CaseRow, ...]
+    hidden_cases: int
+    full_passes: int
+    means: Means
+    pairing: Pairing | None
+
+
+def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
+    """The evidence of a model for a class. Raises UnknownClass for a class or a model nobody has seen there."""
+    registered = RequestClass.objects.filter(slug=slug).first()
+    if registered is None:
+        raise UnknownClass(f"There is no class {slug!r}. It may have been renamed; see the list of classes.")
+    facts = quality_facts(as_of=as_of, slug=slug)
+    row = judged_class(facts.verdicts[slug], facts.names, quality_owner=registered.quality_owner)
+    judged = row.of(model)
+    if judged is None:
+        known = ", ".join(each.model for each in row.models) or "none yet"
+        raise UnknownClass(f"Model {model!r} never ran a case of {slug}. Models with cases: {known}.")
+    results = facts.results.get(slug, [])
+    current = results_of_epoch(results)
+    own = current.get(model, ())
+    cases = _cases(own)
+    failing = [case for case in cases if case.score is not None and case.score < 1]
+    unverdicted = [case for case in cases if case.score is None]
+    other = row.of(row.incumbent or "")
+    return ModelRuns(
+        as_of=as_of,
+        row=row,
+        judged=judged,
+        max_age_days=registered.max_age_days,
+        epochs=_epochs([result for result in results if result.candidate == model], own),
+        runs=_runs(registered, model, as_of),
+        failing=tuple(failing[:MOST_CASES_SHOWN]),
+        unverdicted=tuple(unverdicted[:MOST_CASES_SHOWN]),
+        hidden_cases=max(len(failing) - MOST_CASES_SHOWN, 0) + max(len(unverdicted) - MOST_CASES_SHOWN, 0),
+        full_passes=sum(case.score == 1 for case in cases),
+        means=_means(own),
+        pairing=_pairing(own, current.get(other.model, ()), other.model, model_name(facts.names, other.model).name)
+        if other is not None and other.model != model
+        else None,
+    )
+
+
+def _cases(rows: Iterable[CaseResult]) -> list[CaseRow]:
+    """Distinct cases, lowest score first."""
+    found: dict[tuple[str, str], list[CaseResult]] = defaultdict(list)
+    for row in rows:
+        found[row.case].append(row)
+    cases = []
+    for (suite, sample_id), repeats in found.items():
+        scores = [row.score for row in repeats if row.score is not None]
+        errors = tuple(sorted({row.error for row in repeats if row.error}))
+        score = math.fsum(scores) / len(scores) if scores else None
+        cases.append(CaseRow(suite, sample_id, score, len(repeats), errors))
+    return sorted(cases, key=lambda case: (-1 if case.score is None else case.score, case.suite, case.sample_id))
+
+
+def _epochs(rows: Sequence[CaseResult], current: Iterable[CaseResult]) -> tuple[EpochRow, ...]:
+    counted = {id(row) for row in current}
+    groups: dict[tuple[str, str, str, str, bool], list[CaseResult]] = defaultdict(list)
+    for row in rows:
+        snapshot = model_snapshot(row.candidate_raw)
+        groups[row.suite, row.suite_version, row.prompt_version, snapshot, id(row) in counted].append(row)
+    found = [
+        EpochRow(
+            suite=suite,
+            suite_version=suite_version,
+            prompt_version=prompt_version,
+            snapshot=snapshot,
+            is_current=is_current,
+            results=len(members),
+            cases=len({member.case for member in members}),
+            without_verdict=sum(member.score is None for member in members),
+            mean_score=_mean([member.score for member in members if member.score is not None]),
+            first_run_at=min(member.run_at for member in members),
+            latest_run_at=max(member.run_at for member in members),
+        )
+        for (suite, suite_version, prompt_version, snapshot, is_current), members in groups.items()
+    ]
+    return tuple(sorted(found, key=lambda row: (row.is_current, row.latest_run_at), reverse=True))
+
+
+def _runs(registered: RequestClass, model: str, as_of: datetime) -> tuple[RunRow, ...]:
+    of_model = Q(cases__model=model, cases__run_at__lt=as_of)
+    found = (
+        EvalRun.objects.filter(of_model, request_class=registered)
+        .values("id", "suite", "suite_version", "eval_import_id", "eval_import__file_name")
+        .annotate(
+            at=Max("cases__run_at"),
+            results=Count("cases"),
+            samples=Count("cases__sample_id", distinct=True),
+            without=Count("cases", filter=Q(cases__score__isnull=True)),
+            score=Avg("cases__score"),
+            cost=Sum("cases__cost_usd"),
+            priced=Count("cases__cost_usd"),
+        )
+        .order_by("-at", "-id")
+    )
+    return tuple(
+        RunRow(
+            run_at=each["at"],
+            suite=each["suite"],
+            suite_version=each["suite_version"],
+            file_name=each["eval_import__file_name"],
+            import_id=each["eval_import_id"],
+            results=each["results"],
+            cases=each["samples"],
+            without_verdict=each["without"],
+            mean_score=each["score"],
+            cost_usd=each["cost"],
+            priced=each["priced"],
+        )
+        for each in found
+    )
+
+
+def _means(rows: Sequence[CaseResult]) -> Means:
+    costs = [row.cost_usd for row in rows if row.cost_usd is not None]
+    inputs = [row.input_tok for row in rows]
+    counted = [
+        (asked, row.output_tok)
+        for asked, row in zip(inputs, rows, strict=True)
+        if asked is not None and row.output_tok is not None
+    ]
+    latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
+    return Means(
+        cost_usd=sum(costs, Decimal(0)) / len(costs) if costs else None,
+        costed=len(costs),
+        input_tok=_mean([asked for asked, _ in counted]),
+        output_tok=_mean([answered for _, answered in counted]),
+        counted=len(counted),
+        latency_ms=_mean(latencies),
+        timed=len(latencies),
+    )
+
+
+def _pairing(own: Sequence[CaseResult], others: Sequence[CaseResult], other: str, other_name: str) -> Pairing | None:
+    """Both models on the same cases; None where they share none."""
+    mine, theirs = {(c.suite, c.sample_id): c for c in _cases(own)}, {(c.suite, c.sample_id): c for c in _cases(others)}
+    shared = [
+        key for key in mine.keys() & theirs.keys() if mine[key].score is not None and theirs[key].score is not None
+    ]
+    if not shared:
+        return None
+    cost, other_cost = _case_costs(own), _case_costs(others)
+    costed = [key for key in shared if key in cost and key in other_cost]
+    whole = sum((other_cost[key] for key in costed), Decimal(0))
+    return Pairing(
+        other=other,
+        other_name=other_name,
+        cases=len(shared),
+        only_this_passed=sum(mine[key].score == 1 and theirs[key].score != 1 for key in shared),
+        only_other_passed=sum(mine[key].score != 1 and theirs[key].score == 1 for key in shared),
+        cost_ratio=float(sum((cost[key] for key in costed), Decimal(0)) / whole) if whole else None,
+        costed=len(costed),
+    )
+
+
+def _case_costs(rows: Iterable[CaseResult]) -> dict[tuple[str, str], Decimal]:
+    """Mean stated cost of every case that has one."""
+    found: dict[tuple[str, str], list[Decimal]] = defaultdict(list)
+    for row in rows:
+        if row.cost_usd is not None:
+            found[row.case].append(row.cost_usd)
+    return {case: sum(costs, Decimal(0)) / len(costs) for case, costs in found.items()}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
