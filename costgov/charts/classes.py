@@ -19,6 +19,7 @@ from costgov.charts.parts import (
     money_axis,
     percent,
     rate_range,
+    stacked_top,
     tier_style,
     time_axis,
     trailing_mean,
@@ -180,7 +181,8 @@ def class_history(
     shape["legend"].update(x=1, xanchor="right", y=0.635)
     shape["xaxis"] = time_axis(dates[0], dates[-1], anchor="y3") if dates else axis(anchor="y3")
     shape["yaxis"] = axis(domain=[0.72, 0.97], tickformat="~s", rangemode="tozero", nticks=4)
-    shape["yaxis2"] = money_axis("", domain=[0.36, 0.62], rangemode="tozero") | {"nticks": 4}
+    top = stacked_top(values for _, _, values in spend)
+    shape["yaxis2"] = money_axis("", top, domain=[0.36, 0.62], rangemode="tozero") | {"nticks": 4}
     shape["yaxis3"] = axis(domain=[0, 0.26], ticksuffix="%", range=rate_range([*values, *lows, line]), nticks=4)
     if line is not None:
         shape["shapes"].append(level(float(line) * 100, "y3"))

@@ -5,9 +5,9 @@ figure serves light and dark. Texts hold no markup but <br>: anything else would
 content policy refuses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -93,12 +93,16 @@ def axis_title(text: str) -> dict[str, Any]:
 
 
 def time_axis(first: date, last: date, **changes: Any) -> dict[str, Any]:
-    """Dates between two days, both shown: pages give stacked charts the same two, so that they line up."""
+    """Dates between two days, both shown: pages give stacked charts the same two, so that they line up.
+
+    A sliver of room on the right keeps the mark of the last day whole.
+    """
     short = (last - first).days <= 62
+    end = datetime.combine(last, time.min) + (last - first) * 0.012
     return axis(
         type="date",
         showgrid=False,
-        range=[first.isoformat(), last.isoformat()],
+        range=[first.isoformat(), end.isoformat(timespec="minutes")],
         tickformat="%-d %b" if short else "%b\n%Y",
         nticks=8,
         hoverformat="%-d %b %Y",
@@ -106,8 +110,15 @@ def time_axis(first: date, last: date, **changes: Any) -> dict[str, Any]:
     )
 
 
-def money_axis(title: str, **changes: Any) -> dict[str, Any]:
-    return axis(tickformat="$~s", title=axis_title(title), nticks=6, **changes)
+def money_axis(title: str, top: float | None = None, **changes: Any) -> dict[str, Any]:
+    """USD. `top`: the largest amount drawn; a few dollars are written with cents, where SI would say $500m for half."""
+    cents = top is not None and top < 10
+    return axis(tickformat="$,.2f" if cents else "$~s", title=axis_title(title), nticks=6, **changes)
+
+
+def stacked_top(series: Iterable[Sequence[Value]]) -> float:
+    """The highest point of stacked series."""
+    return max((sum(float(value or 0) for value in values) for values in zip(*series, strict=True)), default=0.0)
 
 
 def layout(**changes: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from costgov.charts.parts import (
     num,
     percent,
     rate_range,
+    stacked_top,
     tier_style,
     time_axis,
     trailing_mean,
@@ -47,9 +48,12 @@ class RatePoint:
 
 @dataclass(frozen=True, slots=True)
 class TierQuality:
+    """A panel. `note` stands beside its name, e.g. how much of the tier's requests the evidence covers."""
+
     tier: str
     line: Value
     points: Sequence[RatePoint]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def spend_by_tier(
     lines, names = activation_marks(activations, dates[0], dates[-1]) if dates else ([], [])
     shape = layout(
         xaxis=time_axis(dates[0], dates[-1]) if dates else axis(),
-        yaxis=money_axis("USD per day", rangemode="tozero"),
+        yaxis=money_axis("USD per day", stacked_top(series.values()), rangemode="tozero"),
         shapes=lines,
         annotations=names,
     )
@@ -153,6 +157,7 @@ def quality_panels(
             "yanchor": "bottom",
         }
         said = style.label if panel.line is None else f"{style.label}, line {float(panel.line):.1%}"
+        said = f"{said} · {panel.note}" if panel.note else said
         shape["annotations"].append(label(said, size=12, weight=600, colour=style.text, yshift=-2, **at))
     shape["xaxis"] = time_axis(first, last, anchor=f"y{len(panels)}" if len(panels) > 1 else "y")
     shape["annotations"] += [{**name, "yanchor": "bottom", "yshift": 1} for name in names]

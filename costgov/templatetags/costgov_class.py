@@ -14,7 +14,7 @@ _PAD = 7  # as the whisker's, so that the marks line up
 def whisker_axis(low: float, high: float, width: int = 250) -> SafeString:
     """Ticks of the axis that the whiskers below share."""
     span = high - low
-    step = next((step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if span / step <= 5), 0.25)
+    step = next((step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if span / step <= width / 50), 0.25)
     first = -(-low // step) * step
     ticks = [first + step * n for n in range(int((high - first) / step + 1e-9) + 1)]
     marks = format_html_join(

@@ -34,7 +34,6 @@ class OverviewPage:
     quality_summary: str
     quality_columns: Row
     quality_rows: list[Row]
-    coverage: list[tuple[str, str]]
     spark: list[float | None]
     axis: tuple[float, float]
     notes: list[tuple[str, list[str]]]
@@ -70,7 +69,7 @@ def build_page(view: Overview) -> OverviewPage:
     drawn = _known_days(view.days)
     first, last = (drawn[0].on, drawn[-1].on) if drawn else (view.start, view.end - timedelta(days=1))
     marks = [(mark.on, f"Policy v{mark.version}") for mark in view.activations]
-    tiers = [series for series in view.tiers if series.latest is not None]
+    tiers = [series for tier in charts.TIERS for series in view.tiers if series.tier == tier and series.latest]
     return OverviewPage(
         view=view,
         spend_chart=_spend_chart(drawn, marks),
@@ -86,7 +85,6 @@ def build_page(view: Overview) -> OverviewPage:
         quality_summary=quality_summary(tiers),
         quality_columns=["Week to", "Tier", "Pass rate", "Interval", "Line", "Cases", "Requests covered"],
         quality_rows=[quality_row(series.tier, week) for series in tiers for week in reversed(series.weeks)],
-        coverage=[(charts.TIERS[series.tier].label, coverage_text(series)) for series in view.tiers],
         spark=trailing_mean([day.total_usd for day in drawn])[-SPARK_DAYS:],
         axis=whisker_scale([bound for line in view.classes for bound in (line.lower, line.value, line.line)]),
         notes=notes_of(view.classes),
@@ -150,7 +148,7 @@ def tier_panel(series: TierSeries) -> charts.TierQuality:
         )
         for week in series.weeks
     ]
-    return charts.TierQuality(series.tier, level, points)
+    return charts.TierQuality(series.tier, level, points, coverage_text(series))
 
 
 def quality_summary(tiers: Sequence[TierSeries]) -> str:
@@ -160,11 +158,12 @@ def quality_summary(tiers: Sequence[TierSeries]) -> str:
         week = series.latest
         assert week is not None
         quality = week.quality
+        until = "" if week is series.weeks[-1] else f" until {datefmt(week.end - timedelta(days=1))}"
         said.append(
-            f"{charts.TIERS[series.tier].label} {pct(quality.value)} "
-            f"({rate_range(quality.low, quality.high)}; line {pct(quality.line)})"
+            f"{charts.TIERS[series.tier].label} {pct(quality.value)}{until} "
+            f"({rate_range(quality.low, quality.high)}, line {pct(quality.line)})"
         )
-    return f"Latest: {', '.join(said)}." if said else ""
+    return f"{'; '.join(said)}. A summary by requests: only classes have a verdict." if said else ""
 
 
 def quality_row(tier: str, week: TierWeek) -> Row:
@@ -181,11 +180,11 @@ def quality_row(tier: str, week: TierWeek) -> Row:
 
 
 def coverage_text(series: TierSeries) -> str:
-    """How much of a tier the panel speaks for."""
+    """How much of a tier its panel speaks for, in its last week with evidence; "" for all of it."""
     week = series.latest
-    if week is None:
-        return "no evidence yet"
-    return f"{pct(week.quality.covered_share, 0)} of {week.weighed_by}"
+    if week is None or week.quality.covered_share >= 0.9995:
+        return ""
+    return f"evidence for {pct(week.quality.covered_share, 0)} of {week.weighed_by}"
 
 
 urlpatterns = [path("", overview_page, name="overview")]

@@ -126,7 +126,26 @@ def test_spend_and_quality_share_their_time_axis() -> None:
     point = charts.RatePoint(on[3], 0.97, 0.94, 0.99, 200)
     spend = charts.spend_by_tier(on, {"fast": [1] * 60})
     quality = charts.quality_panels([charts.TierQuality("fast", 0.93, [point])], on[0], on[-1])
-    assert spend["layout"]["xaxis"]["range"] == quality["layout"]["xaxis"]["range"] == ["2026-06-01", "2026-07-30"]
+    both = ["2026-06-01", "2026-07-30T16:59"]  # from the first day to 1.2 % of the period beyond the last
+    assert spend["layout"]["xaxis"]["range"] == quality["layout"]["xaxis"]["range"] == both
+
+
+def test_the_line_of_a_tier_may_move_with_its_classes() -> None:
+    on = days(15)
+    points = [charts.RatePoint(on[0], 0.97, 0.94, 0.99, 200, line=0.93), charts.RatePoint(on[7], None, None, None)]
+    figure = charts.quality_panels([charts.TierQuality("fast", None, points, "evidence for 62%")], on[0], on[-1])
+    moving = figure["data"][1]
+    assert (moving["y"], moving["yaxis"], moving["line"]["dash"]) == ([93.0, None], "y", "dash")
+    assert figure["layout"]["shapes"] == []
+    assert figure["layout"]["annotations"][0]["text"] == "Fast · evidence for 62%"
+
+
+def test_a_few_dollars_are_written_with_cents() -> None:
+    on = days(3)
+    assert charts.spend_by_tier(on, {"fast": [4, 4, 4], "balanced": [5, None, 5]})["layout"]["yaxis"]["tickformat"] == (
+        "$,.2f"
+    )
+    assert charts.spend_by_tier(on, {"fast": [40, 4, 4]})["layout"]["yaxis"]["tickformat"] == "$~s"
 
 
 def test_quality_has_a_panel_with_its_own_line_for_each_tier() -> None:
