@@ -23,7 +23,7 @@ from costgov.queries.plan import ClassPlan, class_plans
 from costgov.queries.recommendation import recommended_report
 from routing.core.traffic import tokenizer_factor
 from routing.models import RequestClass
-from routing.queries.recommendation import RecommendationReport, plan_costs
+from routing.queries.recommendation import RecommendationReport, plan_costs, reference_models
 
 BLOCK_DAYS: Final = 28
 MIN_DAYS: Final = 7
@@ -132,12 +132,12 @@ def read_inputs(
         moves_from = contract_months(moves_from, scenario.rollout_delay_months)[-1][1]
     report = recommended_report(as_of=as_of)
     rows = daily_usage(start=first, end=cutoff + DAY)
-    classes, left_out = _classes(as_of, first, cutoff, report, rows)
+    book = price_book()
+    classes, left_out = _classes(as_of, first, cutoff, report, rows, book)
     if not classes:
         raise ForecastRefused(
             f"No class has usage in the 28 days before {today}, so no cost per request is known: import newer usage."
         )
-    book = price_book()
     changes = tuple(day for day in book.change_days() if begin < day < periods[-1][1])
     unit_costs = _unit_costs(classes, report, book, periods, changes, moves_from)
     return ForecastInputs(
@@ -158,18 +158,22 @@ def read_inputs(
 
 
 def _classes(
-    as_of: datetime, first: date, cutoff: date, report: RecommendationReport, rows: Sequence[DayOfUsage]
+    as_of: datetime,
+    first: date,
+    cutoff: date,
+    report: RecommendationReport,
+    rows: Sequence[DayOfUsage],
+    book: PriceBook,
 ) -> tuple[tuple[ClassInputs, ...], tuple[LeftOut, ...]]:
     """Every class with counted usage in its history, in order of names; unclassified usage is one of them."""
     by_class: dict[str, list[DayOfUsage]] = defaultdict(list)
     for row in rows:
         by_class[row.request_class].append(row)
     titles = dict(RequestClass.objects.values_list("slug", "title"))
-    book = price_book()
     now_costs = costs_on(usage_blocks(start=report.start, end=report.end, block_days=BLOCK_DAYS), book, as_of.date())
     blocks = usage_blocks(start=first, end=cutoff + DAY, block_days=BLOCK_DAYS)
     plans = class_plans(report, as_of=as_of)
-    references = {name: row.reference_model for name, row in plan_costs(report, models={}, on=as_of.date()).items()}
+    references = reference_models(report)
     generations = {name: facts.tokenizer_generation for name, facts in release_facts().items()}
     covered = covered_days(start=first, end=cutoff + DAY)
     found, left_out = [], []

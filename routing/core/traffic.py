@@ -136,13 +136,15 @@ def model_factors(
     rates_of: RatesOf,
 ) -> ModelFactors:
     """Profile of a model, from the first source that exists (methods.md §2), and whether it counts as cheaper."""
-    price = _case_price(rates_of)
-    own = results.get(model, ())
-    against_incumbent = factors_measured_in_evals(own, results.get(incumbent, ()), cost_of=price)
     if model in traffic.measured:
         source = f"measured: {traffic.measured_units[model]:,.0f} {traffic.unit_name}s of this class"
         return ModelFactors(source, traffic.measured[model], None, counts_as_cheaper=True)
-    factors = factors_measured_in_evals(own, results.get(traffic.reference_model, ()), cost_of=price)
+    price = _case_price(rates_of)
+    own = results.get(model, ())
+    against_incumbent = factors_measured_in_evals(own, results.get(incumbent, ()), cost_of=price)
+    factors = against_incumbent
+    if traffic.reference_model != incumbent:
+        factors = factors_measured_in_evals(own, results.get(traffic.reference_model, ()), cost_of=price)
     if factors.input_factor is not None and factors.output_factor is not None:
         profile = traffic.reference.scaled(input_factor=factors.input_factor, output_factor=factors.output_factor)
         return ModelFactors(factors.reason, profile, None, against_incumbent.counts_as_cheaper)

@@ -67,9 +67,16 @@ class _Estate:
     verdicts: Mapping[str, ClassVerdicts]
     exceptions: frozenset[tuple[str, str]]
     models: tuple[str, ...]
+    # Asked for once per eval case: built once per model and set of prices.
+    known_rates: dict[str, ModelRates | str] = field(default_factory=dict)
 
     def rates(self, model: str) -> ModelRates | str:
         """Rates of a model, or in words why there are none."""
+        if model not in self.known_rates:
+            self.known_rates[model] = self._rates(model)
+        return self.known_rates[model]
+
+    def _rates(self, model: str) -> ModelRates | str:
         found = self.prices.get(model)
         if found is None:
             return f"{model} has no price: add one on the Prices page"
@@ -93,6 +100,16 @@ class _Facts:
     serving: Mapping[str, str]
 
 
+def reference_models(report: RecommendationReport) -> dict[str, str]:
+    """Per class with usage in the window, the model whose tokenizer its units are counted on."""
+    facts = report.facts
+    return {
+        row.slug: _traffic(row, facts.by_class[row.slug], facts.serving[row.slug], facts.estate).reference_model
+        for row in facts.classes
+        if facts.by_class.get(row.slug) and row.slug in facts.serving
+    }
+
+
 def plan_costs(
     report: RecommendationReport, *, models: Mapping[str, Collection[str]], on: date
 ) -> dict[str, PlanCosts]:
@@ -100,7 +117,7 @@ def plan_costs(
 
     `models`: which models besides the incumbent to cost per class.
     """
-    estate = replace(report.facts.estate, prices=model_prices(on=on))
+    estate = replace(report.facts.estate, prices=model_prices(on=on), known_rates={})
     found = {}
     for row in report.facts.classes:
         served, incumbent = report.facts.by_class.get(row.slug), report.facts.serving.get(row.slug)
