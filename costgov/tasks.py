@@ -1,15 +1,19 @@
 """Background work: each task takes ids, keyword-only, and makes one domain call."""
 
+from typing import Any
+
 import structlog
-from celery import shared_task
+from celery import Task, shared_task
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.utils import timezone
 
 from billing.importers.base import ImportRefused
 from billing.operations.imports import ImportBusy, sweep_leftovers, unfinished_imports
-from costgov.operations import usage
+from costgov.operations import commitments, usage
+from costgov.operations.commitments import SizingRefused
 from costgov.pages import now
+from costgov.sizing_jobs import PROGRESS
 
 logger = structlog.get_logger(__name__)
 _REQUEUE_SECONDS = 600
@@ -53,3 +57,19 @@ def sweep_import_leftovers() -> int:
 def reclassify_usage(*, actor_id: int) -> int:
     """Classify stored requests again under the policy now active; the number whose class changed."""
     return usage.reclassify(actor=get_user_model().objects.get(pk=actor_id), as_of=now())
+
+
+@shared_task(name="costgov.size_commitment", acks_late=True, bind=True)
+def size_commitment(self: Task, *, actor_id: int, terms_id: int, include_very_short: bool = False) -> dict[str, Any]:
+    """Size kept terms; the number of the sizing, or why there is none. A refusal is an answer, not a failure."""
+    try:
+        sizing = commitments.size_commitment(
+            actor=get_user_model().objects.get(pk=actor_id),
+            as_of=now(),
+            terms_id=terms_id,
+            include_very_short=include_very_short,
+            progress=lambda note: self.update_state(state=PROGRESS, meta={"note": note}),
+        )
+    except SizingRefused as refused:
+        return {"sizing_id": None, "refused": str(refused)}
+    return {"sizing_id": sizing.pk, "refused": ""}

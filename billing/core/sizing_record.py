@@ -14,19 +14,21 @@ POLICY_TITLES: Final[Mapping[str, str]] = {CURRENT: "Current policy", OPTIMISED:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a sizing rests on. Hashes are SHA-256; `policy_hash`: content of the active policy, '' = none."""
+    """What a sizing rests on. Hashes are SHA-256; `policy` and `policy_hash` name the active one, '' = none."""
 
     forecast_id: int
     cutoff_date: date
     seed: str
     price_version: str
+    policy: str
     policy_hash: str
     terms_hash: str
     baseline_model: str
     baseline_name: str
-    inputs_hash: str = ""
-    scenario: str = ""
-    excluded: tuple[str, ...] = ()
+    inputs_hash: str
+    scenario: str
+    grade: str
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,17 +271,19 @@ def _basis(book: Book, record: SizingRecord, organisation: str) -> None:
         ("Made at (UTC)", f"{record.created_at:%Y-%m-%dT%H:%M:%SZ}", "text"),
         ("Made by", record.created_by, "typed"),
         ("Forecast", basis.forecast_id, "count"),
-        ("Scenario", basis.scenario or "base", "typed"),
+        ("Scenario", basis.scenario, "typed"),
+        ("History behind most of the spend", basis.grade, "text"),
         ("Last day of usage used", basis.cutoff_date, "date"),
         ("Simulated futures", sizing.path_count, "count"),
         ("Seed", basis.seed, "text"),
         ("Price version (SHA-256)", basis.price_version, "text"),
-        ("Optimised policy, content hash (SHA-256)", basis.policy_hash or "no policy is active", "text"),
+        ("Active policy", basis.policy or "none", "typed"),
+        ("Active policy, content hash (SHA-256)", basis.policy_hash or "none", "text"),
         ("Terms, content hash (SHA-256)", basis.terms_hash, "text"),
         ("Forecast inputs (SHA-256)", basis.inputs_hash, "text"),
         ("Uniform baseline model", basis.baseline_model, "typed"),
         ("Limit on the risk of shortfall", sizing.shortfall_limit, "share"),
-        ("Not in the forecast", "; ".join(basis.excluded) or "nothing", "typed"),
+        ("Not in the forecast", "; ".join(basis.left_out) or "nothing", "typed"),
     ]
     for name, value, style in rows:
         sheet.line((name, "text"), (value, style))

@@ -137,8 +137,10 @@ def test_the_reader_can_check_a_year(kept: SizingRecord, sheets: dict[str, Rows]
 def test_versions_and_assumptions(kept: SizingRecord, sheets: dict[str, Rows]):
     rows = {row[0]: row[1] for row in sheets["Basis"] if row[0]}
     assert rows["Price version (SHA-256)"] == "a" * 64
-    assert rows["Optimised policy, content hash (SHA-256)"] == "b" * 64
+    assert rows["Active policy, content hash (SHA-256)"] == "b" * 64
     assert rows["Terms, content hash (SHA-256)"] == kept.basis.terms_hash
+    assert rows["Active policy"] == "demo@4"
+    assert rows["Not in the forecast"] == "Old batch jobs: no usage in the last 28 days"
     assert rows["Seed"] == "8675309"
     assert rows["Simulated futures"] == 2_000
     assert str(rows["Last day of usage used"]) == "2026-11-23"

@@ -42,10 +42,15 @@ def record(terms: Terms = TERMS, count: int = 2_000, **changes: Any) -> SizingRe
         cutoff_date=date(2026, 11, 23),
         seed="8675309",
         price_version="a" * 64,
+        policy="demo@4",
         policy_hash="b" * 64,
         terms_hash=content_hash(terms),
         baseline_model="claude-opus-4-5",
         baseline_name="Opus 4.5",
+        inputs_hash="c" * 64,
+        scenario="as measured, list prices unchanged",
+        grade="long",
+        left_out=("Old batch jobs: no usage in the last 28 days",),
     )
     values: dict[str, Any] = {
         "id": 7,
