@@ -17,7 +17,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from costgov.processes import Child, Children, LockFile, stop_leftover
 NAME = "costgov"  # of the database and its user
 UNPRIVILEGED = "nobody"
 START_SECONDS = 60
+_REMAINS = (b"pre-existing shared memory block", b'lock file "postmaster.pid" already exists')
 _SHARED_STATE = Path("/var/lib/costgov")
 
 
@@ -150,17 +151,33 @@ class Services:
         }
         argv: list[str | Path] = [binaries / "postgres", "-D", data]
         argv += [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-        child = self.children.spawn(
-            "postgres",
-            [*argv, *extra],
-            marker=str(data),
-            stop_signal=signal.SIGINT,  # fast shutdown: SIGTERM would wait for every client
-            grace_seconds=30,
-            cwd=Path("/"),
-            identity=self.identity,
-        )
-        self._wait_for(child, lambda: _database_made(socket))
+        self._spawn_postgres([*argv, *extra], str(data), lambda: _database_made(socket))
         return database_url(self.var)
+
+    def _spawn_postgres(self, argv: list[str | Path], marker: str, ready: Callable[[], bool]) -> None:
+        """Start the server; wait for what is left of a killed one: its backends end a moment after their postmaster,
+        and its process id stays taken until somebody has reaped it."""
+        end = time.monotonic() + START_SECONDS
+        while True:
+            child = self.children.spawn(
+                "postgres",
+                argv,
+                marker=marker,
+                stop_signal=signal.SIGINT,  # fast shutdown: SIGTERM would wait for every client
+                grace_seconds=30,
+                cwd=Path("/"),
+                identity=self.identity,
+            )
+            begun = child.log.stat().st_size
+            try:
+                self._wait_for(child, ready)
+                return
+            except ServiceFailed:
+                said = child.log.read_bytes()[begun:]
+                if not any(sign in said for sign in _REMAINS) or time.monotonic() > end:
+                    raise
+                self.children.running.remove(child)
+                time.sleep(0.2)
 
     def stop(self) -> None:
         """Stop every child, the latest first, and take the sockets away."""
@@ -246,7 +263,7 @@ class Services:
             data.rmdir()
         partial.rename(data)
 
-    def _wait_for(self, child: Child, ready: Any) -> None:
+    def _wait_for(self, child: Child, ready: Callable[[], bool]) -> None:
         end = time.monotonic() + START_SECONDS
         while not ready():
             if child.popen.poll() is not None:

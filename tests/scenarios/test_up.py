@@ -13,6 +13,10 @@ from tests.site import Site, alive, environment, free_port, manage, running
 pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("site")]
 
 
+def _title(page):
+    return page.partition("<title>")[2].partition("</title>")[0]
+
+
 def _until_gone(pids, seconds=15.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -26,7 +30,7 @@ def test_a_life_of_starts_and_stops(tmp_path):
     """One folder through: first start, a command beside it, Ctrl-C, kill -9 of everything, start again."""
     var = tmp_path / "var"
     with running(var) as site:
-        assert "Create the first administrator" in site.get("/")  # the first visit leads there
+        assert _title(site.get("/")) == "First set-up · costgov"  # the first visit leads there
         pids = site.pids()
         assert set(pids) == {"valkey", "postgres", "worker", "beat", "web"}
 
@@ -49,7 +53,7 @@ def test_a_life_of_starts_and_stops(tmp_path):
     second = Site(var, free_port())
     try:
         second.wait_ready()
-        assert "Log in" in second.get("/")  # the administrator is still there
+        assert _title(second.get("/")) == "Log in · costgov"  # the administrator is still there
         pids = second.pids()
         second.kill_everything()
         _until_gone(pids.values())
@@ -57,7 +61,7 @@ def test_a_life_of_starts_and_stops(tmp_path):
         second.kill_everything()
 
     with running(var) as third:
-        assert "Log in" in third.get("/")
+        assert _title(third.get("/")) == "Log in · costgov"
         supervisor_killed = third.pids()
         os.kill(third.process.pid, signal.SIGKILL)  # the supervisor alone: its children must not outlive it
         third.process.wait()
