@@ -53,7 +53,7 @@ SVELTE: Final = ("evals/sveltebench.csv.gz", "khromov/svelte-bench@a783b5a", "MI
 Source = tuple[str, str, str]
 Floats = NDArray[np.float64]
 DAYS: Final = 252
-LEVELS_FROM: Final = date(2015, 1, 5)
+LEVELS_FROM: Final = date(2015, 2, 2)
 # Clients of ServeGen with traffic on all 14 days, one per class ("" = all clients of the file).
 DAY_SETS: Final = (
     ("m-small", ""), ("m-mid", ""), ("m-small", "5"), ("m-small", "8"), ("m-small", "12"), ("m-mid", "15"),
@@ -108,8 +108,7 @@ def _token_tables(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
                     **_origin(source),
                 }
             )
-        scores = np.array([_normal_scores(variables[name]) for name in names])
-        matrix = np.corrcoef(scores)
+        matrix = _correlation([variables[name] for name in names])
         correlations += [
             {"class": request_class, "a": a, "b": b, "correlation": f"{matrix[i, j]:.4f}", **_origin(source)}
             for i, a in enumerate(names)
@@ -172,7 +171,7 @@ def _servegen_sizes(
     last two stands for each. The correlation is that of the medians across clients and windows.
     """
     source = (f"traces/servegen_{file}_tokens_6h.csv.gz", *SERVEGEN)
-    weight: dict[tuple[str, int], float] = Counter()
+    weight: dict[tuple[str, int], float] = defaultdict(float)
     for row in _rows(data, (f"traces/servegen_{file}_rate_10min.csv.gz", *SERVEGEN)):
         weight[row["client"], int(float(row["window_start_s"]) // 21_600)] += float(row["rate_rps"]) * 600
     rows = [
@@ -201,8 +200,8 @@ def _servegen_sizes(
                 **_origin(source, note),
             }
         )
-        medians.append(_normal_scores(p50))
-    correlation = float(np.corrcoef(np.array(medians))[0, 1])
+        medians.append(p50)
+    correlation = float(_correlation(medians)[0, 1])
     return found, {
         "class": request_class,
         "a": "uncached_input",
@@ -283,9 +282,7 @@ def _day_factors(data: Path) -> list[dict[str, Any]]:
                 sums[int(float(row["window_start_s"]) // 86_400)] += float(row["rate_rps"]) * 600
         factors = sums / sums.mean()
         name = f"{file}/{client or 'all'}"
-        rows.append(
-            {"set": name, **{f"d{i}": f"{value:.4f}" for i, value in enumerate(factors)}, **_origin(source)}
-        )
+        rows.append({"set": name, **{f"d{i}": f"{value:.4f}" for i, value in enumerate(factors)}, **_origin(source)})
     return rows
 
 
@@ -411,9 +408,7 @@ def _patterns(
     ]
 
 
-def _measure(
-    request_class: str, model: str, measure: str, values: Sequence[Decimal], source: Source
-) -> dict[str, Any]:
+def _measure(request_class: str, model: str, measure: str, values: Sequence[Decimal], source: Source) -> dict[str, Any]:
     floats = np.array([float(value) for value in values])
     return {
         "class": request_class,
@@ -440,13 +435,13 @@ def _quantiles(values: Floats, shares: Floats | None = None, *, places: int = 0)
     return {name: f"{value:.{places}f}" for name, value in zip(QUANTILE_COLUMNS, found, strict=True)}
 
 
-def _normal_scores(values: Floats) -> Floats:
-    """Ranks (ties averaged) as quantiles of the standard normal."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    below = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    mid = (below + counts / 2) / len(values)
-    scores = np.array([NormalDist().inv_cdf(float(share)) for share in mid])
-    found: Floats = scores[inverse]
+def _correlation(columns: Sequence[Floats]) -> Floats:
+    """Correlations of a normal copula that gives the columns' rank correlations (ties averaged): 2·sin(π·ρ/6)."""
+    ranks = []
+    for values in columns:
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - counts / 2)[inverse])
+    found: Floats = 2 * np.sin(np.pi / 6 * np.corrcoef(np.array(ranks)))
     return found
 
 

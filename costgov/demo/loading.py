@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ def load(*, as_of: datetime, say: Say) -> None:
         shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir=parent))
     try:
-        _Load(last, folder, say).carry_out()
+        _Load(last, as_of, folder, say).carry_out()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -91,6 +92,7 @@ class _Load:
     """One attempt. `last`: the day after the demo's last day."""
 
     last: date
+    as_of: datetime
     folder: Path
     say: Say
     began: float = field(default_factory=time.monotonic)
@@ -101,25 +103,20 @@ class _Load:
         self.told("Prices, people and classes")
         seed_list_prices(as_of=opened)
         self.set_up(opened)
-        events: list[tuple[datetime, int, Callable[[], None]]] = []
-        for number, usage in enumerate(usage_files(self.last)):
-            events.append((usage.ready_at, number, lambda usage=usage: self.usage(usage)))
-        for number, evals in enumerate(EVAL_FILES):
-            events.append(
-                (evals.run_at(self.last) + timedelta(hours=2), 100 + number, lambda evals=evals: self.evals(evals))
-            )
-        events.append((self.at(_FIRST_POLICY[0], 15), 200, self.first_policy))
-        events.append((self.at(_SECOND_POLICY[0], 15), 201, self.second_policy))
-        for _, _, event in sorted(events, key=lambda item: item[:2]):
+        events: list[tuple[datetime, Callable[[], None]]] = [
+            *((usage.ready_at, partial(self.usage, usage)) for usage in usage_files(self.last)),
+            *((evals.ready_at(self.last), partial(self.evals, evals)) for evals in EVAL_FILES),
+            (self.at(_FIRST_POLICY[0], 15), self.first_policy),
+            (self.at(_SECOND_POLICY[0], 15), self.second_policy),
+        ]
+        for _, event in sorted(events, key=lambda item: item[0]):
             event()
-        _mark(LOADED, self.last, self.at(0, 1))
+        _mark(LOADED, self.last, min(self.at(0, 1), self.as_of))
         self.told(f"The demo organisation is loaded: {DAYS} days up to {self.last - timedelta(days=1)}")
 
     def set_up(self, opened: datetime) -> None:
         if not Organisation.objects.filter(pk=1, name=NAME).exists():
-            save_organisation(
-                actor=None, name=NAME, baseline_model=BASELINE, notice=NOTICE, as_of=opened, is_demo=True
-            )
+            save_organisation(actor=None, name=NAME, baseline_model=BASELINE, notice=NOTICE, as_of=opened, is_demo=True)
         for person in PEOPLE:
             create_user(
                 actor=None,
@@ -145,7 +142,7 @@ class _Load:
             outcome = import_usage(
                 actor=_user(EMIL),
                 path=path,
-                as_of=usage.ready_at,
+                as_of=min(usage.ready_at, self.as_of),
                 options=ImportOptions(source=SOURCES[usage.kind]),
                 is_demo=True,
             )
@@ -158,8 +155,7 @@ class _Load:
         if EvalImport.objects.filter(file_name=evals.name(self.last)).exists():
             return
         path = evals.write(self.folder, self.last)
-        at = evals.run_at(self.last) + timedelta(hours=2)
-        outcome = import_evals(actor=_user(ERIN), path=path, as_of=at, is_demo=True)
+        outcome = import_evals(actor=_user(ERIN), path=path, as_of=evals.ready_at(self.last), is_demo=True)
         path.unlink()
         self.told(f"{path.name}: {outcome.cases:,} results")
 
@@ -207,9 +203,7 @@ class _Load:
                 is_demo=True,
             )
         if not Activation.objects.filter(change_request=change).exists():
-            activate(
-                actor=_user(ERIN), change_request_id=change.pk, as_of=self.at(days[2], MOVED_HOUR), is_demo=True
-            )
+            activate(actor=_user(ERIN), change_request_id=change.pk, as_of=self.at(days[2], MOVED_HOUR), is_demo=True)
             self.told(f"Policy {change.policy_version}: {title}")
 
     def at(self, days_before: int, hour: int) -> datetime:

@@ -23,7 +23,6 @@ DRAWN: Final = "Requests are drawn for the demo from the token sizes of {trace}.
 BENCHMARK: Final = "{bench} stands for the organisation's own evals: counts{measure} are those published, not its own."
 GENERATED: Final = "Its eval results are generated for the demo."
 EQUAL_TOKENS: Final = "Models without measured tokens are assumed to need the same number."
-SUITE_LONG_DOCUMENTS: Final = "long-documents"
 
 Via = Literal["log", "litellm"]
 
@@ -150,7 +149,9 @@ SANDBOX: Final = DemoClass(
 SANDBOX_UNKNOWN_SHARE: Final = 0.2
 DEFAULT_CLASS: Final = "general"
 DEFAULT_TITLE: Final = "Everything else"
-DEFAULT_NOTE: Final = "Requests that no rule of the policy catches. In the demo they come from a sandbox key nobody mapped."
+DEFAULT_NOTE: Final = (
+    "Requests that no rule of the policy catches. In the demo they come from a sandbox key nobody mapped."
+)
 MOVED: Final = "record-extraction"  # from Opus 4.5 to Haiku 4.5 when the second policy was activated
 POLICY: Final = "claude-prod"
 

@@ -57,7 +57,8 @@ def sizes(name: str) -> Sizes:
         if row["class"] == name:
             i, j = variables.index(row["a"]), variables.index(row["b"])
             matrix[i, j] = matrix[j, i] = float(row["correlation"])
-    return Sizes(variables, tuple(quantiles(row) for row in found), np.linalg.cholesky(matrix))
+    root = np.linalg.cholesky(matrix).astype(np.float64)
+    return Sizes(variables, tuple(quantiles(row) for row in found), root)
 
 
 def quantiles(row: dict[str, str]) -> tuple[float, ...]:

@@ -175,7 +175,7 @@ def _statistics(row: DemoClass) -> tuple[Floats, Floats]:
         drawn = _draw(row, np.random.default_rng([SEED, 2, ALL.index(row)]), _STATISTICS_FROM)
         values = np.array([drawn[name] for name in tables.sizes(row.size_set).variables], float)
         covariance = np.cov(values) + np.eye(len(values)) * 1e-6
-        _cache[row.size_set] = (values.mean(axis=1), np.linalg.cholesky(covariance))
+        _cache[row.size_set] = (values.mean(axis=1), np.linalg.cholesky(covariance).astype(np.float64))
     return _cache[row.size_set]
 
 
@@ -308,10 +308,12 @@ def _litellm_lines(row: DemoClass, day: date, last: date) -> Iterator[tuple[int,
         strict=True,
     ):
         total = prompt + output
-        yield at, (
-            template
-            % (own, own, prompt, output, total, prompt, at // 1000, at % 1000, prompt, output, total, own)
-        ).encode()
+        yield (
+            at,
+            (
+                template % (own, own, prompt, output, total, prompt, at // 1000, at % 1000, prompt, output, total, own)
+            ).encode(),
+        )
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
