@@ -1,7 +1,7 @@
 """What the policy pages and the API show: what is in force, the recommended draft, a change with its evidence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from audit.models import AuditEntry
 from audit.roles import Right, may
 from billing.queries.series import ModelName, model_name, model_names
 from costgov.jsonout import plain
-from costgov.queries.policy_case import Case, case_of, frozen_case
+from costgov.queries.policy_case import Case, case_of, frozen_case, in_words
 from costgov.queries.recommendation import (
     DraftView,
     draft_view,
@@ -176,7 +176,7 @@ def draft_page(*, as_of: datetime) -> DraftPage:
         made_at=as_of,
         case=case_of(draft.recommendation, draft.document),
         document=draft.document,
-        diff=diff_to_in_force(document=draft.document, environment=PROD),
+        diff=_named(diff_to_in_force(document=draft.document, environment=PROD)),
         findings=check_policy(
             document=draft.document,
             on=as_of.date(),
@@ -196,7 +196,8 @@ def draft_hashes(draft: DraftView) -> tuple[str, str]:
 
 def change_page(*, change_id: int, reader: AbstractBaseUser, as_of: datetime) -> ChangePage:
     """A change as one reader sees it. Raises NoSuchChange."""
-    change = change_facts(change_id=change_id)
+    found = change_facts(change_id=change_id)
+    change = replace(found, diff=_named(found.diff))
     case, no_case = frozen_case(change.evidence, change.version.document)
     return ChangePage(
         change=change,
@@ -217,7 +218,7 @@ def version_page(*, version: int, policy: str = "", as_of: datetime) -> VersionP
         assignments=assignment_rows(facts.document),
         rules=rule_texts(facts.document),
         default_class=facts.document["default_class"],
-        diff=diff_to_in_force(document=facts.document, environment=PROD),
+        diff=_named(diff_to_in_force(document=facts.document, environment=PROD)),
         in_force=policy_in_force_now(environment=PROD),
         changes=changes_of_version(version_id=facts.id),
         sequences=tuple(row.sequence for row in past if (row.policy, row.version) == (facts.policy, facts.version)),
@@ -243,6 +244,18 @@ def _teaser(draft: DraftPage | None) -> Teaser | None:
     if draft is None or not draft.changes_something:
         return None
     return Teaser(draft.case.saving_usd, draft.case.now_usd, len(draft.case.moved), draft.diff.count)
+
+
+def _named(diff: PolicyDiff) -> PolicyDiff:
+    """The same differences with models by their names."""
+    names = model_names()
+    return replace(
+        diff,
+        assignments=tuple(
+            replace(row, before=in_words(row.before, names), after=in_words(row.after, names))
+            for row in diff.assignments
+        ),
+    )
 
 
 def _steps_for(change: ChangeFacts, reader: AbstractBaseUser) -> Steps:

@@ -112,6 +112,11 @@ class Case:
         return tuple(row for row in self.moves if row.is_move)
 
     @property
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """(class, what is to be known about it), for classes that have a note."""
+        return tuple((row.title, row.note) for row in self.moves if row.note)
+
+    @property
     def proven_moves(self) -> int:
         return sum(row.is_proven for row in self.moved)
 
@@ -141,14 +146,20 @@ def frozen_case(evidence: Mapping[str, Any], document: Mapping[str, Any]) -> tup
 def case_of(view: RecommendationView, document: Mapping[str, Any]) -> Case:
     """What a document does to each class, by the figures of a recommendation.
 
-    A saving is claimed only where the document gives a class the recommended model.
+    A saving is claimed only where the document gives a class what is recommended: model, caching and batch.
     """
     names = model_names()
     targets = {slug: assignment["target"]["model"] for slug, assignment in document["assignments"].items()}
-    same = all(targets.get(row.request_class, row.incumbent) == row.target for row in view.classes)
+    followed = {
+        row.request_class: _follows(row, document["assignments"].get(row.request_class), view.levers)
+        for row in view.classes
+    }
     saving = _cents(view.saving_usd_per_month)
     now = _cents(per_month(view.current_cost_usd, view.days))
-    moves = tuple(_move(row, targets.get(row.request_class), view, names) for row in view.classes)
+    moves = tuple(
+        _move(row, targets.get(row.request_class), view, names, is_recommended=followed[row.request_class])
+        for row in view.classes
+    )
     unproven = sum((row.saving_usd for row in moves if row.saving_usd and not row.is_proven), Decimal(0))
     return Case(
         recommendation=view,
@@ -164,7 +175,7 @@ def case_of(view: RecommendationView, document: Mapping[str, Any]) -> Case:
         steps=lever_steps(view, after_usd=now - saving),
         missing=tuple(_missing(row, view, names) for row in view.missing_evidence),
         unsolved=view.unsolved,
-        is_what_is_recommended=same,
+        is_what_is_recommended=all(followed.values()),
     )
 
 
@@ -196,13 +207,37 @@ def _order_free(view: RecommendationView, total_usd: Decimal) -> dict[str, Decim
 # -- parts -----------------------------------------------------------------------------------------------------
 
 
-def _move(row: ClassRow, target: str | None, view: RecommendationView, names: dict[str, ModelName]) -> MoveRow:
+def in_words(text: str, names: dict[str, ModelName]) -> str:
+    """A sentence with models by their names instead of their ids."""
+    for model in sorted(names, key=len, reverse=True):  # claude-opus-4-5 before claude-opus-4
+        text = text.replace(model, names[model].name)
+    return text
+
+
+def _follows(row: ClassRow, assignment: Mapping[str, Any] | None, levers: tuple[str, ...]) -> bool:
+    """Whether an assignment is what the recommendation says of the class."""
+    if assignment is None:
+        return False
+    target = assignment["target"]
+    cache = target.get("cache", {})
+    ttl = cache.get("ttl", "5m") if cache.get("mode") == "auto" else ""
+    wanted_ttl = row.caching if "caching" in levers and row.caching in {"5m", "1h"} else ""
+    in_batch = target.get("batch", "no") == "preferred"
+    return (
+        (target["model"] or row.incumbent) == row.target
+        and ttl == wanted_ttl
+        and in_batch == ("batch" in levers and row.batch_share > 0)
+    )
+
+
+def _move(
+    row: ClassRow, target: str | None, view: RecommendationView, names: dict[str, ModelName], *, is_recommended: bool
+) -> MoveRow:
     model = target or row.incumbent
     before, after = model_name(names, row.incumbent), model_name(names, model)
-    is_recommended = model == row.target
     now = _cents(per_month(row.current_cost_usd, view.days))
     saving = _cents(row.saving_usd_per_month) if is_recommended else None
-    verdict = row.target_verdict if is_recommended else _verdict_of(row, model)
+    verdict = _verdict_of(row, model)
     return MoveRow(
         request_class=row.request_class,
         title=row.title,
@@ -218,10 +253,17 @@ def _move(row: ClassRow, target: str | None, view: RecommendationView, names: di
         after_usd=now - saving if saving is not None else None,
         saving_usd=saving,
         change=float(-saving / now) if saving is not None and now else None,
-        reason=row.reason if is_recommended else f"Not what the evidence recommends: that is {row.target}",
+        reason=in_words(row.reason, names) if is_recommended else _otherwise(row, model, names),
         is_assumed=row.is_assumed and is_recommended,
         is_proven=model == row.incumbent or (verdict is not None and verdict.status == "clears" and not row.is_assumed),
     )
+
+
+def _otherwise(row: ClassRow, model: str, names: dict[str, ModelName]) -> str:
+    if model != row.target:
+        return f"Not what was recommended: that is {model_name(names, row.target).name}"
+    levers = _lever_words(row)
+    return f"Without what was recommended: {levers}" if levers else "With settings that were not recommended"
 
 
 def _lever_words(row: ClassRow) -> str:
@@ -238,14 +280,16 @@ def _verdict_of(row: ClassRow, model: str) -> VerdictRow | None:
 def _evidence(
     view: RecommendationView, targets: Mapping[str, str | None], names: dict[str, ModelName]
 ) -> tuple[EvidenceRow, ...]:
-    """Per class: what it gets, what serves it now, and cheaper models that only lack evidence."""
+    """Per class: what it gets, what serves it now, and cheaper models whose cases do not suffice yet."""
     rows = []
     wanted = {(gap.request_class, gap.model) for gap in view.missing_evidence}
     for row in view.classes:
         target = targets.get(row.request_class) or row.incumbent
         chosen = [option for option in row.options if option.model in {target, row.incumbent}]
         chosen += [
-            option for option in row.options if (row.request_class, option.model) in wanted and option not in chosen
+            option
+            for option in row.options
+            if (row.request_class, option.model) in wanted and option.verdict.cases and option not in chosen
         ]
         order = {target: 0, row.incumbent: 1}
         for option in sorted(chosen, key=lambda option: (order.get(option.model, 2), option.model)):

@@ -36,9 +36,13 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDiff:
-    """Everything that differs; `against` names what was compared ('' = nothing was in force)."""
+    """Everything that differs; `against` names what was compared ('' = nothing was in force).
+
+    `titles`: titles of classes by slug.
+    """
 
     against: str
+    titles: Mapping[str, str]
     assignments: tuple[AssignmentChange, ...]
     rules: tuple[RuleChange, ...]
     settings: tuple[SettingChange, ...]
@@ -56,10 +60,16 @@ def policy_diff(before: Mapping[str, Any] | None, after: Mapping[str, Any], *, a
     """Differences of two valid documents; without a first one everything is added."""
     return PolicyDiff(
         against=against,
+        titles={**_titles(before), **_titles(after)},
         assignments=(*changed_assignments(before, after), *_dropped(before, after)),
         rules=_rules(before, after),
         settings=_settings(before, after),
     )
+
+
+def _titles(document: Mapping[str, Any] | None) -> dict[str, str]:
+    classes = document["classes"] if document is not None else {}
+    return {slug: str(entry.get("title") or slug) for slug, entry in classes.items()}
 
 
 def _dropped(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> tuple[AssignmentChange, ...]:

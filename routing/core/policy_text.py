@@ -24,6 +24,7 @@ _WORDS = {
     "has_all": "has all of",
     "lacks_any": "lacks any of (or missing)",
 }
+_ALL = "All requests"
 _CACHE_WORDS = {"5m": "5-minute caching", "1h": "1-hour caching"}
 _BATCH_WORDS = {"no": "No", "allowed": "Allowed", "preferred": "Preferred"}
 
@@ -72,6 +73,11 @@ class AssignmentText:
     baseline: str
     limits: str
 
+    @property
+    def is_full(self) -> bool:
+        """Every request of the class gets the target."""
+        return self.rollout == _ALL
+
 
 def condition_text(condition: Mapping[str, Any]) -> ConditionText:
     """
@@ -113,7 +119,7 @@ def assignment_texts(document: Mapping[str, Any]) -> tuple[AssignmentText, ...]:
 
 def rollout_text(assignment: Mapping[str, Any]) -> str:
     basis_points = assignment.get("rollout", {}).get("basis_points", FULL_ROLLOUT)
-    return "All requests" if basis_points == FULL_ROLLOUT else f"{basis_points / 100:g}% of requests"
+    return _ALL if basis_points == FULL_ROLLOUT else f"{basis_points / 100:g}% of requests"
 
 
 def _assignment(
@@ -142,7 +148,7 @@ def _caching(target: Mapping[str, Any]) -> str:
     mode = cache.get("mode", "keep")
     if mode == "auto":
         return _CACHE_WORDS.get(cache.get("ttl", "5m"), "Caching")
-    return "Off" if mode == "off" else "As the client does it"
+    return "Off" if mode == "off" else "Client's own"
 
 
 def _limits(target: Mapping[str, Any]) -> str:
