@@ -1,3 +1,185 @@
-from django.urls import URLPattern
+"""Usage imports: upload, progress, what each file brought, sources, what is odd about the data."""
 
-urlpatterns: list[URLPattern] = []
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path, reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from audit.roles import Right
+from billing.importers.base import ImportRefused
+from billing.importers.usage_formats import FORMATS
+from billing.models import Import
+from billing.operations.imports import ImportOptions, cancel_import
+from billing.queries.import_pages import TITLES, ImportDetail, import_detail, import_row
+from costgov.operations.usage import start_usage_import
+from costgov.pages import now, page, right_required
+from costgov.queries.import_pages import ImportsPage, imports_page
+
+_CHOICES = [("", "Found out by itself"), *((item.name, TITLES.get(item.name, item.title)) for item in FORMATS)]
+
+
+class _FilesInput(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class _FilesField(forms.FileField):
+    """One file or several; each must hold something."""
+
+    widget = _FilesInput
+
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
+        chosen = data if isinstance(data, list | tuple) else [data]
+        return [super(_FilesField, self).clean(item, initial) for item in chosen or [None]]
+
+
+class UploadForm(forms.Form):
+    files = _FilesField(
+        label="Files",
+        help_text="Request logs, LiteLLM payloads (JSON lines, also .gz or .zst) or usage reports (JSON).",
+        error_messages={"empty": "The file is empty (0 bytes): export it again and upload the result."},
+    )
+    format = forms.ChoiceField(choices=_CHOICES, required=False, label="Format")
+    source = forms.CharField(
+        max_length=120,
+        required=False,
+        label="Source",
+        help_text="A name for where the file comes from; empty = the format's usual one.",
+    )
+    replace = forms.BooleanField(
+        required=False, label="Replace: where a request is known with other counts, this file wins"
+    )
+    good_rows = forms.BooleanField(
+        required=False, label="Import the good rows: list the bad ones instead of refusing the file"
+    )
+
+    def options(self) -> ImportOptions:
+        values = self.cleaned_data
+        return ImportOptions(values["format"], values["source"].strip(), values["replace"], values["good_rows"])
+
+
+@dataclass(frozen=True)
+class ImportsView:
+    """The page with its form; `form` is shown to those who may import."""
+
+    data: ImportsPage
+    form: UploadForm
+
+
+@dataclass(frozen=True)
+class DetailView:
+    """One import and the addresses of a second try."""
+
+    item: ImportDetail
+    again_url: str
+    replace_url: str
+    good_rows_url: str
+
+
+@require_GET
+def imports(request: HttpRequest) -> HttpResponse:
+    return _imports(request, UploadForm(initial=_wanted(request)))
+
+
+def _wanted(request: HttpRequest) -> dict[str, Any]:
+    """What the address asks the form to say: "upload again" keeps the choices of the first try."""
+    asked = request.GET
+    return {
+        "format": asked.get("format", ""),
+        "source": asked.get("source", ""),
+        "replace": asked.get("replace") == "1",
+        "good_rows": asked.get("good_rows") == "1",
+    }
+
+
+def _imports(request: HttpRequest, form: UploadForm) -> HttpResponse:
+    view = ImportsView(imports_page(), form)
+    boxes = (form["replace"], form["good_rows"])
+    return page(request, "billing/imports.html", view, nav="imports", status=400 if form.errors else 200, boxes=boxes)
+
+
+@require_POST
+@right_required(Right.IMPORT_USAGE)
+def upload(request: HttpRequest) -> HttpResponse:
+    """Save the files and queue their imports; a worker carries them out."""
+    form = UploadForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return _imports(request, form)
+    started: list[int] = []
+    for file in form.cleaned_data["files"]:
+        try:
+            outcome = start_usage_import(
+                actor=request.user,  # type: ignore[arg-type]
+                upload=file,
+                file_name=file.name,
+                as_of=now(),
+                options=form.options(),
+            )
+        except ImportRefused as refusal:
+            messages.error(request, str(refusal))
+            continue
+        started.append(outcome.import_id)
+        if outcome.is_repeat:
+            messages.info(request, outcome.message)
+    if len(started) == 1 and len(form.cleaned_data["files"]) == 1:
+        return redirect("import-detail", started[0])
+    return redirect("imports")
+
+
+@require_GET
+def detail(request: HttpRequest, import_id: int) -> HttpResponse:
+    found = import_detail(import_id=import_id)
+    if found is None:
+        raise Http404(f"There is no import {import_id}.")
+    base = f"{reverse('imports')}?"
+    view = DetailView(
+        item=found,
+        again_url=base + urlencode(found.again) + "#upload",
+        replace_url=base + urlencode({**found.again, "replace": "1"}) + "#upload",
+        good_rows_url=base + urlencode({**found.again, "good_rows": "1"}) + "#upload",
+    )
+    return page(request, "billing/import_detail.html", view, nav="imports")
+
+
+@never_cache
+@require_GET
+def progress(request: HttpRequest, import_id: int) -> HttpResponse:
+    """A fragment of the running import; when it has ended the list gets its last row, its own page a reload."""
+    row = import_row(import_id=import_id)
+    if row is None:
+        raise Http404(f"There is no import {import_id}.")
+    if request.GET.get("as") == "row":
+        return render(request, "billing/_import_row.html", {"row": row})
+    if not row.is_running:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return render(request, "billing/_progress.html", {"row": row})
+
+
+@require_POST
+@right_required(Right.IMPORT_USAGE)
+def cancel(request: HttpRequest, import_id: int) -> HttpResponse:
+    try:
+        cancelled = cancel_import(actor=request.user, import_id=import_id, as_of=now())  # type: ignore[arg-type]
+    except Import.DoesNotExist as error:
+        raise Http404(f"There is no import {import_id}.") from error
+    if cancelled:
+        messages.success(request, "The import is cancelled; nothing of its file was kept.")
+    else:
+        messages.info(request, "The import had ended already: nothing was cancelled.")
+    return redirect("import-detail", import_id)
+
+
+urlpatterns = [
+    path("imports/", imports, name="imports"),
+    path("imports/upload/", upload, name="import-upload"),
+    path("imports/<int:import_id>/", detail, name="import-detail"),
+    path("imports/<int:import_id>/progress/", progress, name="import-progress"),
+    path("imports/<int:import_id>/cancel/", cancel, name="import-cancel"),
+]

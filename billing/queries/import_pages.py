@@ -1,0 +1,254 @@
+"""Imports, their sources and what is odd about the data, as the Imports pages show them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any, Final
+
+from django.db.models import Count, Max, Min, Q
+from django.db.models.functions import TruncDate
+
+from billing.importers.usage_formats import FORMATS
+from billing.models import Import, UsageRollup, UsageSource
+from billing.queries.imports import recent_imports, request_store, stored_imports
+
+TITLES: Final[Mapping[str, str]] = {
+    "messages_api_log": "Request log",
+    "litellm_payload": "LiteLLM payloads",
+    "anthropic_admin_usage": "Admin usage report",
+}
+_CONFLICT: Final = "--replace"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRow:
+    """One usage file. Counts are None until the import has ended; `days` are its first and last UTC day."""
+
+    id: int
+    file_name: str
+    state: str
+    format: str
+    source: str
+    who: str
+    created_at: datetime
+    finished_at: datetime | None
+    size_bytes: int
+    accepted: int | None
+    duplicates: int | None
+    rejected: int | None
+    failed_requests: int | None
+    days: tuple[date, date] | None
+    progress_share: float
+    progress_note: str
+    remarks: int
+
+    @property
+    def is_running(self) -> bool:
+        """It waits or runs: its figures will change."""
+        return self.state in (Import.State.QUEUED, Import.State.RUNNING)
+
+    @property
+    def progress_percent(self) -> int:
+        return round(100 * self.progress_share)
+
+    @property
+    def unit(self) -> str:
+        """What is counted: requests of a log, rows of a report."""
+        return "rows" if self.format == "anthropic_admin_usage" else "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBrought:
+    """What a file brought for one model; requests None = a report does not say."""
+
+    model: str
+    requests: int | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDetail:
+    """One import with what it brought, what was wrong, and how to try again."""
+
+    row: ImportRow
+    format_title: str
+    sha256: str
+    started_at: datetime | None
+    seconds: float | None
+    attempts: int
+    choices: tuple[str, ...]
+    brought: tuple[ModelBrought, ...]
+    findings: tuple[str, ...]
+    problems: tuple[Mapping[str, Any], ...]
+    error: str
+    has_conflict: bool
+    again: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """Where usage comes from. `gaps` are stretches of days without a row, first and last day."""
+
+    name: str
+    is_request_level: bool
+    channel: str
+    scope: str
+    imports: int
+    formats: tuple[str, ...]
+    days: tuple[date, date] | None
+    gaps: tuple[tuple[date, date], ...]
+
+
+def import_rows(*, limit: int = 50) -> tuple[ImportRow, ...]:
+    """The latest imports, newest first."""
+    return tuple(_row(item) for item in recent_imports(limit=limit))
+
+
+def import_row(*, import_id: int) -> ImportRow | None:
+    item = _found(import_id)
+    return _row(item) if item is not None else None
+
+
+def import_detail(*, import_id: int) -> ImportDetail | None:
+    item = _found(import_id)
+    if item is None:
+        return None
+    row = _row(item)
+    options = item.options or {}
+    again = {name: str(options[name]) for name in ("format", "source") if options.get(name)}
+    return ImportDetail(
+        row=row,
+        format_title=next((one.title for one in FORMATS if one.name == item.format), ""),
+        sha256=item.sha256,
+        started_at=item.started_at,
+        seconds=(item.finished_at - item.started_at).total_seconds()
+        if item.finished_at and item.started_at and item.state != Import.State.CANCELLED
+        else None,
+        attempts=item.attempts,
+        choices=tuple(
+            words
+            for name, words in (("replace", "this file wins"), ("good_rows", "only its good rows"))
+            if options.get(name)
+        ),
+        brought=_brought(item),
+        findings=tuple(item.findings),
+        problems=tuple(item.problems),
+        error=item.error,
+        has_conflict=any(_CONFLICT in str(problem.get("remedy", "")) for problem in item.problems),
+        again=again,
+    )
+
+
+def source_rows() -> tuple[SourceRow, ...]:
+    """Every source, by name."""
+    sources = UsageSource.objects.annotate(
+        done=Count("imports", filter=Q(imports__state=Import.State.DONE)),
+    ).order_by("name")
+    formats: dict[int, set[str]] = defaultdict(set)
+    for source_id, name in Import.objects.filter(state=Import.State.DONE).values_list("source_id", "format").distinct():
+        if source_id is not None:
+            formats[source_id].add(TITLES.get(name, name))
+    days = _days_of_sources()
+    return tuple(
+        SourceRow(
+            name=source.name,
+            is_request_level=source.grain == UsageSource.Grain.REQUEST,
+            channel=source.channel,
+            scope=_scope_words(source),
+            imports=source.done,
+            formats=tuple(sorted(formats[source.pk])),
+            days=(found[0], found[-1]) if (found := days.get(source.pk, [])) else None,
+            gaps=gaps(found),
+        )
+        for source in sources
+    )
+
+
+def gaps(days: Iterable[date]) -> tuple[tuple[date, date], ...]:
+    """Stretches without a day between the first and the last, each with both ends.
+
+    >>> gaps([date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 5)])
+    ((datetime.date(2026, 11, 3), datetime.date(2026, 11, 4)),)
+    """
+    known = sorted(set(days))
+    one = timedelta(days=1)
+    return tuple((before + one, after - one) for before, after in pairwise(known) if after - before > one)
+
+
+def _found(import_id: int) -> Import | None:
+    return Import.objects.filter(kind="usage", pk=import_id).select_related("source", "created_by").first()
+
+
+def _row(item: Import) -> ImportRow:
+    counted = item.state in (Import.State.DONE, Import.State.FAILED)
+    done = item.state == Import.State.DONE
+    period = None
+    if item.period_start is not None and item.period_end is not None:
+        # A log's end is the instant of its last request, a report's the end of its last bucket, which is outside.
+        last = item.period_end - timedelta(microseconds=1) if item.period_end > item.period_start else item.period_end
+        period = (item.period_start.astimezone(UTC).date(), last.astimezone(UTC).date())
+    return ImportRow(
+        id=item.pk,
+        file_name=item.file_name,
+        state=str(item.state),
+        format=item.format,
+        source=item.source.name if item.source else str((item.options or {}).get("source") or ""),
+        who=item.created_by.get_username() if item.created_by else "",
+        created_at=item.created_at,
+        finished_at=item.finished_at,
+        size_bytes=item.size_bytes,
+        accepted=item.accepted if done else None,
+        duplicates=item.duplicates if done else None,
+        rejected=item.rejected if counted else None,
+        failed_requests=item.failed_requests if done else None,
+        days=period,
+        progress_share=item.progress_share,
+        progress_note=item.progress_note,
+        remarks=len(item.findings),
+    )
+
+
+def _brought(item: Import) -> tuple[ModelBrought, ...]:
+    if item.state != Import.State.DONE or item.source is None:
+        return ()
+    if item.source.grain == UsageSource.Grain.REQUEST:
+        stored = next((one for one in stored_imports() if one.import_id == item.pk), None)
+        if stored is None:
+            return ()
+        store = request_store()
+        with store.engine(f"page-{item.pk}-{datetime.now(UTC).timestamp()}") as engine:
+            models = engine.summary(stored).models
+        return tuple(ModelBrought(model, int(requests), int(tokens)) for model, requests, tokens in models)
+    sums: dict[str, int] = defaultdict(int)
+    for model, *counts in UsageRollup.objects.filter(latest_import=item).values_list(
+        "model", "uncached_input_tok", "cache_read_tok", "cache_write_5m_tok", "cache_write_1h_tok", "output_tok"
+    ):
+        sums[model] += sum(counts)
+    return tuple(ModelBrought(model, None, tokens) for model, tokens in sorted(sums.items()))
+
+
+def _days_of_sources() -> dict[int, list[date]]:
+    found: dict[int, list[date]] = defaultdict(list)
+    rows = UsageRollup.objects.annotate(day=TruncDate("bucket_start", tzinfo=UTC)).values_list("source_id", "day")
+    for source_id, day in rows.distinct().order_by("source_id", "day"):
+        found[source_id].append(day)
+    return found
+
+
+def _scope_words(source: UsageSource) -> str:
+    if source.grain == UsageSource.Grain.BUCKET:
+        return "the organisation, as the provider reports it"
+    if not source.scope:
+        return "the keys its rows name, else the whole channel"
+    pairs = [(str(workspace), str(key)) for workspace, key in source.scope]
+    return "; ".join(f"workspace {workspace or 'any'}, API key {key or 'any'}" for workspace, key in pairs)
+
+
+def imported_period() -> tuple[date, date] | None:
+    """First and last day with any imported usage."""
+    ends = UsageRollup.objects.aggregate(first=Min("bucket_start"), last=Max("bucket_start"))
+    if ends["first"] is None:
+        return None
+    return ends["first"].astimezone(UTC).date(), ends["last"].astimezone(UTC).date()

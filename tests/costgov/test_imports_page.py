@@ -1,0 +1,219 @@
+"""The Imports pages: upload, progress, what a file brought, remarks about the data, rights."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from billing.importers.base import ImportRefused
+from billing.models import Import
+from billing.operations.imports import ImportOptions
+from billing.queries.import_pages import gaps
+from costgov.models import User
+from costgov.operations.usage import import_usage, run_queued_import
+from costgov.queries.import_pages import imports_page
+from tests.importers.usage.envelopes import envelope, report, result, write_json, write_lines
+
+AS_OF = datetime(2026, 11, 23, 12, tzinfo=UTC)
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def var(settings: Any, tmp_path: Path) -> Path:
+    settings.COSTGOV_VAR = tmp_path / "var"
+    settings.COSTGOV_VAR.mkdir()
+    return settings.COSTGOV_VAR
+
+
+def visitor(role: str) -> Client:
+    user = User.objects.create_user(username=f"{role}-1", password="a long password here")
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def engineer() -> Client:
+    return visitor("engineer")
+
+
+def log(rows: list[Any], name: str = "log.jsonl") -> SimpleUploadedFile:
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    return SimpleUploadedFile(name, text.encode())
+
+
+def upload(client: Client, *files: SimpleUploadedFile, **options: str) -> Any:
+    return client.post("/imports/upload/", {"files": list(files), **options})
+
+
+def text_of(answer: Any) -> str:
+    return " ".join(answer.content.decode().split())
+
+
+def test_an_empty_installation_leads_to_the_first_import(engineer: Client) -> None:
+    shown = text_of(engineer.get("/imports/"))
+    assert "Import the first usage file" in shown
+    assert "usage_report/messages" in shown
+    assert 'enctype="multipart/form-data"' in shown
+    reader = text_of(visitor("viewer").get("/imports/"))
+    assert "Nobody has imported usage so far" in reader
+    assert 'enctype="multipart/form-data"' not in reader
+
+
+def test_an_upload_is_queued_run_and_shown(
+    engineer: Client, var: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks() as callbacks:
+        answer = upload(engineer, log([envelope(1), envelope(2, model="claude-next-9")]), source="Gateway EU")
+    assert len(callbacks) == 1
+    row = Import.objects.get()
+    assert answer.url == f"/imports/{row.pk}/"
+    (waiting,) = (var / "incoming").iterdir()
+    assert (row.state, row.file_path, waiting.stat().st_mode & 0o777) == ("queued", str(waiting), 0o600)
+    shown = text_of(engineer.get(answer.url))
+    assert "Waiting for a worker" in shown
+    assert f'hx-get="/imports/{row.pk}/progress/"' in shown
+    assert f'id="import-{row.pk}" hx-get="/imports/{row.pk}/progress/?as=row"' in text_of(engineer.get("/imports/"))
+
+    outcome = run_queued_import(import_id=row.pk, as_of=AS_OF)
+    assert (outcome.state, outcome.accepted) == ("done", 2)
+    assert not list((var / "incoming").iterdir())
+    shown = text_of(engineer.get(answer.url))
+    assert "2 new requests of 9 Nov 2026." in shown
+    assert "Unknown model claude-next-9 (110 tokens): listed as unpriced" in shown
+    assert "hx-get" not in shown.split("<main")[1]
+    listed = text_of(engineer.get("/imports/"))
+    assert "Gateway EU" in listed
+    assert "110 tokens of claude-next-9 have no price" in listed
+
+
+def test_progress_is_asked_for_until_the_import_ends(engineer: Client) -> None:
+    row = Import.objects.create(
+        file_name="big.jsonl", sha256="a" * 64, state="running", progress_share=0.42, progress_note="Reading the file",
+        created_at=AS_OF,
+    )  # fmt: skip
+    shown = text_of(engineer.get(f"/imports/{row.pk}/progress/"))
+    assert "Reading the file" in shown
+    assert "42%" in shown
+    assert 'hx-trigger="every 1s"' in shown
+    assert "hx-trigger" in text_of(engineer.get(f"/imports/{row.pk}/progress/?as=row"))
+    Import.objects.filter(pk=row.pk).update(state="done")
+    ended = engineer.get(f"/imports/{row.pk}/progress/")
+    assert (ended.headers["HX-Refresh"], ended.content) == ("true", b"")
+    assert "hx-trigger" not in text_of(engineer.get(f"/imports/{row.pk}/progress/?as=row"))
+    assert engineer.get("/imports/999/progress/").status_code == 404
+    assert engineer.get("/imports/999/").status_code == 404
+
+
+def test_the_same_bytes_lead_to_their_import(engineer: Client) -> None:
+    upload(engineer, log([envelope(1)]))
+    row = Import.objects.get()
+    answer = upload(engineer, log([envelope(1)], "copy.jsonl"))
+    assert answer.url == f"/imports/{row.pk}/"
+    assert "The same bytes are being imported already as log.jsonl" in text_of(engineer.get(answer.url))
+    assert Import.objects.count() == 1
+
+
+def test_several_files_lead_to_the_list(engineer: Client) -> None:
+    answer = upload(engineer, log([envelope(1)], "a.jsonl"), log([envelope(2)], "b.jsonl"))
+    assert answer.url == "/imports/"
+    assert sorted(Import.objects.values_list("file_name", flat=True)) == ["a.jsonl", "b.jsonl"]
+
+
+def test_an_empty_file_and_no_file_are_refused_in_the_form(engineer: Client) -> None:
+    empty = upload(engineer, SimpleUploadedFile("empty.jsonl", b""))
+    assert empty.status_code == 400
+    assert "The file is empty (0 bytes): export it again" in text_of(empty)
+    nothing = engineer.post("/imports/upload/", {})
+    assert nothing.status_code == 400
+    assert "This field is required" in text_of(nothing)
+    assert not Import.objects.exists()
+
+
+def test_a_refused_file_says_line_field_value_and_remedy(engineer: Client) -> None:
+    upload(engineer, log([envelope(1), envelope(2, usage={"output_tokens": -3})]))
+    row = Import.objects.get()
+    with pytest.raises(ImportRefused):
+        run_queued_import(import_id=row.pk, as_of=AS_OF)
+    shown = text_of(engineer.get(f"/imports/{row.pk}/"))
+    for part in (
+        "The file was refused; nothing of it was imported.",
+        "<code>response.usage.output_tokens</code>",
+        "<code>-3</code>",
+        "A count cannot be negative",
+        "Correct the row at its source",
+    ):
+        assert part in shown
+    assert "good_rows=1#upload" in shown
+    form = text_of(engineer.get("/imports/?good_rows=1&source=EU"))
+    assert 'name="good_rows" id="id_good_rows" checked' in form
+    assert 'value="EU"' in form
+
+
+def test_a_conflict_offers_to_let_the_file_win(engineer: Client, tmp_path: Path) -> None:
+    import_usage(actor=None, path=write_lines(tmp_path / "a.jsonl", [envelope(1)]), as_of=AS_OF)
+    upload(engineer, log([envelope(1, usage={"output_tokens": 99})]))
+    row = Import.objects.get(file_name="log.jsonl")
+    with pytest.raises(ImportRefused):
+        run_queued_import(import_id=row.pk, as_of=AS_OF)
+    assert "replace=1#upload" in text_of(engineer.get(f"/imports/{row.pk}/"))
+
+
+def test_a_waiting_import_can_be_cancelled(engineer: Client, var: Path) -> None:
+    upload(engineer, log([envelope(1)]))
+    row = Import.objects.get()
+    answer = engineer.post(f"/imports/{row.pk}/cancel/")
+    row.refresh_from_db()
+    assert (row.state, list((var / "incoming").iterdir())) == ("cancelled", [])
+    assert "nothing of its file was kept" in text_of(engineer.get(answer.url))
+    assert run_queued_import(import_id=row.pk, as_of=AS_OF).state == "cancelled"
+    again = engineer.post(f"/imports/{row.pk}/cancel/")
+    assert "had ended already" in text_of(engineer.get(again.url))
+    assert engineer.post("/imports/999/cancel/").status_code == 404
+
+
+def test_viewers_may_look_but_not_import(engineer: Client) -> None:
+    upload(engineer, log([envelope(1)]))
+    row = Import.objects.get()
+    reader = visitor("viewer")
+    assert reader.get("/imports/").status_code == 200
+    assert "cancel" not in text_of(reader.get(f"/imports/{row.pk}/")).split("<main")[1].lower()
+    refused = upload(reader, log([envelope(2)]))
+    assert refused.status_code == 403
+    assert "may not import usage" in text_of(refused)
+    assert reader.post(f"/imports/{row.pk}/cancel/").status_code == 403
+    assert visitor("procurement").post(f"/imports/{row.pk}/cancel/").status_code == 302
+    assert Client().get("/imports/").status_code == 302
+    assert Import.objects.count() == 1
+
+
+def test_remarks_gaps_and_logs_above_the_report(tmp_path: Path) -> None:
+    days = [("2026-11-09T00:00:00Z", "2026-11-10T00:00:00Z"), ("2026-11-12T00:00:00Z", "2026-11-13T00:00:00Z")]
+    said = [(*day, [result(output_tokens=50, uncached_input_tokens=1_000)]) for day in days]
+    import_usage(actor=None, path=write_json(tmp_path / "report.json", report(*said)), as_of=AS_OF)
+    rows = [envelope(1, usage={"output_tokens": 51}), envelope(2, "2026-11-10T08:00:00Z")]
+    import_usage(actor=None, path=write_lines(tmp_path / "log.jsonl", rows), as_of=AS_OF, options=ImportOptions())
+    shown = imports_page()
+    titles = [remark.title for remark in shown.remarks]
+    assert "Logs say more than the provider's report for claude-haiku-4-5 on 1 day" in titles
+    assert "Anthropic usage report has no usage on some days" in titles
+    (gap,) = [remark.text for remark in shown.remarks if remark.title.startswith("Anthropic")]
+    assert "10–11 Nov 2026" in gap
+    (above,) = [remark.text for remark in shown.remarks if remark.title.startswith("Logs say")]
+    assert "51 logged, 50 reported" in above
+    assert [(source.name, source.is_request_level, source.imports) for source in shown.sources] == [
+        ("Anthropic usage report", False, 1),
+        ("Request logs", True, 1),
+    ]
+
+
+def test_gaps() -> None:
+    days = [date(2026, 11, day) for day in (1, 2, 5, 5, 9)]
+    assert gaps(days) == ((date(2026, 11, 3), date(2026, 11, 4)), (date(2026, 11, 6), date(2026, 11, 8)))
+    assert gaps([]) == gaps(days[:1]) == ()
