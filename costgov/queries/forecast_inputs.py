@@ -15,7 +15,15 @@ import numpy as np
 from billing.core.forecasting import MAX_WEEKS, DriverSeries, Floats
 from billing.core.pricebook import PriceBook
 from billing.core.scenarios import Scenario
-from billing.core.spending import Periods, PriceSegment, contract_months, mix_sd, period_unit_costs, rollout_share
+from billing.core.spending import (
+    Periods,
+    PriceSegment,
+    contract_months,
+    mix_sd,
+    period_unit_costs,
+    rolled_out,
+    rollout_share,
+)
 from billing.queries.drivers import BlockUsage, costs_on, counted_span, covered_days, usage_blocks
 from billing.queries.prices import price_book, release_facts
 from billing.queries.series import DayOfUsage, daily_usage
@@ -296,8 +304,8 @@ def _unit_costs(
         [
             by_layer["baseline"],
             current,
-            (1 - target_share) * current + target_share * by_layer["target"],
-            (1 - approved_share) * current + approved_share * by_layer["approved"],
+            rolled_out(current, by_layer["target"], target_share),
+            rolled_out(current, by_layer["approved"], approved_share),
         ]
     )
 
