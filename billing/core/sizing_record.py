@@ -14,7 +14,9 @@ POLICY_TITLES: Final[Mapping[str, str]] = {CURRENT: "Current policy", OPTIMISED:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a sizing rests on. Hashes are SHA-256; `policy` and `policy_hash` name the active one, '' = none."""
+    """What a sizing rests on. Hashes are SHA-256; `policy` and `policy_hash` name the active one, '' = none.
+    `left_out` is not in the spend; `very_short` is: somebody stands for volumes known for less than four weeks.
+    """
 
     forecast_id: int
     cutoff_date: date
@@ -29,6 +31,7 @@ class Basis:
     scenario: str
     grade: str
     left_out: tuple[str, ...]
+    very_short: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,11 @@ def usd(value: Decimal) -> str:
 
 def percent(share: float) -> str:
     return f"{share * 100:.1f}%"
+
+
+def discount_text(discount: Decimal) -> str:
+    """0.060 → 6%, exactly as offered."""
+    return f"{(discount * 100).normalize():f}%"
 
 
 def _lower(text: str) -> str:

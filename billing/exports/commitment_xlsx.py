@@ -9,7 +9,15 @@ from xlsxwriter.utility import xl_rowcol_to_cell
 from billing.core.commitments import offers_of
 from billing.core.money import round_usd
 from billing.core.sizing import CURRENT, OPTIMISED, POLICIES, OfferFigures, PolicySizing
-from billing.core.sizing_record import SizingRecord, above_limit, answer, routing_sentence, rules, text_of
+from billing.core.sizing_record import (
+    SizingRecord,
+    above_limit,
+    answer,
+    discount_text,
+    routing_sentence,
+    rules,
+    text_of,
+)
 from billing.core.spending import QUANTILES
 from billing.exports.workbook import Book, Cell, Sheet, head
 
@@ -283,6 +291,7 @@ def _basis(book: Book, record: SizingRecord, organisation: str) -> None:
         ("Forecast inputs (SHA-256)", basis.inputs_hash, "text"),
         ("Uniform baseline model", basis.baseline_model, "typed"),
         ("Limit on the risk of shortfall", sizing.shortfall_limit, "share"),
+        ("In the spend on somebody's word (under 4 weeks)", "; ".join(basis.very_short) or "nothing", "typed"),
         ("Not in the forecast", "; ".join(basis.left_out) or "nothing", "typed"),
     ]
     for name, value, style in rows:
@@ -293,7 +302,7 @@ def _basis(book: Book, record: SizingRecord, organisation: str) -> None:
         sheet.line((name, "text"), (text, "text"))
     for band in record.terms.bands:
         sheet.line(
-            (band.name, "typed"), (f"{band.commitment_usd:,.2f} usd a year, {band.discount * 100:f}% off", "text")
+            (band.name, "typed"), (f"{band.commitment_usd:,.2f} usd a year, {discount_text(band.discount)} off", "text")
         )
     sheet.gap()
     sheet.line(("How it is computed", "group"))

@@ -24,6 +24,7 @@ from costgov.queries.recommendation import NoBaseline
 PATHS: Final = 10_000
 TOO_SHORT: Final = "very short"  # the grade of methods.md §5.5 that may not carry a commitment
 Progress = Callable[[str], None]
+Named = tuple[tuple[str, str], ...]  # classes: name, title
 
 
 class SizingRefused(ValueError):
@@ -63,6 +64,29 @@ def save_terms(
     return row
 
 
+@transaction.atomic
+def size_offer(
+    *,
+    actor: AbstractBaseUser | None,
+    as_of: datetime,
+    terms: Terms,
+    name: str = "",
+    paths: int = PATHS,
+    include_very_short: bool = False,
+    is_demo: bool = False,
+) -> CommitmentSizing:
+    """Keep an offer and size it, or neither: what the command and the API do. Raises as save_terms, size_commitment."""
+    kept = save_terms(actor=actor, terms=terms, as_of=as_of, name=name, is_demo=is_demo)
+    return size_commitment(
+        actor=actor,
+        as_of=as_of,
+        terms_id=kept.pk,
+        paths=paths,
+        include_very_short=include_very_short,
+        is_demo=is_demo,
+    )
+
+
 def size_commitment(
     *,
     actor: AbstractBaseUser | None,
@@ -84,8 +108,8 @@ def size_commitment(
     terms = parse_terms(CommitmentTerms.objects.values_list("document", flat=True).get(pk=terms_id))
     if terms.start < as_of.date():
         raise SizingRefused(
-            f"The offer's year began on {terms.start}, before today, {as_of.date()}: only a year that lies ahead can be "
-            "sized. Correct the start."
+            f"The offer's year began on {terms.start}, before today, {as_of.date()}: only a year that lies ahead can "
+            "be sized. Correct the start."
         )
     told = progress or (lambda note: None)
     told("Forecasting volumes and spend")
@@ -105,8 +129,8 @@ def size_commitment(
             raise SizingRefused(str(error)) from error
 
     forecast = forecast_of(BASE)
-    short = [] if include_very_short else _very_short(forecast)
-    if short:
+    short = _very_short(forecast)
+    if short and not include_very_short:
         if len(short) == len(forecast.result["classes"]):
             raise SizingRefused(
                 "Every class has less than four weeks of history: an indication, not a basis for a commitment. Import "
@@ -116,14 +140,20 @@ def size_commitment(
         forecast = forecast_of(Scenario(switched_off=tuple(sorted(name for name, _ in short))))
     told("Measuring every offer on the simulated years")
     return _size_on_forecast(
-        actor=actor, terms_id=terms_id, forecast=forecast, excluded=short, as_of=as_of, is_demo=is_demo
+        actor=actor,
+        terms_id=terms_id,
+        forecast=forecast,
+        excluded=() if include_very_short else short,
+        stood_for=short if include_very_short else (),
+        as_of=as_of,
+        is_demo=is_demo,
     )
 
 
-def _very_short(forecast: Forecast) -> list[tuple[str, str]]:
+def _very_short(forecast: Forecast) -> Named:
     """Name and title of the classes whose history is too short."""
     rows = forecast.result["classes"]
-    return [(row["request_class"], row["title"]) for row in rows if row["grade"] == TOO_SHORT]
+    return tuple((row["request_class"], row["title"]) for row in rows if row["grade"] == TOO_SHORT)
 
 
 @transaction.atomic
@@ -132,7 +162,8 @@ def _size_on_forecast(
     actor: AbstractBaseUser | None,
     terms_id: int,
     forecast: Forecast,
-    excluded: list[tuple[str, str]],
+    excluded: Named,
+    stood_for: Named,
     as_of: datetime,
     is_demo: bool,
 ) -> CommitmentSizing:
@@ -143,7 +174,7 @@ def _size_on_forecast(
         return known
     paths = forecast_paths(forecast.pk)
     sizing = size(SpendPaths(paths.months, paths.policies, paths.spend_usd), parse_terms(kept.document))
-    basis = _basis(forecast, kept, excluded)
+    basis = _basis(forecast, kept, excluded, stood_for)
     summary = _summary(sizing)
     row = CommitmentSizing.objects.create(
         forecast=forecast,
@@ -166,7 +197,7 @@ def _size_on_forecast(
     return row
 
 
-def _basis(forecast: Forecast, terms: CommitmentTerms, excluded: list[tuple[str, str]]) -> Basis:
+def _basis(forecast: Forecast, terms: CommitmentTerms, excluded: Named, stood_for: Named) -> Basis:
     inputs, result = forecast.inputs, forecast.result
     model = inputs["baseline_model"]
     name = ModelRelease.objects.filter(canonical_id=model).values_list("display_name", flat=True).first()
@@ -188,6 +219,7 @@ def _basis(forecast: Forecast, terms: CommitmentTerms, excluded: list[tuple[str,
         scenario=forecast.scenario["text"],
         grade=result["grade"],
         left_out=tuple(left_out),
+        very_short=tuple(title for _, title in stood_for),
     )
 
 

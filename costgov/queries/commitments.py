@@ -11,6 +11,7 @@ from billing.core.sizing_record import (
     Span,
     above_limit,
     answer,
+    discount_text,
     routing_sentence,
     rules,
     stated,
@@ -48,6 +49,7 @@ class OfferCell:
     """An offer under one policy. `is_risky`: its risk of shortfall rules it out."""
 
     policy: str
+    title: str
     figures: OfferFigures
     is_recommended: bool
     is_runner_up: bool
@@ -60,7 +62,7 @@ class OfferRow:
 
     name: str
     stated: str
-    discount: Decimal
+    discount: str
     cells: tuple[OfferCell, ...]
 
     @property
@@ -94,6 +96,16 @@ class SizingPage:
     changed: tuple[str, ...]
     expected_se_usd: Decimal
     curve_summary: str
+
+    @property
+    def pair(self) -> tuple[Column, ...]:
+        """The columns of `offers`."""
+        return self.columns[:2]
+
+    @property
+    def sole(self) -> tuple[Column, ...]:
+        """The column of `current`."""
+        return self.columns[2:]
 
 
 def commitments_page(*, as_of: datetime) -> CommitmentsPage:
@@ -139,6 +151,7 @@ def _offer_rows(record: SizingRecord, policies: Sequence[str]) -> tuple[OfferRow
             cells.append(
                 OfferCell(
                     policy=name,
+                    title=record.policy_title(name),
                     figures=figures,
                     is_recommended=policy.choice.name == band.name,
                     is_runner_up=policy.choice.runner_up == band.name,
@@ -146,7 +159,7 @@ def _offer_rows(record: SizingRecord, policies: Sequence[str]) -> tuple[OfferRow
                 )
             )
         words = "–" if band.commitment_usd == 0 else stated(record, band.name)
-        found.append(OfferRow(band.name, words, band.discount, tuple(cells)))
+        found.append(OfferRow(band.name, words, discount_text(band.discount), tuple(cells)))
     return tuple(found)
 
 
@@ -199,8 +212,12 @@ def commitment_figure(record: SizingRecord) -> charts.Figure:
         )
         for policy in (sizing.policy(name) for name in POLICIES)
     ]
-    bands = [(band.commitment_usd, f"{band.name} −{band.discount * 100:f}%") for band in record.terms.bands]
-    return charts.commitment_curve(curves, [(a, _trimmed(text)) for a, text in bands if a > 0], _candidates(record))
+    bands = [
+        (band.commitment_usd, f"{_plain(band.name)} −{discount_text(band.discount)}")
+        for band in record.terms.bands
+        if band.commitment_usd > 0
+    ]
+    return charts.commitment_curve(curves, bands, _candidates(record))
 
 
 def _candidates(record: SizingRecord) -> list[charts.Candidate]:
@@ -210,7 +227,7 @@ def _candidates(record: SizingRecord) -> list[charts.Candidate]:
     for name in (OPTIMISED, BASELINE):
         best = sizing.policy(name).best
         amount = record.band(best.name).commitment_usd
-        text = f"{'Recommended' if name == OPTIMISED else 'Best unrouted'}: {best.name}"
+        text = f"{'Recommended' if name == OPTIMISED else 'Best unrouted'}: {_plain(best.name)}"
         found.append(charts.Candidate(CHART_NAMES[name], amount, best.expected_payable_usd, text, "conservative"))
     routed = sizing.policy(OPTIMISED).best
     if routed.commitment_usd > 0 and routed.best_amount_usd > routed.commitment_usd:
@@ -255,7 +272,7 @@ def sensitivity_figure(record: SizingRecord) -> charts.Figure:
     base = record.sizing.policy(OPTIMISED).best
 
     def text(words: str, best: str) -> str:
-        return words if best == base.name else f"{words} → {best}"
+        return words if best == base.name else f"{words} → {_plain(best)}"
 
     rows = [
         charts.TornadoRow(
@@ -277,7 +294,6 @@ def sensitivity_table(record: SizingRecord) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _trimmed(text: str) -> str:
-    """T1 −6.00% → T1 −6%."""
-    head, _, _ = text.rpartition("%")
-    return (head.rstrip("0").rstrip(".") if "." in head.split(" −")[-1] else head) + "%"
+def _plain(name: str) -> str:
+    """A typed name inside a chart, where plotly would read tags."""
+    return name.replace("<", "‹").replace(">", "›").replace("&", "＆")

@@ -144,7 +144,7 @@ def test_versions_and_assumptions(kept: SizingRecord, sheets: dict[str, Rows]):
     assert rows["Seed"] == "8675309"
     assert rows["Simulated futures"] == 2_000
     assert str(rows["Last day of usage used"]) == "2026-11-23"
-    assert rows["T2"] == "1,000,000.00 usd a year, 12.00% off"
+    assert rows["T2"] == "1,000,000.00 usd a year, 12% off"
     assert rows["Use beyond the commitment"] == "is billed at list prices"
 
 
