@@ -20,9 +20,9 @@ NOTICE: Final = (
     "class pages say which evaluation results are generated for the demo. Prices are list prices."
 )
 DRAWN: Final = "Requests are drawn for the demo from the token sizes of {trace}."
-BENCHMARK: Final = "{bench} stands for the organisation's own evals: counts{measure} are those published, not its own."
-GENERATED: Final = "Its eval results are generated for the demo."
-EQUAL_TOKENS: Final = "Models without measured tokens are assumed to need the same number."
+BENCHMARK: Final = "{bench} stands for the organisation's own evals: counts{measure} are those published."
+GENERATED: Final = "Eval results are generated for the demo."
+EQUAL_TOKENS: Final = "Models without measured tokens are assumed to take the same number."
 
 Via = Literal["log", "litellm"]
 
@@ -72,12 +72,12 @@ class DemoClass:
 
 
 def _note(trace: str, *sentences: str) -> str:
-    return " ".join([DRAWN.format(trace=trace), *sentences])
+    return " ".join([*sentences, DRAWN.format(trace=trace)])
 
 
 CLASSES: Final = (
     DemoClass(
-        "agentic-coding", "Agentic coding", "Developer platform", "0.72", "interactive", OPUS_45, 110_000, 1.15, "log",
+        "agentic-coding", "Agentic coding", "Developer platform", "0.72", "interactive", OPUS_45, 160_000, 1.15, "log",
         "wrkspc_engineering", "code-agent", 32_000, "m-mid/40", "claude-code",
         _note(
             "real Claude Code main agents (prompts up to 200,000 tokens)",
@@ -109,7 +109,7 @@ CLASSES: Final = (
         _note("Azure's conversation trace of 2023", GENERATED, EQUAL_TOKENS),
     ),
     DemoClass(
-        "long-document-chat", "Chat with long documents", "Knowledge tools", "0.95", "interactive", OPUS_45, 45_000,
+        "long-document-chat", "Chat with long documents", "Knowledge tools", "0.95", "interactive", OPUS_45, 70_000,
         1.3, "litellm", "wrkspc_knowledge", "document-chat", 2_048, "m-small/12", "m-small",
         _note(
             "the Mooncake conversation trace, whose prefix reuse is taken as this class's",
@@ -132,7 +132,7 @@ CLASSES: Final = (
         _note("ServeGen's m-small clients", "Nobody has run evals for it.", EQUAL_TOKENS),
     ),
     DemoClass(
-        "reasoning-analytics", "Reasoning for analytics", "Data operations", "0.72", "interactive", OPUS_45, 20_000,
+        "reasoning-analytics", "Reasoning for analytics", "Data operations", "0.72", "interactive", OPUS_45, 40_000,
         1.0, "log", "wrkspc_data", "analytics-reasoning", 32_000, "m-mid/66", "deepseek-r1",
         _note(
             "ServeGen's deepseek-r1 clients",
@@ -143,15 +143,13 @@ CLASSES: Final = (
 # A key nobody mapped: unclassified in reports, caught by no rule (the default class) in logs. Part of it is a model
 # nobody has priced.
 SANDBOX: Final = DemoClass(
-    "sandbox", "Sandbox", "", "0.95", "interactive", SONNET_46, 2_400, 0.5, "log", "wrkspc_sandbox", "", 4_096,
+    "sandbox", "Sandbox", "", "0.95", "interactive", SONNET_46, 15_000, 0.5, "log", "wrkspc_sandbox", "", 4_096,
     "m-small/8", "m-small", "", sizes="chat-assistant",
 )  # fmt: skip
 SANDBOX_UNKNOWN_SHARE: Final = 0.2
 DEFAULT_CLASS: Final = "general"
 DEFAULT_TITLE: Final = "Everything else"
-DEFAULT_NOTE: Final = (
-    "Requests that no rule of the policy catches. In the demo they come from a sandbox key nobody mapped."
-)
+DEFAULT_NOTE: Final = "What no rule of the policy catches: here the requests of a sandbox key, drawn for the demo."
 MOVED: Final = "record-extraction"  # from Opus 4.5 to Haiku 4.5 when the second policy was activated
 POLICY: Final = "claude-prod"
 
