@@ -2,7 +2,8 @@
 
 import io
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
 
 import numpy as np
 
@@ -62,3 +63,45 @@ def forecast_paths(forecast_id: int) -> ForecastPaths:
 def latest_forecast() -> Forecast | None:
     """The newest saved forecast of the base scenario, without its paths; None before the first."""
     return Forecast.objects.filter(scenario__name="base").defer("paths").order_by("-created_at", "-id").first()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptForecast:
+    """A saved forecast in a list: what it said and on what it rests. Money in usd, an estimate."""
+
+    id: int
+    created_at: datetime
+    created_by: str
+    cutoff: date
+    start: date
+    end: date
+    scenario: str
+    paths: int
+    optimised_usd: Decimal
+    low_usd: Decimal
+    high_usd: Decimal
+    inputs_hash: str
+
+
+def kept_forecasts(*, limit: int = 10) -> tuple[KeptForecast, ...]:
+    """Saved forecasts, newest first."""
+    rows = Forecast.objects.select_related("created_by").defer("paths")[:limit]
+    return tuple(_kept(row) for row in rows)
+
+
+def _kept(row: Forecast) -> KeptForecast:
+    total = next(policy["total"] for policy in row.result["policies"] if policy["policy"] == "optimised")
+    return KeptForecast(
+        id=row.pk,
+        created_at=row.created_at,
+        created_by=row.created_by.get_username() if row.created_by is not None else "system",
+        cutoff=row.cutoff_date,
+        start=date.fromisoformat(row.result["start"]),
+        end=date.fromisoformat(row.result["end"]),
+        scenario=row.scenario["text"],
+        paths=row.inputs["paths"],
+        optimised_usd=Decimal(total["mean_usd"]),
+        low_usd=Decimal(total["p10_usd"]),
+        high_usd=Decimal(total["p90_usd"]),
+        inputs_hash=row.inputs_hash,
+    )

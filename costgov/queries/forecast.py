@@ -87,7 +87,7 @@ def prepare_forecast(
     for row in inputs.classes:
         digest.update(row.series.days.tobytes())
         digest.update(f"{row.mix_sd!r}{row.plan.standing}".encode())
-    digest.update(inputs.unit_costs.tobytes())
+    digest.update(inputs.scenario_unit_costs[:, :, :months].tobytes())
     return PreparedForecast(inputs, seed, paths, described, digest.hexdigest())
 
 
@@ -104,7 +104,7 @@ def run_forecast(prepared: PreparedForecast) -> tuple[ForecastView, ForecastPath
     )
     volumes = sample_volumes(fitted.volumes, inputs.periods, settings)
     mix = mix_factors(np.array([row.mix_sd for row in inputs.classes]), paths=prepared.paths, seed=prepared.seed)
-    costs = inputs.scenario_unit_costs
+    costs = inputs.scenario_unit_costs[:, :, : inputs.months]
     spend = spend_paths(volumes, mix, costs)
     by_class = class_means(volumes, mix, costs)
     stored = ForecastPaths(tuple(start for start, _ in inputs.periods), inputs.periods[-1][1], POLICIES, spend[:3])
@@ -125,6 +125,11 @@ def _fit(classes: Sequence[ClassInputs], last_day: date, scenario: Scenario) -> 
     point = point_model(weekly_panel([_planned(row.series, scenario) for row in classes], last_day))
     calibration = calibrate(backtest(point), point.panel.known_weeks > 0)
     return _Fitted(point, calibration, volume_model(point, calibration))
+
+
+def fit_volumes(classes: Sequence[ClassInputs], last_day: date, scenario: Scenario) -> VolumeModel:
+    """The calibrated volume model of these classes under a scenario's growth."""
+    return _fit(classes, last_day, scenario).volumes
 
 
 def _planned(series: DriverSeries, scenario: Scenario) -> DriverSeries:
@@ -313,7 +318,7 @@ def _hindsight(prepared: PreparedForecast) -> tuple[HindsightRow, ...]:
         if known < MIN_HINDSIGHT_DAYS:
             continue
         cut = [replace(row, series=replace(row.series, days=row.series.days[:known])) for row in inputs.classes]
-        model = _fit(cut, start - timedelta(days=1), BASE).volumes
+        model = fit_volumes(cut, start - timedelta(days=1), BASE)
         settings = SampleSettings(seed=prepared.seed, paths=HINDSIGHT_PATHS)
         volumes = sample_volumes(model, ((start, end),), settings)
         low, high = np.quantile((current[:, None] * volumes[0]).sum(axis=0), (0.1, 0.9))

@@ -36,11 +36,12 @@ from routing.queries.recommendation import RecommendationReport, plan_costs, ref
 BLOCK_DAYS: Final = 28
 MIN_DAYS: Final = 7
 MAX_MONTHS: Final = 60
+OUTLOOK_MONTHS: Final = 24
 MTOK: Final = 1_000_000.0
 UNCLASSIFIED: Final = ""
 DAY: Final = timedelta(days=1)
 _LAYERS: Final = ("baseline", "current", "target", "approved")
-UNIT_POLICIES: Final = ("baseline", "current", "optimised", "approved")
+UNIT_POLICIES: Final = ("baseline", "current", "optimised", "approved")  # the first axis of `unit_costs`
 
 
 class ForecastRefused(ValueError):
@@ -80,25 +81,49 @@ class LeftOut:
 class ForecastInputs:
     """Everything a forecast is computed from.
 
-    `unit_costs` is [policy, class, period] in usd per driver unit at the list prices known today, the policies being
-    UNIT_POLICIES: "approved" is "optimised" without the moves nobody has approved.
+    `layers` hold unit costs in usd per driver unit at the list prices known today, [class, period] over `all_periods`
+    (at least two years, so that what lies behind the horizon can be said too); `months` of them are asked for.
     """
 
     cutoff: date
     first_day: date
-    periods: Periods
+    all_periods: Periods
+    months: int
     classes: tuple[ClassInputs, ...]
     left_out: tuple[LeftOut, ...]
-    unit_costs: Floats
-    rollout_start: date
+    layers: Mapping[str, Floats]
+    moves_from: date
     scenario: Scenario
     report: RecommendationReport
     price_changes: tuple[date, ...]
 
     @property
+    def periods(self) -> Periods:
+        return self.all_periods[: self.months]
+
+    @property
+    def rollout_start(self) -> date:
+        """When proven moves begin, with the scenario's delay."""
+        delay = self.scenario.rollout_delay_months
+        return contract_months(self.moves_from, delay)[-1][1] if delay else self.moves_from
+
+    @property
+    def unit_costs(self) -> Floats:
+        """[policy, class, period] of UNIT_POLICIES: "approved" is "optimised" without moves nobody has approved."""
+        staged = np.array([rollout_share(self.rollout_start, period) for period in self.all_periods])
+        current = self.layers["current"]
+        optimised = rolled_out(
+            current, self.layers["target"], np.array([row.plan.target_share(staged) for row in self.classes])
+        )
+        approved = rolled_out(
+            current, self.layers["approved"], np.array([row.plan.approved_share(staged) for row in self.classes])
+        )
+        return np.stack([self.layers["baseline"], current, optimised, approved])
+
+    @property
     def scenario_unit_costs(self) -> Floats:
         """`unit_costs` with the scenario's list prices."""
-        costs = self.unit_costs.copy()
+        costs = self.unit_costs
         costs[:, :, self.scenario.price_from_month - 1 :] *= self.scenario.price_factor
         return costs
 
@@ -134,10 +159,7 @@ def read_inputs(
         raise ForecastRefused(
             f"The forecast would start on {begin}, but usage is known to {cutoff}: give a start after that day."
         )
-    periods = contract_months(begin, months)
-    moves_from = rollout_start or first_of_next_month(today)
-    if scenario.rollout_delay_months:
-        moves_from = contract_months(moves_from, scenario.rollout_delay_months)[-1][1]
+    periods = contract_months(begin, max(months, OUTLOOK_MONTHS))
     report = recommended_report(as_of=as_of)
     rows = daily_usage(start=first, end=cutoff + DAY)
     book = price_book()
@@ -147,15 +169,15 @@ def read_inputs(
             f"No class has usage in the 28 days before {today}, so no cost per request is known: import newer usage."
         )
     changes = tuple(day for day in book.change_days() if begin < day < periods[-1][1])
-    unit_costs = _unit_costs(classes, report, book, periods, changes, moves_from)
     return ForecastInputs(
         cutoff=cutoff,
         first_day=first,
-        periods=periods,
+        all_periods=periods,
+        months=months,
         classes=classes,
         left_out=left_out,
-        unit_costs=unit_costs,
-        rollout_start=moves_from,
+        layers=_layers(classes, report, book, periods, changes),
+        moves_from=rollout_start or first_of_next_month(today),
         scenario=scenario,
         report=report,
         price_changes=changes,
@@ -279,35 +301,21 @@ def _remark(name: str, is_registered: bool, plan: ClassPlan, unpriced_tok: int) 
 # -- unit costs ------------------------------------------------------------------------------------------------
 
 
-def _unit_costs(
+def _layers(
     classes: Sequence[ClassInputs],
     report: RecommendationReport,
     book: PriceBook,
     periods: Periods,
     changes: Sequence[date],
-    rollout_start: date,
-) -> Floats:
-    """[policy, class, period]: each month's days at the list prices in force on them, moves rolled out by stages."""
+) -> dict[str, Floats]:
+    """Unit costs [class, period] before any rollout: each month's days at the list prices in force on them."""
     begin, end = periods[0][0], periods[-1][1]
-    starts = [begin, *changes]
     window = usage_blocks(start=report.start, end=report.end, block_days=BLOCK_DAYS)
-    layers: dict[str, list[PriceSegment]] = {policy: [] for policy in _LAYERS}
-    for first, last in zip(starts, [*changes, end], strict=True):
-        for policy, costs in _costs_of_day(classes, report, window, book, first).items():
-            layers[policy].append(PriceSegment(first, last, costs))
-    by_layer = {policy: period_unit_costs(segments, periods) for policy, segments in layers.items()}
-    staged = np.array([rollout_share(rollout_start, period) for period in periods])
-    target_share = np.array([row.plan.target_share(staged) for row in classes])
-    approved_share = np.array([row.plan.approved_share(staged) for row in classes])
-    current = by_layer["current"]
-    return np.stack(
-        [
-            by_layer["baseline"],
-            current,
-            rolled_out(current, by_layer["target"], target_share),
-            rolled_out(current, by_layer["approved"], approved_share),
-        ]
-    )
+    layers: dict[str, list[PriceSegment]] = {layer: [] for layer in _LAYERS}
+    for first, last in zip([begin, *changes], [*changes, end], strict=True):
+        for layer, costs in _costs_of_day(classes, report, window, book, first).items():
+            layers[layer].append(PriceSegment(first, last, costs))
+    return {layer: period_unit_costs(segments, periods) for layer, segments in layers.items()}
 
 
 def _costs_of_day(
