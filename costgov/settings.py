@@ -179,6 +179,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "costgov.api.errors.answer",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "costgov",
@@ -186,6 +187,9 @@ SPECTACULAR_SETTINGS = {
     "strings in USD, shares are numbers in 0..1, times are UTC, periods are half-open.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": ["costgov.api.shapes.add_components"],
+    "ENABLE_LIST_MECHANICS_ON_NON_2XX": False,
 }
 
 LOGGING = {

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,15 @@ from rest_framework.request import Request
 from audit import operations as audit
 from costgov.models import ApiToken
 
-SCOPES = ("read", "bundle:read", "decide", "usage:write", "evals:write", "policy:write")
+SCOPES = {
+    "read": "read every figure",
+    "bundle:read": "poll the policy in force (gateways)",
+    "decide": "ask for decisions",
+    "usage:write": "upload usage files",
+    "evals:write": "upload eval results",
+    "policy:write": "propose, approve and activate policies",
+    "forecast:write": "make forecasts, keep terms, size commitments",
+}
 PREFIX = "cg_"
 _USE_RESOLUTION = timedelta(minutes=1)  # latest_used_at is for people: no write per request
 
@@ -121,11 +129,16 @@ class HasScope(BasePermission):
         if scope not in token.scopes:
             self.message = f"This token lacks the scope {scope}; it has {', '.join(token.scopes)}."
             return False
-        environment = view.kwargs.get("environment") or getattr(request, "data", {}).get("environment")
+        environment = view.kwargs.get("environment") or _named_in_body(request)
         if environment and token.environments and environment not in token.environments:
             self.message = f"This token is not for environment {environment}."
             return False
         return True
+
+
+def _named_in_body(request: Request) -> object:
+    """The environment a body names; a body that is no object is refused later, by its serializer."""
+    return request.data.get("environment") if isinstance(request.data, Mapping) else None
 
 
 def _digest(secret: str) -> str:

@@ -1,6 +1,8 @@
 """Propose what is recommended: the draft and its evidence exactly as somebody read them."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
@@ -62,6 +64,16 @@ def propose_draft(
     )
 
 
+def propose_document(
+    *, actor: AbstractBaseUser, document: Mapping[str, Any], title: str, note: str = "", as_of: datetime
+) -> ChangeRequest:
+    """Put a document somebody wrote up for review, with the evidence of today.
+
+    Raises Forbidden, PolicyRefused (also for content an earlier version has), PolicyError.
+    """
+    return propose(actor=actor, document=document, title=title, evidence=_evidence_today(as_of), note=note, as_of=as_of)
+
+
 @transaction.atomic
 def propose_again(
     *, actor: AbstractBaseUser, policy_version_id: int, title: str, note: str = "", as_of: datetime
@@ -79,13 +91,23 @@ def propose_again(
     twin = _open_changes(actor).filter(policy_version_id=policy_version_id).first()
     if twin is not None:
         return twin  # a double click
-    try:
-        evidence = plain(recommendation_view(as_of=as_of))
-    except NoBaseline as reason:
-        evidence = {"missing": str(reason)}
     return propose_version(
-        actor=actor, policy_version_id=policy_version_id, title=title, evidence=evidence, note=note, as_of=as_of
+        actor=actor,
+        policy_version_id=policy_version_id,
+        title=title,
+        evidence=_evidence_today(as_of),
+        note=note,
+        as_of=as_of,
     )
+
+
+def _evidence_today(as_of: datetime) -> dict[str, Any]:
+    """The recommendation as it is now, or in words why there is none."""
+    try:
+        found: dict[str, Any] = plain(recommendation_view(as_of=as_of))
+    except NoBaseline as reason:
+        return {"missing": str(reason)}
+    return found
 
 
 def _again(

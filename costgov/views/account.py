@@ -82,6 +82,7 @@ class SettingsPage:
     tokens: tuple[ApiToken, ...]
     new_secret: str = ""
     may_edit: bool = False
+    as_of: Any = None
     forms_with_errors: tuple[str, ...] = field(default=())
 
 
@@ -98,6 +99,7 @@ def _settings_page(request: HttpRequest, **changed: Any) -> HttpResponse:
         "people": people,
         "tokens": tuple(ApiToken.objects.filter(user_id=request.user.pk)),
         "may_edit": may_edit,
+        "as_of": now(),
         **changed,
     }
     failed = any(getattr(form, "errors", None) for form in values.values())

@@ -15,20 +15,19 @@ from audit.roles import Right
 from costgov import charts
 from costgov.jsonout import dumps
 from costgov.operations.policies import propose_again, propose_draft
-from costgov.pages import cached, now, page, right_required, today
+from costgov.pages import now, page, right_required
 from costgov.queries.policies import (
     ChangePage,
-    DraftPage,
     PoliciesPage,
     VersionPage,
     change_page,
-    draft_page,
     policies_page,
     version_page,
 )
 from costgov.queries.policy_case import Case
 from costgov.queries.recommendation import NoBaseline
 from costgov.reclassification import reclassification, start_reclassification
+from costgov.shown import draft_shown
 from costgov.templatetags.costgov_format import usd
 from costgov.templatetags.costgov_ui import whisker_scale
 from gateway.engine import PolicyError
@@ -49,11 +48,6 @@ class StepPage:
     note_label: str
     note_required: bool
     shown: ChangePage
-
-
-def draft_shown() -> DraftPage:
-    """The recommended draft of today, kept until anything changes. Raises NoBaseline."""
-    return cached("policy-draft", lambda: draft_page(as_of=now()), day=today())
 
 
 @require_GET

@@ -271,6 +271,14 @@ def change_facts(*, change_id: int) -> ChangeFacts:
     )
 
 
+def environment_of_change(*, change_id: int) -> str:
+    """Where a change is to be put in force. Raises NoSuchChange."""
+    found = ChangeRequest.objects.filter(pk=change_id).values_list("environment", flat=True).first()
+    if found is None:
+        raise NoSuchChange(f"There is no change #{change_id}.")
+    return found
+
+
 def version_facts(*, version: int, policy: str = "") -> VersionFacts:
     """A version by its number, of the named policy or of the latest one that has it. Raises NoSuchChange."""
     rows = PolicyVersion.objects.filter(version=version).select_related("created_by")

@@ -1,0 +1,141 @@
+"""How good the answers are, and what follows: classes, verdicts, eval imports, the recommendation."""
+
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from costgov.api.base import ApiView, actor_of, endpoint
+from costgov.pages import now, today
+from costgov.queries.class_lines import ClassLines
+from costgov.queries.class_page import ClassPage, class_page
+from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
+from costgov.queries.evals import Quality, quality
+from costgov.queries.recommendation import RecommendationView
+from costgov.shown import classes_shown, recommendation_shown
+from routing.importers import ReadOptions
+from routing.operations.evals import EvalImportResult, import_evals
+
+CLASSES, EVALS, RECOMMENDATION = "Classes", "Evals", "Recommendation"
+
+
+class DaysQuery(serializers.Serializer[Any]):
+    days = serializers.IntegerField(
+        required=False, default=182, min_value=1, max_value=1098, help_text="Length of the series, up to yesterday."
+    )
+
+
+class QualityQuery(serializers.Serializer[Any]):
+    as_of = serializers.DateTimeField(required=False, help_text="Cases before this moment count; default: now.")
+
+    def get_fields(self) -> dict[str, Any]:
+        slug = serializers.CharField(required=False, help_text="One class only, by its name.")
+        return {"class": slug, **super().get_fields()}
+
+
+class RecommendationQuery(serializers.Serializer[Any]):
+    baseline = serializers.CharField(
+        required=False, default="", help_text="Model savings are counted against; default: the organisation's."
+    )
+
+
+class EvalFileInput(serializers.Serializer[Any]):
+    file = serializers.FileField(allow_empty_file=True, help_text="promptfoo results JSON, or our CSV.")
+    format = serializers.CharField(required=False, default="", allow_blank=True, help_text="Empty: found out.")
+    request_class = serializers.CharField(
+        required=False, default="", allow_blank=True, help_text="For results that name no class."
+    )
+    suite = serializers.CharField(required=False, default="", allow_blank=True, max_length=255)
+    run_at = serializers.DateTimeField(required=False, help_text="For files that name no time.")
+    create_classes = serializers.BooleanField(required=False, default=False)
+    good_rows = serializers.BooleanField(required=False, default=False)
+
+
+class ClassesView(ApiView):
+    @endpoint(summary="Every class, money beside quality", tag=CLASSES, answers=ClassLines, refusals=(409,))
+    def get(self, request: Request) -> Response:
+        """The last 28 whole days: spend, the model that serves, its verdict, and what could be saved."""
+        return Response(classes_shown())
+
+
+class ClassView(ApiView):
+    @endpoint(summary="One class", tag=CLASSES, query=DaysQuery, answers=ClassPage, refusals=(404,))
+    def get(self, request: Request, slug: str) -> Response:
+        """Models against the bar, levers, history, rules and mappings of a class."""
+        asked = self.asked(DaysQuery)
+        start = today() - timedelta(days=asked["days"])
+        return Response(class_page(slug=slug, as_of=now(), start=start, end=today()))
+
+
+class QualityView(ApiView):
+    @endpoint(summary="Verdict per class and model", tag=EVALS, query=QualityQuery, answers=Quality, refusals=(404,))
+    def get(self, request: Request) -> Response:
+        """Clears, falls short, not enough evidence or no evidence, with interval, line and cases."""
+        asked = self.asked(QualityQuery)
+        as_of: datetime = asked.get("as_of") or now()
+        return Response(quality(as_of=as_of, slug=asked.get("class")))
+
+
+class EvalsView(ApiView):
+    @endpoint(summary="Eval imports, newest first", tag=EVALS, answers=tuple[ImportRow, ...])
+    def get(self, request: Request) -> Response:
+        """The latest fifty files with results."""
+        return Response(eval_imports())
+
+    @endpoint(
+        summary="Import eval results",
+        tag=EVALS,
+        scope="evals:write",
+        body=EvalFileInput,
+        answers=EvalImportResult,
+        status=201,
+    )
+    def post(self, request: Request) -> Response:
+        """Save every result of a file, or none and say why. The same bytes again change nothing (`is_repeat`)."""
+        asked = self.given(EvalFileInput)
+        upload = asked["file"]
+        with tempfile.TemporaryDirectory(prefix="evals-") as folder:  # ours alone: a file may hold prompts
+            path = Path(folder) / "upload"
+            with path.open("wb") as file:
+                file.writelines(upload.chunks())
+            outcome = import_evals(
+                actor=actor_of(request),
+                path=path,
+                file_name=upload.name,
+                as_of=now(),
+                format_name=asked["format"] or None,
+                options=ReadOptions(
+                    run_at=asked.get("run_at"), request_class=asked["request_class"], suite=asked["suite"]
+                ),
+                create_classes=asked["create_classes"],
+                good_rows=asked["good_rows"],
+            )
+        return Response(outcome, status=201)
+
+
+class EvalView(ApiView):
+    @endpoint(summary="One eval import", tag=EVALS, answers=ImportDetail, refusals=(404,))
+    def get(self, request: Request, import_id: int) -> Response:
+        """What the file brought per class, suite and model, and what could not be read."""
+        found = eval_import(import_id=import_id)
+        if found is None:
+            raise NotFound(f"There is no import of eval results number {import_id}.")
+        return Response(found)
+
+
+class RecommendationApi(ApiView):
+    @endpoint(
+        summary="The recommended model per class",
+        tag=RECOMMENDATION,
+        query=RecommendationQuery,
+        answers=RecommendationView,
+        refusals=(409,),
+    )
+    def get(self, request: Request) -> Response:
+        """The cheapest admissible model per class with the saving by lever; the parts sum exactly to the total."""
+        return Response(recommendation_shown(baseline_model=self.asked(RecommendationQuery)["baseline"]))

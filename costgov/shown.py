@@ -1,0 +1,26 @@
+"""Dear figures, kept until anything changes, for pages and the API alike."""
+
+from costgov.pages import cached, now, today
+from costgov.queries.class_lines import ClassLines, class_lines
+from costgov.queries.policies import DraftPage, draft_page
+from costgov.queries.recommendation import RecommendationView, recommendation_view
+
+
+def draft_shown() -> DraftPage:
+    """The recommended draft of today. Raises NoBaseline."""
+    return cached("policy-draft", lambda: draft_page(as_of=now()), day=today())
+
+
+def recommendation_shown(*, baseline_model: str = "") -> RecommendationView:
+    """The recommendation of today, against a baseline (default: the organisation's). Raises NoBaseline."""
+    return cached(
+        "recommendation",
+        lambda: recommendation_view(as_of=now(), baseline_model=baseline_model),
+        day=today(),
+        baseline=baseline_model,
+    )
+
+
+def classes_shown() -> ClassLines:
+    """Every class with money and quality, as of today."""
+    return cached("api-classes", lambda: class_lines(as_of=now()), day=today())
