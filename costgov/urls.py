@@ -5,6 +5,7 @@ from django.urls import include, path
 
 from costgov.views import (
     account,
+    class_forms,
     classes,
     commitments,
     evals,
@@ -14,10 +15,25 @@ from costgov.views import (
     overview,
     policies,
     prices,
+    spend_lines,
     trail,
 )
 
-PAGES = (account, overview, classes, evals, policies, forecast, commitments, imports, prices, trail, misc)
+PAGES = (
+    account,
+    overview,
+    class_forms,
+    classes,
+    evals,
+    policies,
+    forecast,
+    commitments,
+    imports,
+    prices,
+    spend_lines,
+    trail,
+    misc,
+)
 
 urlpatterns = [
     *(pattern for page in PAGES for pattern in page.urlpatterns),

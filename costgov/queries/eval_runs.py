@@ -105,6 +105,7 @@ class ModelRuns:
     unverdicted: tuple[CaseRow, ...]
     hidden_cases: int
     full_passes: int
+    is_pass_fail: bool
     means: Means
     pairing: Pairing | None
 
@@ -138,6 +139,7 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
         unverdicted=tuple(unverdicted[:MOST_CASES_SHOWN]),
         hidden_cases=max(len(failing) - MOST_CASES_SHOWN, 0) + max(len(unverdicted) - MOST_CASES_SHOWN, 0),
         full_passes=sum(case.score == 1 for case in cases),
+        is_pass_fail=all(case.score in {None, 0.0, 1.0} for case in cases),
         means=_means(own),
         pairing=_pairing(own, current.get(other.model, ()), other.model, model_name(facts.names, other.model).name)
         if other is not None and other.model != model

@@ -161,6 +161,24 @@ def cases_needed_scores(scores: ArrayLike, line: float, threshold: float) -> Cas
     return _cases_needed(log_e, n, threshold, side, f"mean score stays at {percent(total / n)}")
 
 
+def cases_without_failure(line: float, threshold: float) -> int | None:
+    """Fewest cases that clear if not one fails, at least 30; None above 100,000 (a line that close to 1).
+
+    >>> cases_without_failure(0.93, log_threshold(0.05, 2))
+    74
+    """
+    _check_line(np.asarray(line))
+    low, high = MIN_CASES - 1, MIN_CASES
+    while float(log_e_values(high, high, line)[0]) < threshold:
+        low, high = high, 2 * high
+        if low > 100_000:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if float(log_e_values(middle, middle, line)[0]) >= threshold else (middle, high)
+    return high
+
+
 def percent(share: float) -> str:
     """A share in words, with one decimal: 0.98 → '98.0 %'."""
     return f"{100 * share:.1f} %"

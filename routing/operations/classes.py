@@ -10,6 +10,7 @@ from django.db import transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
+from routing.core.verdicts import line_of
 from routing.models import ClassMapping, RequestClass
 
 FACTS = (
@@ -48,10 +49,15 @@ def save_class(
     for name, value in facts.items():
         setattr(row, name, value)
     try:
+        line_of(row.bar, row.tolerance)
         row.full_clean()
     except ValidationError as error:
         raise ClassRefused(f"{slug}: " + "; ".join(_explain(error))) from error
+    except (ValueError, ArithmeticError) as error:
+        raise ClassRefused(f"{slug}: {error}.") from error
+    _check_reuse(slug, row.reuse)
     row.save()
+    row.refresh_from_db()  # 0.95 as given is 0.950000 as stored: compare like with like
     after = _facts(row)
     if after != before:
         audit.record(
@@ -78,26 +84,101 @@ def map_usage(
     workspace: str = "",
     api_key: str = "",
     valid_from: date | None = None,
+    valid_to: date | None = None,
     is_demo: bool = False,
 ) -> ClassMapping:
-    """Say which class the bucketed usage of a workspace and api key belongs to; '' = any."""
+    """Say which class the bucketed usage of a workspace and api key belongs to, on days [valid_from, valid_to).
+
+    '' = any, None = open. A mapping of the same key from the same day is replaced. Raises ClassRefused, Forbidden.
+    """
     require(actor, Right.EDIT_CLASSES)
-    request_class = RequestClass.objects.get(slug=slug)
+    request_class = _registered(slug)
     key = {"channel": channel, "workspace": workspace, "api_key": api_key, "valid_from": valid_from}
     if not (channel or workspace or api_key):
         raise ClassRefused(f"{slug}: a mapping must name a channel, a workspace or an api key.")
-    mapping, is_new = ClassMapping.objects.update_or_create(**key, defaults={"request_class": request_class})
+    if valid_from is not None and valid_to is not None and valid_from >= valid_to:
+        raise ClassRefused(f"{slug}: the mapping ends on {valid_to}, but starts on {valid_from}: end it later.")
+    mapping = ClassMapping.objects.filter(**key).select_related("request_class").first()
+    before = _mapping(mapping) if mapping is not None else None
+    mapping = mapping or ClassMapping(**key)
+    mapping.request_class, mapping.valid_to = request_class, valid_to
+    mapping.save()
+    after = _mapping(mapping)
+    if after != before:
+        audit.record(
+            actor=actor,
+            action="class.mapped" if before is None else "class.remapped",
+            object_type="request_class",
+            object_id=slug,
+            object_label=request_class.title,
+            before=before,
+            after=after,
+            as_of=as_of,
+            is_demo=is_demo,
+        )
+    return mapping
+
+
+@transaction.atomic
+def unmap_usage(*, actor: AbstractBaseUser | None, slug: str, mapping_id: int, as_of: datetime) -> None:
+    """Take back a mapping. Labels already given stay until usage is reclassified. Raises ClassRefused, Forbidden."""
+    require(actor, Right.EDIT_CLASSES)
+    request_class = _registered(slug)
+    mapping = ClassMapping.objects.filter(pk=mapping_id, request_class=request_class).first()
+    if mapping is None:
+        raise ClassRefused(f"{slug}: it has no mapping number {mapping_id} (any more). Reload the page.")
+    before = _mapping(mapping)
+    mapping.delete()
     audit.record(
         actor=actor,
-        action="class.mapped" if is_new else "class.remapped",
+        action="class.unmapped",
         object_type="request_class",
         object_id=slug,
         object_label=request_class.title,
-        after={**key, "valid_from": valid_from.isoformat() if valid_from else None},
+        before=before,
         as_of=as_of,
-        is_demo=is_demo,
     )
-    return mapping
+
+
+def _check_reuse(slug: str, reuse: Any) -> None:
+    """Reuse facts are priced later: refuse here what could not be."""
+    if not isinstance(reuse, dict):
+        raise ClassRefused(f"{slug}: reuse is {reuse!r}: give an object of facts, or leave it empty.")
+    for name in ("prefix_share", "hit_share_5m", "hit_share_1h"):
+        share = reuse.get(name)
+        if share is not None and not 0 <= _number(slug, name, share) <= 1:
+            raise ClassRefused(f"{slug}: reuse.{name} is {share}: it is a share, from 0 to 1.")
+    prefix = reuse.get("prefix_tok")
+    if prefix is not None and _number(slug, "prefix_tok", prefix) < 0:
+        raise ClassRefused(f"{slug}: reuse.prefix_tok is {prefix}: a number of tokens is 0 or more.")
+
+
+def _number(slug: str, name: str, value: Any) -> Decimal:
+    try:
+        found = Decimal(str(value))
+    except ArithmeticError as error:
+        raise ClassRefused(f"{slug}: reuse.{name} is {value!r}: give a number or leave it out.") from error
+    if not found.is_finite():
+        raise ClassRefused(f"{slug}: reuse.{name} is {value!r}: give a finite number or leave it out.")
+    return found
+
+
+def _registered(slug: str) -> RequestClass:
+    found = RequestClass.objects.filter(slug=slug).first()
+    if found is None:
+        raise ClassRefused(f"{slug}: no such class is registered. Register it first.")
+    return found
+
+
+def _mapping(row: ClassMapping) -> dict[str, Any]:
+    return {
+        "class": row.request_class.slug,
+        "channel": row.channel,
+        "workspace": row.workspace,
+        "api_key": row.api_key,
+        "valid_from": row.valid_from.isoformat() if row.valid_from else None,
+        "valid_to": row.valid_to.isoformat() if row.valid_to else None,
+    }
 
 
 def _facts(row: RequestClass) -> dict[str, Any]:

@@ -317,9 +317,15 @@ PLANNING = [  # line, true rate, cases at 50 %, at 80 %
 
 @pytest.mark.parametrize(("line", "cases"), NO_FAILURE.items())
 def test_golden_planning_without_a_failure(line, cases):
+    assert ev.cases_without_failure(line, ev.log_threshold(0.05, 2)) == cases
     goal = ev.log_threshold(0.05, 2)
     n = np.arange(ev.MIN_CASES, cases + 1)
     assert ev.MIN_CASES + int(np.argmax(ev.log_e_values(n, n, line)[0] >= goal)) == cases
+
+
+def test_planning_without_a_failure_starts_at_30_and_ends():
+    assert ev.cases_without_failure(0.5, ev.log_threshold(0.05)) == 30
+    assert ev.cases_without_failure(1 - 1e-9, ev.log_threshold(0.05)) is None
 
 
 @pytest.mark.parametrize(("line", "rate", "half", "most"), PLANNING)
