@@ -197,7 +197,7 @@ class ClassFormPage:
         """Fields in the order people think of them."""
         named = [
             ("The class", "", ("slug", "title", "quality_owner", "spend_owner")),
-            ("Quality", "What a model must be shown to reach", 
+            ("Quality", "What a model must be shown to reach",
              ("bar", "tolerance", "alpha", "max_age_days", "plan_candidates")),
             ("Levers", "What may be cached or wait", ("latency", "batchable_share", "keeps_own_caching", "prefix_share",
              "prefix_tok", "hit_share_5m", "hit_share_1h", "reuse_source")),
