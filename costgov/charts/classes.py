@@ -59,13 +59,14 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
     shape["margin"].update(t=12, b=46)
     data: list[Figure] = []
     bounds = rate_range([*(p.low for p in points), *(p.value for p in points), line], top=102.0)
-    dearest = max((float(p.cost_usd) for p in points if p.cost_usd is not None), default=0.0) or 0.001
-    for point in points:
-        if point.cost_usd is None or point.value is None:
-            continue  # named beside the chart: a model without cost or rate has no place on it
+    # A model without cost or rate has no place here: the page names it beside the chart.
+    placed = [p for p in points if p.cost_usd is not None and p.value is not None]
+    dearest = max((float(p.cost_usd or 0) for p in placed), default=0.0) or 0.001
+    sides = _label_sides([_within(p, dearest * _ROOM, bounds) for p in placed])
+    for point, side in zip(placed, sides, strict=True):
         style = tier_style(point.tier)
         bars = error_bars([point.value], [point.low], [point.high])
-        x, y = float(point.cost_usd), float(point.value) * 100
+        x, y = float(point.cost_usd or 0), float(point.value or 0) * 100
         data.append(
             {
                 "type": "scatter",
@@ -83,13 +84,9 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
                 "hovertemplate": f"{point.model}: %{{y:.1f}}%, $%{{x:.5f}} a request<extra></extra>",
             }
         )
-        late = x > dearest * 0.8
-        side: Figure = (
-            {"xanchor": "right", "xshift": -12, "align": "right"} if late else {"xanchor": "left", "xshift": 12}
-        )
         text = f"{point.model}<br>{point.note}" if point.note else point.model
         shape["annotations"].append(
-            label(text, size=12, weight=600, colour="--cg-ink", x=x, y=y, yanchor="middle", **{"align": "left", **side})
+            label(text, size=12, weight=600, colour="--cg-ink", x=x, y=y, yanchor="middle", **_SIDES[side])
         )
     if line is not None:
         bar = float(line) * 100
@@ -107,7 +104,7 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
         place: Figure = {"x": 1, "xref": "paper", "xanchor": "right", "y": bar, "yanchor": "top", "yshift": -2}
         shape["annotations"].append(label(said, colour="--cg-gate", **place))
     shape["xaxis"] = axis(
-        tickprefix="$", range=[0, dearest * 1.18], nticks=6, title=axis_title("Cost of a request, USD")
+        tickprefix="$", range=[0, dearest * _ROOM], nticks=6, title=axis_title("Cost of a request, USD")
     )
     shape["yaxis"] = axis(ticksuffix="%", range=bounds, nticks=6, title=axis_title("Answers that passed"))
     narrow: Figure = {"margin.l": 44, "yaxis.title.text": "", "xaxis.nticks": 4}
@@ -115,6 +112,54 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
         narrow |= {f"annotations.{index}.text": trace["name"], f"annotations.{index}.font.size": 11}
         narrow |= {f"annotations.{index}.yshift": -14 if index % 2 else 0}
     return figure(data, shape, narrow)
+
+
+_ROOM = 1.4  # of the dearest model's cost: its label stands to the right of it
+_LABEL_WIDTH, _LABEL_HEIGHT = 0.26, 0.1  # of the drawing, for two lines of text
+_SIDES: dict[str, Figure] = {
+    "right": {"xanchor": "left", "xshift": 12, "align": "left"},
+    "left": {"xanchor": "right", "xshift": -12, "align": "right"},
+    "above": {"xanchor": "left", "xshift": 12, "yshift": 32, "align": "left"},
+    "below": {"xanchor": "left", "xshift": 12, "yshift": -32, "align": "left"},
+}
+Place = tuple[float, float]
+
+
+def _within(point: CostQuality, widest: float, bounds: Sequence[float]) -> Place:
+    """Where a point is in the drawing, as shares of its width and height."""
+    height = float(point.value or 0) * 100 - bounds[0]
+    return float(point.cost_usd or 0) / widest, height / (bounds[1] - bounds[0])
+
+
+def _label_sides(places: Sequence[Place]) -> list[str]:
+    """A side for each label on which it covers no other mark and no label before it; right where none is free."""
+    taken: list[tuple[float, float, float]] = []  # left and right end, middle height
+    chosen = []
+    for index, (x, y) in enumerate(places):
+        others = [place for at, place in enumerate(places) if at != index]
+        for side in _SIDES:
+            start = x - _LABEL_WIDTH - 0.03 if side == "left" else x + 0.02
+            middle = y + {"above": 0.13, "below": -0.13}.get(side, 0.0)
+            box = (start, start + _LABEL_WIDTH, middle)
+            if (
+                start >= 0
+                and not any(_covers(box, other) for other in others)
+                and not any(_overlap(box, other) for other in taken)
+            ):
+                break
+        else:
+            side, box = "right", (x, x + _LABEL_WIDTH, y)
+        taken.append(box)
+        chosen.append(side)
+    return chosen
+
+
+def _covers(box: tuple[float, float, float], place: Place) -> bool:
+    return box[0] <= place[0] <= box[1] and abs(box[2] - place[1]) < _LABEL_HEIGHT
+
+
+def _overlap(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < _LABEL_HEIGHT
 
 
 def class_history(
@@ -140,6 +185,8 @@ def class_history(
     ]
     seen: dict[str, int] = {}
     for name, tier, values in spend:
+        if not any(values):
+            continue  # usage without a price: named beside the chart
         style = tier_style(tier)
         # Two models of one tier share its colour; the second is dashed and lighter.
         order = seen.get(tier, 0)

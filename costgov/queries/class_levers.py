@@ -14,8 +14,8 @@ _NAMES = {"5m": "Caching, 5 minutes", "1h": "Caching, 1 hour"}
 @dataclass(frozen=True, slots=True)
 class LeverRow:
     """One lever. Shares in 0..1, None where there is nothing to show; `saving_usd` an estimate per month, None where
-    the lever is not part of the recommendation. `outcome`: pays, pays_less, loses or no_effect. `is_assumed`: its share
-    is an owner's entry or a trace of other traffic."""
+    the lever is not part of the recommendation. `outcome`: pays, pays_less, loses or no_effect. `share_is`: measured,
+    assumed (an owner's entry or a trace of other traffic) or planned."""
 
     name: str
     measures: str
@@ -24,7 +24,7 @@ class LeverRow:
     saving_usd: Decimal | None
     outcome: str
     reason: str
-    is_assumed: bool
+    share_is: str
 
 
 def lever_rows(
@@ -49,7 +49,7 @@ def lever_rows(
             saving_usd=per_month(saved) if saved is not None and advice.batch_share else None,
             outcome="pays" if advice.batch_share else "loses" if loses else "no_effect",
             reason=advice.batch_reason,
-            is_assumed=False,
+            share_is="planned",
         )
     )
     return tuple(rows)
@@ -69,7 +69,7 @@ def _caching_row(option: CachingRow, advice: ClassRow, *, is_assumed: bool) -> L
         saving_usd=per_month(saved) if saved is not None else None,
         outcome=outcome,
         reason=option.reason,
-        is_assumed=is_assumed,
+        share_is="assumed" if is_assumed else "measured",
     )
 
 
@@ -83,4 +83,4 @@ def _no_caching(served: Sequence[ServedUsage], *, keeps_own_caching: bool, has_r
         reason = "its reuse facts name no share of prefix tokens found in a cache"
     else:
         reason = "nobody has said how much of its prompts repeats: add reuse facts to the class"
-    return LeverRow("Caching", "prefix found in the cache", share, None, None, "no_effect", reason, is_assumed=False)
+    return LeverRow("Caching", "prefix found in the cache", share, None, None, "no_effect", reason, "measured")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from billing.queries.profiles import served_usage
 from billing.queries.series import ModelName, model_name, model_names
-from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
+from costgov.queries.recommendation import ClassRow, NoBaseline, RecommendationView, recommendation_view
 from costgov.queries.spend import SpendRow, spend
 from routing.core.evidence import CaseResult
 from routing.core.verdicts import Verdict
@@ -146,7 +146,7 @@ def _line(
     verdict: Verdict = verdicts.of_incumbent
     named = model_name(names, incumbent) if incumbent else ModelName("", "")
     advised = recommendation.row(registered.slug) if recommendation is not None else None
-    priced = row is not None and not row.unpriced_tok
+    priced = not any(each.unpriced_tok for each in rows if each is not None)
     return ClassLine(
         slug=registered.slug,
         title=registered.title,
@@ -172,17 +172,21 @@ def _line(
         more_cases=verdict.cases_needed,
         stale=verdict.stale,
         saving_usd=advised.saving_usd_per_month if advised is not None else None,
-        saving_note=_saving_note(advised.move, advised.is_assumed) if advised is not None else "",
+        saving_note=_saving_note(advised, names) if advised is not None else "",
     )
 
 
-def _saving_note(move: str, is_assumed: bool) -> str:
-    words = {"restore_quality": "restores quality", "save": "with a move"}.get(move, "")
-    return f"{words}, assumed tokens" if words and is_assumed else words
+def _saving_note(advised: ClassRow, names: dict[str, ModelName]) -> str:
+    """Where the saving comes from, if from a move; a move that restores quality says so."""
+    if advised.target == advised.incumbent:
+        return ""
+    words = "restores quality on" if advised.move == "restore_quality" else "on"
+    assumed = ", tokens assumed" if advised.is_assumed else ""
+    return f"{words} {model_name(names, advised.target).name}{assumed}"
 
 
 def relative_change(row: SpendRow | None, before: SpendRow | None) -> float | None:
-    """Change of cost against the window before; None where there was none, or a part of it has no price."""
-    if row is None or before is None or before.unpriced_tok or not before.cost_usd:
+    """Change of the priced cost against the window before; None where there was none."""
+    if row is None or before is None or not before.cost_usd:
         return None
     return float(row.cost_usd / before.cost_usd - 1)

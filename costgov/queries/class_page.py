@@ -246,7 +246,7 @@ def _candidates(
         rows = [
             _candidate(option, advice, costs[advice.incumbent], missing.get(option.model), facts)
             for option in advice.options
-            if option.model in tested or option.cost_source.startswith("measured")
+            if option.model in tested or option.model in missing or option.cost_source.startswith("measured")
         ]
     return tuple(sorted(rows, key=_candidate_order))
 

@@ -95,7 +95,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Days [start, end) are drawn; figures are of the 28 whole days [window_start, window_end) and those before."""
+    """Days [start, end) are drawn; figures are of the 28 whole days [window_start, window_end) and those before.
+
+    `change` compares what has a price in both; what has none stands beside it in `unpriced`.
+    """
 
     as_of: datetime
     start: date

@@ -37,33 +37,30 @@ def _anchor(tick: float, low: float, high: float) -> str:
 
 
 @register.simple_tag
-def lever_scale(name: str, measured: float | None, break_even: float | None, assumed: bool = False) -> SafeString:
+def lever_scale(name: str, measured: float | None, break_even: float | None, word: str = "measured") -> SafeString:
     """A share from 0 to 100 %: green where the lever pays, a dot where the class is."""
     width, top, pad = 222, 24, 8
     if measured is None:
         return format_html('<span class="mute">{}</span>', "Not used")
 
     def x(share: float) -> float:
-        return pad + min(max(share, 0.0), 1.0) * (width - 2 * pad)
+        return round(pad + min(max(share, 0.0), 1.0) * (width - 2 * pad), 1)
 
-    word = "assumed" if assumed else "measured"
     parts = [format_html('<path class="lv-t" d="M{} {}H{}"/>', pad, top, width - pad)]
     start = x(break_even) if break_even is not None else pad
     if break_even is None or break_even < 1:
-        parts.append(format_html('<path class="lv-g" d="M{:.1f} {}H{}"/>', start, top, width - pad))
+        parts.append(format_html('<path class="lv-g" d="M{} {}H{}"/>', start, top, width - pad))
     said = f"{name}: {word} {pct(measured)}"
     if break_even is not None:
-        parts.append(format_html('<path class="wg" d="M{0:.1f} 14V34"/>', start))
+        parts.append(format_html('<path class="wg" d="M{0} 14V34"/>', start))
         side = "end" if start > width / 2 else "start"
         words = f"pays above {pct(break_even, 0)}" if break_even < 1 else "never pays"
-        parts.append(format_html('<text class="lv-b" x="{:.1f}" y="45" text-anchor="{}">{}</text>', start, side, words))
+        parts.append(format_html('<text class="lv-b" x="{}" y="45" text-anchor="{}">{}</text>', start, side, words))
         said = f"{said}, {words}"
     at = x(measured)
-    parts.append(format_html('<circle class="wp" cx="{:.1f}" cy="{}" r="5.5"/>', at, top))
+    parts.append(format_html('<circle class="wp" cx="{}" cy="{}" r="5.5"/>', at, top))
     label_at = min(max(at, pad + 36), width - pad - 36)
-    parts.append(
-        format_html('<text x="{:.1f}" y="11" text-anchor="middle">{} {}</text>', label_at, word, pct(measured, 0))
-    )
+    parts.append(format_html('<text x="{}" y="11" text-anchor="middle">{} {}</text>', label_at, word, pct(measured, 0)))
     return format_html(
         '<svg class="whisk" width="{0}" height="48" viewBox="0 0 {0} 48" role="img" aria-label="{1}">{2}</svg>',
         width,

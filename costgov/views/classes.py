@@ -68,6 +68,8 @@ class ClassDetail:
     without_place: list[str]
     target: CandidateRow | None
     runner_up: str
+    why: str
+    waits: bool
     levers_text: str
     how_cost: list[tuple[str, str]]
     history: charts.Figure | None
@@ -203,6 +205,8 @@ def build_detail(view: ClassPage) -> ClassDetail:
         without_place=[row.name for row in view.candidates if row not in placed],
         target=next((row for row in view.candidates if row.role == "target"), None),
         runner_up=_name(view, view.advice.runner_up) if view.advice is not None and view.advice.runner_up else "",
+        why=_named(view, view.advice.reason) if view.advice is not None else "",
+        waits=any(row.saving_if_shown_usd for row in view.candidates),
         levers_text=levers_text(view),
         how_cost=[
             (row.name, f"{usd(row.unit_cost_usd, 6)}: {row.cost_source}") for row in view.candidates if row.cost_source
@@ -239,6 +243,13 @@ def levers_text(view: ClassPage) -> str:
     if view.advice is not None and view.advice.batch_share:
         used.append("batch")
     return f" with {' and '.join(used)}" if used else ""
+
+
+def _named(view: ClassPage, text: str) -> str:
+    """A sentence of the recommendation with models by name; longest id first, as one may begin another."""
+    for model in sorted(view.names, key=len, reverse=True):
+        text = text.replace(model, view.names[model].name)
+    return text
 
 
 def _name(view: ClassPage, model: str) -> str:
@@ -310,6 +321,8 @@ def history_summary(view: ClassPage) -> str:
         f"Spend went from {usd(first)} to {usd(last)} a day "
         f"(means of the first and the last week, {datefmt(view.days[0].on)} to {datefmt(view.days[-1].on)})."
     )
+    if not any(week.cases for week in view.weeks):
+        said = f"{said} No eval results yet, so no pass rate."
     if untold:
         return f"{said} Requests are not told for {untold} of {len(view.days)} days: a usage report has tokens only."
     return said
