@@ -13,6 +13,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST
 
 from audit.roles import Right
+from billing.queries.prices import routable_models
 from billing.queries.series import model_names
 from costgov.pages import now, page, right_required
 from costgov.queries.class_preview import BarPreview, bar_preview
@@ -80,12 +81,12 @@ class ClassForm(forms.Form):
         label="Note", required=False, widget=forms.Textarea(attrs={"rows": 3}), help_text="Shown wherever the class is."
     )
 
-    def __init__(self, *args: Any, registered: RequestClass | None = None, **options: Any) -> None:
+    def __init__(self, *args: Any, on: date, registered: RequestClass | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.registered = registered
         planned = registered.plan_candidates if registered is not None else []
         names = {model: named.name for model, named in model_names().items()}
-        known = sorted({*names, *planned}, key=lambda model: names.get(model, model))
+        known = sorted({*routable_models(on=on), *planned}, key=lambda model: names.get(model, model))
         self.fields["plan_candidates"].choices = [(model, names.get(model, model)) for model in known]  # type: ignore[attr-defined]
         if registered is not None:
             del self.fields["slug"]
@@ -198,7 +199,8 @@ class ClassFormPage:
         named = [
             ("The class", "", ("slug", "title", "quality_owner", "spend_owner")),
             ("Quality", "What a model must be shown to reach",
-             ("bar", "tolerance", "alpha", "max_age_days", "plan_candidates")),
+             ("bar", "tolerance", "alpha", "max_age_days")),
+            ("Evaluation plan", "Which models compete", ("plan_candidates",)),
             ("Levers", "What may be cached or wait", ("latency", "batchable_share", "keeps_own_caching", "prefix_share",
              "prefix_tok", "hit_share_5m", "hit_share_1h", "reuse_source")),
             ("Note", "", ("note",)),
@@ -210,7 +212,9 @@ class ClassFormPage:
 
 @right_required(Right.EDIT_CLASSES)
 def new(request: HttpRequest) -> HttpResponse:
-    form = ClassForm(request.POST or None, initial={"bar": 95, "tolerance": 2, "alpha": 5, "max_age_days": 90})
+    form = ClassForm(
+        request.POST or None, on=now().date(), initial={"bar": 95, "tolerance": 2, "alpha": 5, "max_age_days": 90}
+    )
     if request.method == "POST" and form.is_valid() and request.POST.get("action") != "preview":
         return _save(request, form, form.cleaned_data["slug"], None)
     return _page(request, form, None)
@@ -219,7 +223,7 @@ def new(request: HttpRequest) -> HttpResponse:
 @right_required(Right.EDIT_CLASSES)
 def edit(request: HttpRequest, slug: str) -> HttpResponse:
     row = _row(slug)
-    form = ClassForm(request.POST or None, initial=_initial(row), registered=row)
+    form = ClassForm(request.POST or None, on=now().date(), initial=_initial(row), registered=row)
     if request.method == "POST" and form.is_valid() and request.POST.get("action") != "preview":
         return _save(request, form, slug, row)
     return _page(request, form, row)
@@ -240,7 +244,7 @@ def _save(request: HttpRequest, form: ClassForm, slug: str, row: RequestClass | 
 def preview(request: HttpRequest, slug: str = "") -> HttpResponse:
     """The verdicts under the bar in the form: a fragment that follows its fields."""
     row = _row(slug) if slug else None
-    form = ClassForm(request.POST, registered=row)
+    form = ClassForm(request.POST, on=now().date(), registered=row)
     form.is_valid()
     found = _preview(form, row)
     return render(request, "routing/_class_preview.html", {"preview": found, "axis": _axis(found), "slug": slug})
@@ -252,12 +256,12 @@ def mapping_add(request: HttpRequest, slug: str) -> HttpResponse:
     row = _row(slug)
     form = MappingForm(request.POST)
     if not form.is_valid():
-        return _page(request, ClassForm(initial=_initial(row), registered=row), row, mapping_form=form)
+        return _page(request, ClassForm(on=now().date(), initial=_initial(row), registered=row), row, mapping_form=form)
     try:
         map_usage(actor=request.user, slug=slug, as_of=now(), **form.cleaned_data)  # type: ignore[arg-type]
     except ClassRefused as error:
         form.add_error(None, str(error))
-        return _page(request, ClassForm(initial=_initial(row), registered=row), row, mapping_form=form)
+        return _page(request, ClassForm(on=now().date(), initial=_initial(row), registered=row), row, mapping_form=form)
     messages.success(
         request,
         "The mapping is saved. It holds for usage imported from now on; reclassify stored usage to apply it there.",
