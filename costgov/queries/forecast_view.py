@@ -4,6 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Final
+
+_STANDING: Final = {  # words, icon, colour
+    "in force": ("In force", "circle-check", "good"),
+    "approved": ("Approved", "circle-check", "good"),
+    "proven": ("Proven, not approved", "flask", "info"),
+    "stays": ("Stays", "minus", "none"),
+    "none": ("No recommendation", "circle-dashed", "none"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,34 @@ class ClassForecast:
     standing: str
     move: str
     remark: str
+
+    @property
+    def places(self) -> int:
+        return 0 if self.units_per_week >= 100 else 1
+
+    @property
+    def history_text(self) -> str:
+        return f"{self.grade.capitalize()} · {self.known_weeks} {'week' if self.known_weeks == 1 else 'weeks'}"
+
+    @property
+    def history_icon(self) -> str:
+        return "circle-check" if self.grade in {"medium", "long"} else "hourglass"
+
+    @property
+    def history_tone(self) -> str:
+        return {"long": "good", "medium": "info", "short": "warn", "very short": "warn"}.get(self.grade, "none")
+
+    @property
+    def standing_text(self) -> str:
+        return _STANDING[self.standing][0]
+
+    @property
+    def standing_icon(self) -> str:
+        return _STANDING[self.standing][1]
+
+    @property
+    def standing_tone(self) -> str:
+        return _STANDING[self.standing][2]
 
 
 @dataclass(frozen=True, slots=True)
