@@ -65,7 +65,9 @@ class UserForm(forms.Form):
 class TokenForm(forms.Form):
     name = forms.CharField(max_length=120, label="What it is for", help_text="e.g. eu gateway, nightly evals")
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, f"{scope}: {words}") for scope, words in SCOPES.items()], widget=forms.CheckboxSelectMultiple, label="May"
+        choices=[(scope, f"{scope}: {words}") for scope, words in SCOPES.items()],
+        widget=forms.CheckboxSelectMultiple,
+        label="May",
     )
     environments = forms.CharField(
         required=False, label="Environments", help_text="Comma separated; empty = every environment."
