@@ -1,0 +1,37 @@
+"""Filters of the pages about prices."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import template
+
+from billing.core.pricing import plain_number, plain_price
+from billing.queries.price_list import slot_words
+from costgov.price_forms import KIND_LABELS
+from costgov.templatetags.costgov_format import UNKNOWN
+
+register = template.Library()
+
+
+@register.filter
+def price(value: Any) -> str:
+    """3.00, 0.125: a list price with every place it has; – where there is none."""
+    return plain_price(value) if isinstance(value, Decimal) else UNKNOWN
+
+
+@register.filter
+def exact(value: Any) -> str:
+    """$0.3703701: an unrounded cost."""
+    return f"${plain_number(value)}" if isinstance(value, Decimal) else UNKNOWN
+
+
+@register.filter
+def kind_label(kind: str) -> str:
+    """Cache write, 5 minutes."""
+    return next((label for name, label in KIND_LABELS.items() if name == kind), kind)
+
+
+@register.filter
+def slot(line: Any) -> str:
+    """standard · up to 100k: what a price is for."""
+    return slot_words(line.service_tier, line.prompt_length_band, line.geo, line.speed)
