@@ -63,6 +63,12 @@ def daily_usage(*, start: date, end: date, request_class: str | None = None) -> 
     ]
 
 
+def models_without_request_counts() -> frozenset[str]:
+    """Models with counted usage, on any day, whose source does not tell how many requests it was."""
+    rows = DailyUsage.objects.filter(requests__isnull=True).order_by().values_list("model", flat=True).distinct()
+    return frozenset(rows)
+
+
 def model_names() -> dict[str, ModelName]:
     """Names of every placed model by canonical id. All are Claude models, so the word is left out."""
     rows = ModelRelease.objects.values_list("canonical_id", "display_name", "tier")

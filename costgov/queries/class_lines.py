@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from billing.core.pricebook import PriceBook
+from billing.queries.prices import price_book
 from billing.queries.profiles import served_usage
 from billing.queries.series import ModelName, model_name, model_names
 from costgov.queries.recommendation import ClassRow, NoBaseline, RecommendationView, recommendation_view
@@ -99,20 +101,21 @@ def quality_facts(*, as_of: datetime, slug: str | None = None) -> QualityFacts:
     return QualityFacts(policy, results, verdicts, model_names())
 
 
-def class_lines(*, as_of: datetime, facts: QualityFacts | None = None) -> ClassLines:
+def class_lines(*, as_of: datetime, facts: QualityFacts | None = None, book: PriceBook | None = None) -> ClassLines:
     """Every class with spend, verdict and saving. Savings are those of `recommendation_view`, never computed here."""
     before, start, end = window(as_of)
     known = facts or quality_facts(as_of=as_of)
+    prices = book or price_book()
     recommendation: RecommendationView | None = None
     reason = ""
     try:
         recommendation = recommendation_view(as_of=as_of)
     except NoBaseline as error:
         reason = str(error)
-    now_rows = _by_class(start, end)
-    rows_before = _by_class(before, start)
+    now_rows = _by_class(start, end, prices)
+    rows_before = _by_class(before, start, prices)
     models: dict[str, int] = {}
-    for row in spend(start=start, end=end, by=("class", "model")).rows:
+    for row in spend(start=start, end=end, by=("class", "model"), book=prices).rows:
         models[row.group["class"]] = models.get(row.group["class"], 0) + 1
     lines = [
         _line(
@@ -129,8 +132,8 @@ def class_lines(*, as_of: datetime, facts: QualityFacts | None = None) -> ClassL
     return ClassLines(start, end, tuple(lines), recommendation, reason)
 
 
-def _by_class(start: date, end: date) -> dict[str, SpendRow]:
-    return {row.group["class"]: row for row in spend(start=start, end=end, by=("class",)).rows}
+def _by_class(start: date, end: date, book: PriceBook) -> dict[str, SpendRow]:
+    return {row.group["class"]: row for row in spend(start=start, end=end, by=("class",), book=book).rows}
 
 
 def _line(

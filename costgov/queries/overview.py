@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from audit.queries import data_version
 from billing.core.money import sum_usd
-from billing.queries.prices import price_version, release_facts
-from billing.queries.series import daily_usage
+from billing.core.pricebook import PriceBook
+from billing.queries.prices import price_book, price_version, release_facts
+from billing.queries.series import daily_usage, models_without_request_counts
 from billing.queries.usage import UnpricedUsage, usage_days
 from costgov.queries.class_lines import (
     PROD,
@@ -155,9 +156,10 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
     before_start, window_start, window_end = window(as_of)
     held = usage_days()
     facts = quality_facts(as_of=as_of)
-    lines = class_lines(as_of=as_of, facts=facts)
-    now_spend = spend(start=window_start, end=window_end, by=("class", "model", "origin", "source"))
-    earlier = spend(start=before_start, end=window_start, by=("class", "model", "origin", "source"))
+    book = price_book()
+    lines = class_lines(as_of=as_of, facts=facts, book=book)
+    now_spend = spend(start=window_start, end=window_end, by=("class", "model", "origin", "source"), book=book)
+    earlier = spend(start=before_start, end=window_start, by=("class", "model", "origin", "source"), book=book)
     has_before = bool(earlier.rows)
     registered = {line.slug for line in lines.lines}
     return Overview(
@@ -185,7 +187,7 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
         unregistered_usd=sum_usd(
             row.cost_usd for row in now_spend.rows if row.group["class"] and row.group["class"] not in registered
         ),
-        days=tier_days(start=start, end=end, held=held),
+        days=tier_days(start=start, end=end, held=held, book=book),
         tiers=_tiers(facts, start, end),
         activations=activation_marks(start=start, end=end, as_of=as_of),
         waiting=waiting_changes(),
@@ -196,9 +198,12 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
     )
 
 
-def tier_days(*, start: date, end: date, held: tuple[date, date] | None) -> tuple[TierDay, ...]:
+def tier_days(
+    *, start: date, end: date, held: tuple[date, date] | None, book: PriceBook | None = None
+) -> tuple[TierDay, ...]:
     """Spend by tier of every day. Inside the days that hold usage a tier without any is 0; outside nothing is known."""
-    rows = {(row.group["day"], row.group["tier"]): row for row in spend(start=start, end=end, by=("day", "tier")).rows}
+    report = spend(start=start, end=end, by=("day", "tier"), book=book)
+    rows = {(row.group["day"], row.group["tier"]): row for row in report.rows}
     tiers = sorted({tier for _, tier in rows})
     found = []
     for offset in range((end - start).days):
@@ -257,6 +262,7 @@ def _tiers(facts: QualityFacts, start: date, end: date) -> tuple[TierSeries, ...
         lines={slug: row.line for slug, row in facts.verdicts.items()},
         tiers={model: row.tier for model, row in releases.items()},
         generations={model: row.tokenizer_generation for model, row in releases.items()},
+        untold=models_without_request_counts(),
         start=start,
         end=end,
     )

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from billing.core.money import ZERO, sum_usd
+from billing.core.pricebook import PriceBook
 from billing.core.usage import COUNTERS
 from billing.queries.prices import release_facts
 from billing.queries.usage import DIMENSIONS, PricedGroup, UnpricedUsage, priced_usage, usage_days
@@ -58,8 +59,17 @@ class SpendReport:
     unclassified: Unclassified
 
 
-def spend(*, start: date | None = None, end: date | None = None, by: Sequence[str] = ("class",)) -> SpendReport:
-    """Spend by dimensions, dearest first (days and months in order). Raises UnknownDimension, ValueError."""
+def spend(
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    by: Sequence[str] = ("class",),
+    book: PriceBook | None = None,
+) -> SpendReport:
+    """Spend by dimensions, dearest first (days and months in order). Raises UnknownDimension, ValueError.
+
+    `book`: the list prices, for a caller that asks several times; otherwise they are read.
+    """
     unknown = [name for name in by if name not in SPEND_DIMENSIONS]
     if unknown:
         raise UnknownDimension(f"unknown --by {', '.join(unknown)}; choose from {', '.join(sorted(SPEND_DIMENSIONS))}")
@@ -69,7 +79,7 @@ def spend(*, start: date | None = None, end: date | None = None, by: Sequence[st
     if first >= last:
         raise ValueError(f"the period is empty: it starts {first} and ends before {last}; give an earlier start")
     wanted = list(dict.fromkeys([*("model" if name == TIER else name for name in by), "class"]))
-    usage = priced_usage(start=first, end=last, by=wanted)
+    usage = priced_usage(start=first, end=last, by=wanted, book=book)
     tiers = {name: facts.tier for name, facts in release_facts().items()} if TIER in by else {}
     merged: dict[tuple[str, ...], list[PricedGroup]] = {}
     for group in usage.groups:

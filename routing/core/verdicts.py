@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 
 from routing.core.evalues import (
@@ -211,7 +212,12 @@ _Measured = tuple[float, float, float, float, CasesNeeded]
 
 
 def _measure_counts(evidence: Evidence, line: float, threshold: float) -> _Measured:
-    passes, cases = evidence.passes, evidence.cases
+    return _measured(evidence.passes, evidence.cases, line, threshold)
+
+
+@lru_cache(maxsize=8192)
+def _measured(passes: float, cases: int, line: float, threshold: float) -> _Measured:
+    """Kept: counts change only with new cases, while pages, commands and proposals judge them again and again."""
     clear, short = log_e_values(passes, cases, line)
     lower, upper = lower_bound(passes, cases, threshold), upper_bound(passes, cases, threshold)
     return float(clear), float(short), float(lower), float(upper), cases_needed(passes, cases, line, threshold)

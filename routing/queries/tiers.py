@@ -1,7 +1,7 @@
 """Quality of model tiers and of classes week by week (methods.md §3.6)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -78,12 +78,14 @@ def tier_series(
     generations: Mapping[str, int | None],
     start: date,
     end: date,
+    untold: Collection[str] = (),
 ) -> tuple[TierSeries, ...]:
     """The summary of every tier that served anything, for each whole week of [start, end).
 
     `results` and `lines` by class, `tiers` and `generations` (of tokenizers) by model. Unclassified usage has no
-    evidence: it lowers the covered share. Weights are requests; where a pair's are unknown, input tokens on one
-    tokenizer for all pairs of that tier and week, because the two cannot be added.
+    evidence: it lowers the covered share. Weights are requests; for a tier with a model in `untold` (some of its
+    history has no request counts) input tokens on one tokenizer, in every week: the two units cannot be added, and a
+    change of unit would look like a change of quality.
     """
     ends = week_ends(start=start, end=end)
     weeks = _by_week(usage, ends)
@@ -92,6 +94,8 @@ def tier_series(
     scale = {
         model: float(tokenizer_factor(generations, _oldest_tokenizer(generations), model)) for model in generations
     }
+    unknown = {model for week in weeks.values() for (_, model), row in week.items() if row.requests is None}
+    by_tokens = {tiers.get(model, "other") for model in {*unknown, *untold}}
     bounds = _Bounds()
     series: dict[str, list[TierWeek]] = {tier: [] for tier in names}
     for week_end in ends:
@@ -102,7 +106,7 @@ def tier_series(
                 (pair, found.get(pair[0], {}).get(pair[1]) or Evidence(pair[1], ()), lines.get(pair[0], 0.0))
                 for pair in sorted(served)
             ]
-            by_requests = all(row.requests is not None for row in served.values())
+            by_requests = tier not in by_tokens
             weights = {
                 pair: float(row.requests or 0) if by_requests else row.input_tok / scale.get(pair[1], 1.0)
                 for pair, row in served.items()
