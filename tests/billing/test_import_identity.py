@@ -182,7 +182,7 @@ requests = st.lists(
 
 
 @pytest.mark.django_db
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=requests, data=st.data())
 def test_cutting_and_order_change_nothing(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     unique = list({row["request_id"]: row for row in rows}.values())
@@ -206,7 +206,7 @@ def test_cutting_and_order_change_nothing(rows: list[dict[str, Any]], data: st.D
 
 
 @pytest.mark.django_db
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(order=st.permutations(["log", "litellm", "report"]))
 def test_logs_and_reports_in_any_order(order: list[str]) -> None:
     files = {
