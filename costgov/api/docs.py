@@ -81,7 +81,7 @@ def topics() -> tuple[Topic, ...]:
     found: dict[str, list[Endpoint]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            said = str(operation.get("description", "")).partition("\n\nScope:")[0]
+            said = str(operation.get("description", "")).partition("\n\nScope:")[0].replace("`", "")
             found.setdefault(operation["tags"][0], []).append(
                 Endpoint(method.upper(), path, operation.get("summary", ""), said, operation.get("x-scope", ""))
             )
