@@ -384,6 +384,16 @@ def test_a_second_load_changes_nothing(own_demo):
     assert (_counts(), data_version(), sorted(own_demo.var.rglob("*.parquet"))) == (before, version, files)
 
 
+def test_the_command_tells_people_and_machines(demo_copy):
+    done = demo_copy.manage("demo", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["username"] for row in found["people"]] == ["erin", "emil", "paula", "victor", "ada"]
+    assert "Nothing was changed" in found["steps"][0]
+    wrong = demo_copy.manage("demo", "--as-of", "yesterday")
+    assert wrong.returncode == 2 and "yesterday" in wrong.stderr
+
+
 def test_it_is_not_loaded_over_another_organisation(own_demo):
     """A database with users and no demo is left alone."""
     from costgov.operations.setup import create_first_administrator
