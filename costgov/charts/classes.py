@@ -249,7 +249,8 @@ def class_history(
         }
         shape["annotations"].append(label(text, size=12, weight=600, colour="--cg-ink", yshift=3, **corner))
     narrow: Figure = {"margin.l": 44, "xaxis.nticks": 5, "legend.y": -0.08, "legend.yanchor": "top"}
-    narrow |= {f"annotations.{i}.yshift": 17 for i, _ in enumerate(names) if i % 2} | {"margin.t": 42}
+    # Above the first panel's title, in two rows in turn.
+    narrow |= {f"annotations.{i}.yshift": 17 + 13 * (i % 2) for i, _ in enumerate(names)} | {"margin.t": 54}
     return figure(data, shape, narrow)
 
 

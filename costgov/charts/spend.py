@@ -165,6 +165,10 @@ def quality_panels(
     narrow: Figure = {"margin.l": 44, "xaxis.nticks": 5}
     narrow |= {f"annotations.{len(panels) + i}.text": "" for i, _ in enumerate(names)}
     narrow |= {f"yaxis{i + 1 if i else ''}.title.text": "" for i, _ in enumerate(panels)}
+    for index, panel in enumerate(panels):
+        if panel.note:  # no room for the line's figure, which is drawn
+            narrow[f"annotations.{index}.text"] = f"{tier_style(panel.tier).label} · {panel.note}"
+            narrow[f"annotations.{index}.font.size"] = 11
     return figure(data, shape, narrow)
 
 

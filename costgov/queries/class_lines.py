@@ -183,9 +183,10 @@ def _saving_note(advised: ClassRow, names: dict[str, ModelName]) -> str:
     """Where the saving comes from, if from a move; a move that restores quality says so."""
     if advised.target == advised.incumbent:
         return ""
-    words = "restores quality on" if advised.move == "restore_quality" else "on"
-    assumed = ", tokens assumed" if advised.is_assumed else ""
-    return f"{words} {model_name(names, advised.target).name}{assumed}"
+    name = model_name(names, advised.target).name
+    if advised.move == "restore_quality":
+        return f"quality restored by {name}"
+    return f"on {name}{', tokens assumed' if advised.is_assumed else ''}"
 
 
 def relative_change(row: SpendRow | None, before: SpendRow | None) -> float | None:

@@ -163,7 +163,8 @@ def quality_summary(tiers: Sequence[TierSeries]) -> str:
             f"{charts.TIERS[series.tier].label} {pct(quality.value)}{until} "
             f"({rate_range(quality.low, quality.high)}, line {pct(quality.line)})"
         )
-    return f"{'; '.join(said)}. A summary by requests: only classes have a verdict." if said else ""
+    units = " or ".join(sorted({week.weighed_by for series in tiers for week in series.weeks[-1:]}))
+    return f"{'; '.join(said)}. Weighted by {units}; only classes have a verdict." if said else ""
 
 
 def quality_row(tier: str, week: TierWeek) -> Row:
@@ -180,11 +181,13 @@ def quality_row(tier: str, week: TierWeek) -> Row:
 
 
 def coverage_text(series: TierSeries) -> str:
-    """How much of a tier its panel speaks for, in its last week with evidence; "" for all of it."""
+    """How much of a tier its panel speaks for, in its last week with evidence."""
     week = series.latest
-    if week is None or week.quality.covered_share >= 0.9995:
+    if week is None:
         return ""
-    return f"evidence for {pct(week.quality.covered_share, 0)} of {week.weighed_by}"
+    share = week.quality.covered_share
+    said = "all" if share >= 0.9995 else "over 99% of" if share >= 0.995 else f"{pct(share, 0)} of"
+    return f"evidence for {said} {week.weighed_by}"
 
 
 urlpatterns = [path("", overview_page, name="overview")]
