@@ -4,6 +4,7 @@ import io
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -105,3 +106,11 @@ def _kept(row: Forecast) -> KeptForecast:
         high_usd=Decimal(total["p90_usd"]),
         inputs_hash=row.inputs_hash,
     )
+
+
+def forecast_result(forecast_id: int) -> dict[str, Any]:
+    """The saved figures of a forecast with its number; money as decimal strings. Raises NoPaths."""
+    row = Forecast.objects.filter(pk=forecast_id).values("id", "created_at", "inputs", "result").first()
+    if row is None:
+        raise NoPaths(f"Forecast {forecast_id} does not exist: make a new one on the Forecast page.")
+    return {"id": row["id"], "created_at": row["created_at"], **row["result"], "inputs": row["inputs"]}

@@ -123,10 +123,11 @@ def fan(panels: Sequence[FanPanel], cutoff: date, *, unit: str = "USD per month"
 def hindsight(rows: Sequence[Hindsight], *, months_before: int = 1) -> Figure:
     """Bands given before against what happened; a month outside is a cross in red, not only another colour."""
     names = [f"{row.month:%b %Y}" for row in rows]
+    ahead = "the day" if not months_before else f"{months_before} month{'s' if months_before != 1 else ''}"
     lows, highs = nums([row.low for row in rows]), nums([row.high for row in rows])
     bars: Figure = {
         "type": "bar",
-        "name": f"80% band, {months_before} month{'s' if months_before != 1 else ''} before",
+        "name": f"80% band, {ahead} before",
         "x": names,
         "base": lows,
         "y": [None if low is None or high is None else high - low for low, high in zip(lows, highs, strict=True)],

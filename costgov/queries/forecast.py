@@ -26,6 +26,7 @@ from billing.core.spending import (
 )
 from billing.models import Organisation
 from billing.queries.forecasts import POLICIES, ForecastPaths
+from billing.queries.series import model_name, model_names
 from billing.queries.usage import priced_usage
 from costgov.jsonout import dumps
 from costgov.queries.forecast_inputs import ClassInputs, ForecastInputs, describe_inputs, read_inputs
@@ -155,6 +156,7 @@ def _view(prepared: PreparedForecast, fitted: _Fitted, spend: Floats, by_class: 
         scenario=inputs.scenario.name,
         scenario_text=inputs.scenario.text,
         baseline_model=inputs.report.baseline_model,
+        baseline_name=model_name(model_names(), inputs.report.baseline_model).name,
         policy=prepared.described["policy"],
         rollout_start=inputs.rollout_start,
         grade=_headline_grade(rows),

@@ -80,6 +80,11 @@ class ClassForecast:
         return 0 if self.units_per_week >= 100 else 1
 
     @property
+    def unit_text(self) -> str:
+        """What the volume counts, in the plural."""
+        return "requests" if self.unit_name == "request" else "M input tokens"
+
+    @property
     def history_text(self) -> str:
         return f"{self.grade.capitalize()} · {self.known_weeks} {'week' if self.known_weeks == 1 else 'weeks'}"
 
@@ -173,6 +178,7 @@ class ForecastView:
     scenario: str
     scenario_text: str
     baseline_model: str
+    baseline_name: str
     policy: str
     rollout_start: date
     grade: str

@@ -27,7 +27,7 @@ from costgov.timespan import only
 from routing.queries.classes import class_slugs
 
 HORIZONS: Final = (("12", "12 months"), ("24", "24 months"), ("36", "36 months"))
-GROWTH: Final = (("measured", "As measured"), ("stops", "Stops"), ("20", "+20% planned"))
+GROWTH: Final = (("measured", "As measured"), ("stops", "Stops"), ("20", "+20%"))
 PRICES: Final = (("unchanged", "Unchanged"), ("cut", "−33%"), ("rise", "+10%"))
 ROLLOUT: Final = (("0", "On time"), ("1", "+1 month"), ("3", "+3 months"))
 TITLES: Final = {"baseline": "Uniform", "current": "Current policy", "optimised": "Optimised"}
@@ -243,7 +243,7 @@ def _how_inputs(view: ForecastView) -> list[tuple[str, str]]:
             "Volumes",
             "level and damped growth per class from whole weeks, growth drawn towards that of all classes",
         ),
-        ("Uniform", f"every class on {view.baseline_model}, no batch, caching only where its client caches by itself"),
+        ("Uniform", f"every class on {view.baseline_name}, no batch, caching only where its client caches by itself"),
         ("Current", "the last 28 days re-priced, per unit of volume: shares, caching and batch as they happened"),
         ("Optimised", "the active policy plus proven moves and levers of the recommendation, rolled out in stages"),
         ("History", f"{datefmt(view.history_from)} to {datefmt(view.cutoff)}"),
@@ -278,7 +278,7 @@ def _fan(view: ForecastView) -> charts.Figure:
 
 
 def _title(view: ForecastView, policy: PolicyForecast) -> str:
-    return f"All on {view.baseline_model}" if policy.policy == "baseline" else TITLES[policy.policy]
+    return f"All on {view.baseline_name}" if policy.policy == "baseline" else TITLES[policy.policy]
 
 
 def _short(value: Decimal) -> str:
@@ -322,7 +322,7 @@ def _month_name(start: object) -> str:
 
 def _hindsight(view: ForecastView) -> charts.Figure | None:
     rows = [charts.Hindsight(row.month, row.low_usd, row.high_usd, row.actual_usd) for row in view.hindsight]
-    return charts.hindsight(rows, months_before=1) if rows else None
+    return charts.hindsight(rows, months_before=0) if rows else None
 
 
 def _hindsight_rows(view: ForecastView) -> Rows:
