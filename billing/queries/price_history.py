@@ -87,7 +87,7 @@ def model_page(*, model: str, on: date) -> ModelPage | None:
 def _history(rows: Iterable[Price], book: PriceBook, on: date) -> tuple[HistoryRow, ...]:
     groups: dict[tuple[object, ...], list[Price]] = defaultdict(list)
     for row in rows:
-        who = row.approved_by.get_username() if row.approved_by is not None else "shipped or imported"
+        who = row.approved_by.get_username() if row.approved_by is not None else ""
         what = (row.service_tier, row.prompt_length_band, row.geo, row.speed)
         if row.token_kind == "web_search":  # noqa: S105 - a kind of usage
             what = ("web search", "all", "global", "standard")

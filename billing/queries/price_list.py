@@ -157,9 +157,10 @@ _ORDER: Final = {"frontier": 0, "balanced": 1, "fast": 2, "other": 3}
 
 
 def _place(model: str, release: ModelRelease | None) -> tuple[object, ...]:
-    """By tier, then the newer name first."""
+    """By tier and family, then the newer number first: 5.2, 5.1, 5, 4.8."""
     tier = release.tier if release is not None else "other"
-    return (_ORDER.get(tier, 3), release.family if release else "", tuple(-ord(char) for char in model))
+    numbers = [-int(part) for part in re.findall(r"[0-9]+", model)]
+    return (_ORDER.get(tier, 3), release.family if release else "", [*numbers, 1], model)
 
 
 def _is_offered(release: ModelRelease | None, on: date) -> bool:

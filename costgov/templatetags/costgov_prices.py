@@ -1,5 +1,6 @@
 """Filters of the pages about prices."""
 
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,7 @@ from django import template
 from billing.core.pricing import plain_number, plain_price
 from billing.queries.price_list import slot_words
 from costgov.price_forms import KIND_LABELS
-from costgov.templatetags.costgov_format import UNKNOWN
+from costgov.templatetags.costgov_format import UNKNOWN, datefmt, period_text
 
 register = template.Library()
 
@@ -35,3 +36,15 @@ def kind_label(kind: str) -> str:
 def slot(line: Any) -> str:
     """standard · up to 100k: what a price is for."""
     return slot_words(line.service_tier, line.prompt_length_band, line.geo, line.speed)
+
+
+@register.filter
+def day_range(first: date, last: date) -> str:
+    """Both days included: 1–22 Nov 2026."""
+    return period_text(first, last)
+
+
+@register.filter
+def last_day(end: date | None) -> str:
+    """The last day of something that no longer holds on `end`."""
+    return UNKNOWN if end is None else datefmt(end - timedelta(days=1))

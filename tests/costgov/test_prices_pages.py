@@ -197,8 +197,8 @@ def test_an_engineer_sees_prices_and_may_change_none(db, role):
 def test_a_model_shows_every_dated_price(buyer):
     seed_list_prices(as_of=AS_OF)
     shown = text_of(buyer.get("/prices/?model=claude-opus-4-6"))
-    assert "from 13 Mar 2026" in shown and "until before 13 Mar 2026" in shown and "37.50" in shown
-    assert shown.index("from 13 Mar 2026") < shown.index("until before 13 Mar 2026")
+    assert "from 13 Mar 2026" in shown and "until 12 Mar 2026" in shown and "37.50" in shown
+    assert shown.index("from 13 Mar 2026") < shown.index("until 12 Mar 2026")
     assert "claude-opus-4-6-20260205" in shown and "1,000,000 tokens" in shown
     assert "costs $5.00 in and $25.00 out" in shown
 
