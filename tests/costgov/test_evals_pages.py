@@ -1,0 +1,296 @@
+"""The Evals pages and `manage.py quality` on evidence a reader can count."""
+
+import json
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.test import Client
+
+from costgov.queries.class_page import UnknownClass
+from costgov.queries.eval_imports import eval_import
+from costgov.queries.eval_runs import model_runs
+from costgov.queries.evals import eval_matrix, quality
+from routing.core.evidence import Evidence
+from routing.core.verdicts import judge
+from routing.models import EvalCase, EvalImport, EvalRun, RequestClass
+from tests.costgov import small_world as world
+
+pytestmark = pytest.mark.django_db
+SAMPLES = Path(__file__).parents[1] / "importers" / "evals" / "samples"
+
+
+@pytest.fixture(autouse=True)
+def _frozen(settings) -> None:
+    settings.COSTGOV_AS_OF = world.AS_OF
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.MD5PasswordHasher"
+    ]  # five people a test, logged in by force
+
+
+@pytest.fixture
+def people():
+    return world.whole()
+
+
+def get(client: Client, path: str, status: int = 200) -> str:
+    answer = client.get(path)
+    assert answer.status_code == status, answer.content.decode()[:500]
+    return " ".join(answer.content.decode().split())
+
+
+# -- values --------------------------------------------------------------------------------------------------------
+
+
+def test_quality_is_the_verdict_of_every_class_and_model(people):
+    found = {row.slug: row for row in quality(as_of=world.AS_OF).classes}
+    assert {slug: row.incumbent for slug, row in found.items()} == {"triage": world.HAIKU, "drafting": world.SONNET}
+    triage = {row.model: row for row in found["triage"].models}
+    haiku, opus = triage[world.HAIKU], triage[world.OPUS]
+    expected = judge(Evidence.of_counts(196, 200), bar="0.95", tolerance="0.02", candidates=1)
+    assert (haiku.status, haiku.cases, haiku.candidates, haiku.serves) == ("clears", 200, 1, True)
+    assert (haiku.ln_e_clear, haiku.lower, haiku.upper) == (expected.ln_e_clear, expected.lower, expected.upper)
+    assert (opus.serves, opus.candidates, opus.passes) == (False, 1, 198)
+    drafting = {row.model: row for row in found["drafting"].models}
+    assert drafting[world.HAIKU].status == "falls_short" and drafting[world.HAIKU].line == 0.9
+
+
+def test_quality_before_a_run_knows_nothing_of_it(people):
+    before = quality(as_of=world.AS_OF - timedelta(days=41), slug="triage").classes[0]
+    assert {row.model: row.cases for row in before.models} == {world.OPUS: 200}
+
+
+def test_an_unknown_class_lists_those_there_are(people):
+    with pytest.raises(UnknownClass, match="drafting, triage"):
+        quality(as_of=world.AS_OF, slug="nope")
+
+
+def test_matrix_counts_classes_with_a_cheaper_model_that_clears(people):
+    world.evals("drafting", world.HAIKU, 150, 150, world.AS_OF - timedelta(days=3), version="2")
+    world.evals("drafting", world.SONNET, 150, 150, world.AS_OF - timedelta(days=3), version="2")
+    found = eval_matrix(as_of=world.AS_OF)
+    assert found.cheaper == ("Reply drafting",), "haiku clears the new suite and costs a third of sonnet"
+    assert [(column.model, column.tier) for column in found.models] == [
+        (world.OPUS, "frontier"), (world.SONNET, "balanced"), (world.HAIKU, "fast"),
+    ]  # fmt: skip
+    assert found.results == 200 + 200 + 150 + 150 + 150 + 150 and found.imports == 6
+    by_title = {row.title: cells for row, cells in zip(found.rows, found.cells, strict=True)}
+    assert [cell is None for cell in by_title["Ticket triage"]] == [False, True, False]
+
+
+def test_missing_evidence_is_ranked_by_money(people):
+    EvalRun.objects.filter(request_class__slug="drafting").delete()
+    world.evals("drafting", world.SONNET, 146, 150, world.AS_OF - timedelta(days=30))
+    found = eval_matrix(as_of=world.AS_OF)
+    gap = found.missing[0]
+    assert (gap.slug, gap.model, gap.status, gap.cases) == ("drafting", world.HAIKU, "no_evidence", 0)
+    savings = [row.saving_usd_per_month for row in found.missing]
+    assert savings == sorted(savings, reverse=True) and savings[0] > 0
+    assert found.needing == ("Reply drafting",)
+
+
+def test_runs_name_epochs_failing_cases_and_means(people):
+    old = world.AS_OF - timedelta(days=20)
+    world.evals("triage", world.HAIKU, 58, 60, old, version="2")
+    run = EvalRun.objects.get(suite_version="2")
+    EvalCase.objects.create(run=run, sample_id="case-0", repeat="2", model=world.HAIKU, model_raw=world.HAIKU,
+                            run_at=old, score=0.0, cost_usd="0.30", latency_ms=500)  # fmt: skip
+    EvalCase.objects.create(run=run, sample_id="broken", model=world.HAIKU, model_raw=world.HAIKU, run_at=old,
+                            score=None, error="timeout")  # fmt: skip
+    found = model_runs(slug="triage", model=world.HAIKU, as_of=world.AS_OF)
+    assert found.judged.cases == 60 and found.judged.left_out == 1
+    assert [(case.sample_id, case.score, case.repeats) for case in found.failing] == [
+        ("case-58", 0.0, 1), ("case-59", 0.0, 1), ("case-0", 0.5, 2),
+    ]  # fmt: skip
+    assert [(case.sample_id, case.errors) for case in found.unverdicted] == [("broken", ("timeout",))]
+    assert (found.full_passes, found.is_pass_fail) == (57, False)
+    assert [(row.suite_version, row.is_current, row.cases, row.results) for row in found.epochs] == [
+        ("2", True, 61, 62), ("1", False, 200, 200),
+    ]  # fmt: skip
+    assert (found.means.costed, float(found.means.cost_usd), found.means.counted) == (1, 0.3, 60)
+    assert found.means.input_tok == 1000 and found.means.latency_ms == 500
+    assert [(row.results, row.without_verdict) for row in found.runs] == [(62, 1), (200, 0)]
+
+
+def test_runs_pair_a_model_with_what_serves(people):
+    found = model_runs(slug="drafting", model=world.HAIKU, as_of=world.AS_OF)
+    assert found.pairing is not None
+    assert (found.pairing.other, found.pairing.cases) == (world.SONNET, 150)
+    assert (found.pairing.only_this_passed, found.pairing.only_other_passed) == (0, 26)
+    assert found.pairing.cost_ratio is None, "no result states a cost"
+
+
+def test_runs_of_a_model_never_seen(people):
+    with pytest.raises(UnknownClass, match="never ran a case of triage"):
+        model_runs(slug="triage", model="claude-nobody", as_of=world.AS_OF)
+
+
+# -- pages ---------------------------------------------------------------------------------------------------------
+
+
+def test_matrix_page_answers_first(client: Client, people):
+    client.force_login(people["vic"])
+    html = get(client, "/evals/")
+    assert "<strong>0 of 2</strong> classes have a cheaper model that clears the bar" in html
+    assert "Below the bar" in html and "Clears the bar" in html and "serves now" in html
+    assert "/evals/triage/claude-haiku-4-5/" in html and "/classes/triage/" in html
+    assert "Evals are made up." in html
+    assert "Import eval results" not in html, "a viewer cannot import"
+    client.force_login(people["eva"])
+    assert "/evals/import/" in get(client, "/evals/")
+
+
+def test_matrix_page_marks_stale_evidence(client: Client, people, settings):
+    settings.COSTGOV_AS_OF = world.AS_OF + timedelta(days=80)
+    client.force_login(people["vic"])
+    html = get(client, "/evals/")
+    assert "Stale" in html and "no new move may start there" in html
+
+
+def test_pages_without_classes_or_results_say_what_to_do(client: Client):
+    people = world.people()
+    client.force_login(people["eva"])
+    assert "No class of work is registered" in get(client, "/evals/")
+    world.organisation()
+    world.models()
+    world.classes()
+    from audit.operations import bump_data_version
+
+    bump_data_version()
+    assert "No eval results yet" in get(client, "/evals/")
+    client.force_login(people["vic"])
+    assert "An engineer or an administrator can import" in get(client, "/evals/")
+
+
+def test_runs_page_names_the_method_and_its_inputs(client: Client, people):
+    client.force_login(people["vic"])
+    html = get(client, "/evals/drafting/claude-haiku-4-5/")
+    assert "It falls short: <strong>80.0%</strong> of 150 cases passed" in html
+    for words in (
+        "ln(K ÷ α)",
+        "2.9957",
+        "case-149",
+        "90 % (bar 90 %, tolerance 0 points)",
+        "drafting-claude-haiku-4-5.csv",
+    ):
+        assert words in html, words
+    assert "never ran a case" in get(client, "/evals/triage/claude-nobody/", 404)
+    assert "There is no class" in get(client, "/evals/nope/claude-nobody/", 404)
+
+
+def test_pages_need_a_login(client: Client, people):
+    for path in ("/evals/", "/evals/triage/claude-haiku-4-5/", "/evals/import/", "/evals/imports/1/"):
+        assert client.get(path).status_code == 302
+
+
+# -- importing in the browser --------------------------------------------------------------------------------------
+
+
+def upload(client: Client, name: str, content: bytes, **fields: str):
+    return client.post("/evals/import/", {"file": SimpleUploadedFile(name, content), **fields})
+
+
+def test_upload_shows_what_a_file_brought(client: Client, people):
+    client.force_login(people["eva"])
+    content = (SAMPLES / "pass_fail.csv").read_bytes()
+    answer = upload(client, "nightly.csv", content, create_classes="on")
+    number = EvalImport.objects.get(file_name="nightly.csv").pk
+    assert (answer.status_code, answer["Location"]) == (302, f"/evals/imports/{number}/")
+    html = get(client, f"/evals/imports/{number}/")
+    assert (
+        "nightly.csv: 8 results imported." in html and "<strong>8</strong> results for 2 classes and 2 models" in html
+    )
+    assert RequestClass.objects.filter(slug="classify").exists()
+    again = upload(client, "again.csv", content)
+    assert again["Location"] == f"/evals/imports/{number}/"
+    assert "was imported before on 23 Nov 2026: nothing changed" in get(client, again["Location"])
+    assert "nightly.csv" in get(client, "/evals/import/")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.json", b" ", "empty.json: holds only blanks"),
+        ("half.json", (SAMPLES / "promptfoo_results.json").read_bytes()[:9000], "half.json, line"),
+        ("other.json", b'{"a": 1}', "other.json: is no known format of eval results"),
+        ("cols.csv", b"suite,request_class,run_at\na,b,c\n", "missing columns: sample_id, model, passed or score"),
+        (
+            "bad.csv",
+            b"suite,sample_id,model,passed,run_at,request_class\na,1,m,true,2026-11-09,triage\na,2,m,x,2026-11-09,triage\n",
+            "bad.csv, line 3: passed = &#x27;x&#x27;: is neither true nor false. Use true or false.",
+        ),
+        (
+            "class.csv",
+            b"suite,sample_id,model,passed,run_at,request_class\na,1,m,true,2026-11-09,nope\n",
+            "request_class = &#x27;nope&#x27;: no class of this id is registered",
+        ),
+    ],
+)
+def test_refused_uploads_say_why_and_save_nothing(client: Client, people, name, content, words):
+    client.force_login(people["eva"])
+    before = (EvalImport.objects.count(), EvalCase.objects.count())
+    answer = upload(client, name, content)
+    html = " ".join(answer.content.decode().split())
+    assert answer.status_code == 400 and words in html and "Nothing was saved." in html
+    assert (EvalImport.objects.count(), EvalCase.objects.count()) == before
+
+
+def test_good_rows_of_a_bad_file_are_listed(client: Client, people):
+    client.force_login(people["eva"])
+    content = b"suite,sample_id,model,passed\na,1,m,true\na,2,m,x\n"
+    answer = upload(client, "bad.csv", content, good_rows="on", request_class="triage", run_at="2026-11-09T10:00")
+    html = get(client, answer["Location"])
+    assert "1 row refused" in html and "bad.csv, line 3: passed = &#x27;x&#x27;" in html
+    detail = eval_import(import_id=EvalImport.objects.get(file_name="bad.csv").pk)
+    assert detail is not None and (detail.row.cases, detail.row.rejected) == (1, 1)
+
+
+def test_a_bad_time_is_explained_in_the_form(client: Client, people):
+    client.force_login(people["eva"])
+    answer = upload(client, "a.csv", b"x", run_at="noon")
+    assert answer.status_code == 400 and "noon is not a time: write it as" in answer.content.decode()
+
+
+@pytest.mark.parametrize("who", ["priya", "vic"])
+def test_who_may_not_import_sees_who_may(client: Client, people, who):
+    client.force_login(people[who])
+    assert "may not import eval results" in get(client, "/evals/import/", 403)
+    assert upload(client, "a.csv", b"x").status_code == 403
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    out, err = StringIO(), StringIO()
+    try:
+        call_command("quality", *words, stdout=out, stderr=err)
+    except SystemExit as ended:
+        return int(ended.code or 0), out.getvalue(), err.getvalue()
+    return 0, out.getvalue(), err.getvalue()
+
+
+def test_command_prints_a_table_and_json(people):
+    code, out, _ = run()
+    assert code == 0
+    row = next(line for line in out.splitlines() if "claude-haiku-4-5 *" in line)
+    assert row.split()[:2] == ["triage", "claude-haiku-4-5"] and "98.0 %" in row and row.endswith("Clears the bar")
+    code, out, _ = run("--class", "drafting", "--json")
+    (found,) = json.loads(out)["classes"]
+    assert found["slug"] == "drafting" and found["line"] == 0.9
+    haiku = next(row for row in found["models"] if row["model"] == world.HAIKU)
+    assert (haiku["status"], haiku["passes"], haiku["cases"], haiku["stale"]) == ("falls_short", 120, 150, False)
+
+
+def test_command_as_of_a_day(people):
+    _, out, _ = run("--as-of", "2026-10-01", "--class", "triage", "--json")
+    models = json.loads(out)["classes"][0]["models"]
+    assert {row["model"]: row["cases"] for row in models} == {world.OPUS: 200}
+
+
+def test_command_refuses_an_unknown_class(people):
+    code, out, err = run("--class", "nope")
+    assert (code, out) == (2, "") and "There is no class 'nope'" in err
