@@ -8,7 +8,7 @@ from django import template
 from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect, Select
 from django.http import QueryDict
 from django.templatetags.static import static
-from django.utils.html import format_html, format_html_join, json_script
+from django.utils.html import conditional_escape, format_html, format_html_join, json_script
 from django.utils.safestring import SafeString
 
 from costgov.templatetags.costgov_format import UNKNOWN, integer, pct, pct_signed
@@ -245,6 +245,17 @@ def chart(figure: dict[str, Any] | None, name: str, summary: str, size: str = ""
         "size": f"chart-{size}" if size else "",
         "empty": empty,
     }
+
+
+@register.simple_tag
+def data_body(rows: Sequence[Sequence[Any]]) -> SafeString:
+    """Rows of the table of a chart. Written here because a template takes ten times as long for hundreds of cells."""
+    lines = []
+    for row in rows:
+        cells = [conditional_escape(UNKNOWN if cell is None or cell == "" else cell) for cell in row]
+        values = "".join(f'<td class="num">{cell}</td>' for cell in cells[1:])
+        lines.append(f'<tr><th scope="row">{cells[0]}</th>{values}</tr>' if cells else "<tr></tr>")
+    return SafeString("".join(lines))
 
 
 @register.simple_tag

@@ -170,8 +170,8 @@ def test_whisker_without_evidence_is_a_dash() -> None:
 
 
 def test_whisker_scale_holds_every_value() -> None:
-    assert ui.whisker_scale([0.94, None, 0.821]) == (pytest.approx(0.8), 1.0)
-    assert ui.whisker_scale([]) == (pytest.approx(0.75), 1.0)
+    assert ui.whisker_scale([0.94, None, 0.821]) == pytest.approx((0.8, 1.0))
+    assert ui.whisker_scale([]) == pytest.approx((0.75, 1.0))
 
 
 def test_spark_has_no_point_for_an_unknown_day() -> None:
@@ -199,3 +199,19 @@ def test_navigation_names_each_entry_once() -> None:
     keys = [entry.key for entry in ui.NAVIGATION]
     assert len(keys) == len(set(keys)) and keys[0] == "overview"
     assert all(entry.href.startswith("/") for entry in ui.NAVIGATION)
+
+
+def test_rows_of_a_charts_table_are_escaped_and_say_what_is_unknown() -> None:
+    assert render("{% data_body rows %}", rows=[["2 Nov <b>", "97.8%", None], []]) == (
+        '<tr><th scope="row">2 Nov &lt;b&gt;</th><td class="num">97.8%</td><td class="num">–</td></tr><tr></tr>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(0.118, "11.8% more than May"), (-0.118, "11.8% less than May"), (0.0, "The same as May"), (None, "")],
+)
+def test_a_change_is_said_in_words_and_by_an_arrow(change: float | None, said: str) -> None:
+    words = re.sub(r"<[^>]+>", "", render('{% change_text change "May" %}', change=change))
+    assert words == said
+    assert ("arrow-" in render("{% trend change %}", change=change)) is bool(change)
