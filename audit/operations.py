@@ -32,7 +32,7 @@ def record(
         raise RuntimeError(f"audit entry {action} for {object_type} {object_id} outside a transaction")
     entry = AuditEntry.objects.create(
         at=as_of,
-        actor=actor,
+        actor_id=actor.pk if actor is not None else None,
         actor_name=actor.get_username() if actor is not None else SYSTEM,
         action=action,
         object_type=object_type,

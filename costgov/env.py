@@ -117,7 +117,7 @@ def redis_addresses(url: str) -> tuple[str, str, str]:
     if parts.scheme in ("redis", "rediss"):
         if not parts.hostname:
             raise BadSetting("REDIS_URL names no host: write it as redis://host:6379.")
-        first = _database_number(query.pop("db", None) or parts.path.strip("/"))
+        first = _database_number(query.pop("db", "") or parts.path.strip("/"))
         rest = f"?{parts.query}" if query else ""
         server = f"{parts.scheme}://{parts.netloc}"
         cache, broker, results = (f"{server}/{first + i}{rest}" for i in range(3))

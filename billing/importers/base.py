@@ -181,7 +181,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     """The file's bytes, decompressed where the first bytes say gzip or zstd (the name is not trusted)."""
     match compression_of(path):
         case "gzip":
-            return gzip.open(path, "rb")
+            return io.BufferedReader(gzip.open(path, "rb"))
         case "zstd":
             return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True))
         case _:
@@ -305,7 +305,8 @@ def _loads(text: str) -> Any:
 
 def _first_items(text: str, count: int) -> list[Any]:
     """The first items of a JSON array, which may be cut off."""
-    decoder, items, position = json.JSONDecoder(), [], text.index("[") + 1
+    decoder, position = json.JSONDecoder(), text.index("[") + 1
+    items: list[Any] = []
     with contextlib.suppress(ValueError, RecursionError):
         while len(items) < count:
             while text[position : position + 1] in (" ", "\t", "\r", "\n", ","):

@@ -97,7 +97,7 @@ def _settings_page(request: HttpRequest, **changed: Any) -> HttpResponse:
         "user_form": UserForm(),
         "token_form": TokenForm(),
         "people": people,
-        "tokens": tuple(ApiToken.objects.filter(user_id=request.user.pk)),
+        "tokens": tuple(ApiToken.objects.filter(user=request.user.pk)),
         "may_edit": may_edit,
         "as_of": now(),
         **changed,

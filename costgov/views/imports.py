@@ -41,7 +41,7 @@ class _FilesField(forms.FileField):
 
 
 class UploadForm(forms.Form):
-    files = _FilesField(
+    files = _FilesField(  # type: ignore[assignment]  # the metaclass takes fields away: BaseForm.files is another thing
         label="Files",
         help_text="Request logs, LiteLLM payloads (JSON lines, also .gz or .zst) or usage reports (JSON).",
         error_messages={"empty": "The file is empty (0 bytes): export it again and upload the result."},

@@ -76,8 +76,9 @@ def pages(item: Reported) -> dict[str, Any]:
         sums[place][0] += fresh
         sums[place][1] += out
     buckets: dict[datetime, list[dict[str, Any]]] = defaultdict(list)
-    for (start, model, key), (fresh, out) in sums.items():
-        buckets[start].append(result(model=model, api_key_id=key, uncached_input_tokens=fresh, output_tokens=out))
+    for (start, told_model, told_key), (fresh, out) in sums.items():
+        row = result(model=told_model, api_key_id=told_key, uncached_input_tokens=fresh, output_tokens=out)
+        buckets[start].append(row)
     width = timedelta(hours=1) if item.hourly else timedelta(days=1)
     return report(*((start.isoformat(), (start + width).isoformat(), rows) for start, rows in sorted(buckets.items())))
 
@@ -87,7 +88,7 @@ def files(folder: Path, logs: list[Logged], reports: list[Reported]) -> list[tup
     for number, item in enumerate(logs):
         at = FIRST + timedelta(days=item.day, hours=item.hour, minutes=number)
         if item.is_litellm:
-            usage = {"user_api_key_alias": f"alias-{item.key}", "usage_object": {}}
+            usage: dict[str, Any] = {"user_api_key_alias": f"alias-{item.key}", "usage_object": {}}
             litellm.append(
                 payload(
                     number,

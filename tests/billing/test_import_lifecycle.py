@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection
 
+from audit.models import AuditEntry, DataVersion
 from billing.importers.base import ImportRefused
 from billing.models import DailyUsage, Import, UsageRollup, UsageSource
 from billing.operations.import_lease import held_lease
@@ -31,6 +32,7 @@ from costgov.tasks import requeue_unfinished_imports
 from tests.billing.conftest import AS_OF
 from tests.importers.usage.envelopes import envelope
 
+WRITTEN = (DailyUsage, UsageRollup, Import, UsageSource, AuditEntry, DataVersion)
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -76,6 +78,19 @@ def elsewhere(act: Callable[[], object]) -> None:
 
 
 @pytest.fixture
+def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A database in which commits are real. Only what imports write is taken away: a flush would take the roles too."""
+    with django_db_blocker.unblock():
+        try:
+            yield
+        finally:
+            connection.close()
+            with connection.cursor() as cursor:
+                cursor.execute(f"TRUNCATE {', '.join(model._meta.db_table for model in WRITTEN)}")
+            connection.close()
+
+
+@pytest.fixture
 def nothing_left(var: Path) -> Iterator[None]:
     """After the test: no row of usage, no file of requests, no temporary folder."""
     yield
@@ -86,7 +101,7 @@ def nothing_left(var: Path) -> Iterator[None]:
     assert not list((var / "tmp").glob("import-*"))
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed")
 def test_a_running_import_can_be_cancelled(var: Path, nothing_left: None) -> None:
     row = queued()
     plan = once_classifying(
@@ -98,7 +113,7 @@ def test_a_running_import_can_be_cancelled(var: Path, nothing_left: None) -> Non
     assert cancel_import(actor=None, import_id=row.pk, as_of=AS_OF) is False
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed")
 def test_long_work_is_broken_off_when_cancelled(var: Path, nothing_left: None) -> None:
     row = queued()
 
@@ -111,7 +126,7 @@ def test_long_work_is_broken_off_when_cancelled(var: Path, nothing_left: None) -
     assert (outcome.state, time.monotonic() - begun < 30) == ("cancelled", True)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed")
 def test_an_attempt_that_was_taken_over_saves_nothing(var: Path, nothing_left: None) -> None:
     row = queued()
     later = {"attempts": 2, "state": "running"}
@@ -121,7 +136,7 @@ def test_an_attempt_that_was_taken_over_saves_nothing(var: Path, nothing_left: N
     assert Path(row.file_path).exists()  # the later attempt reads it
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed")
 def test_a_lost_database_keeps_the_file_for_the_next_attempt(var: Path) -> None:
     row = queued()
     with connection.cursor() as cursor:
@@ -148,7 +163,7 @@ def test_a_lost_database_keeps_the_file_for_the_next_attempt(var: Path) -> None:
     assert len(list(var.glob("requests/*/*.parquet"))) == 1
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed")
 def test_an_internal_error_ends_the_import_with_a_word(var: Path, nothing_left: None) -> None:
     row = queued()
 
@@ -177,7 +192,7 @@ def test_what_killed_attempts_left_is_cleared_away(var: Path) -> None:
     assert (outcome.state, outcome.accepted) == ("done", 3)
     assert not stray.exists()
     assert not folder.exists()
-    assert sum(DailyUsage.objects.values_list("requests", flat=True)) == 3
+    assert [row.requests for row in DailyUsage.objects.all()] == [3]
     again = queued(4)
     assert run_import(import_id=again.pk, as_of=AS_OF).duplicates == 3
 

@@ -168,12 +168,12 @@ def test_a_conflict_offers_to_let_the_file_win(engineer: Client, tmp_path: Path)
 def test_a_waiting_import_can_be_cancelled(engineer: Client, var: Path) -> None:
     upload(engineer, log([envelope(1)]))
     row = Import.objects.get()
-    answer = engineer.post(f"/imports/{row.pk}/cancel/")
+    answer: Any = engineer.post(f"/imports/{row.pk}/cancel/")
     row.refresh_from_db()
     assert (row.state, list((var / "incoming").iterdir())) == ("cancelled", [])
     assert "nothing of its file was kept" in text_of(engineer.get(answer.url))
     assert run_queued_import(import_id=row.pk, as_of=AS_OF).state == "cancelled"
-    again = engineer.post(f"/imports/{row.pk}/cancel/")
+    again: Any = engineer.post(f"/imports/{row.pk}/cancel/")
     assert "had ended already" in text_of(engineer.get(again.url))
     assert engineer.post("/imports/999/cancel/").status_code == 404
 

@@ -213,6 +213,7 @@ def test_later_activations_change_no_label_but_reclassify_does(people: tuple[Use
     assert reclassify(actor=people[0], as_of=AS_OF) == 0
     entry = AuditEntry.objects.filter(action="usage.reclassified").order_by("pk").first()
     assert entry is not None
+    assert entry.after is not None
     assert (entry.actor_name, entry.after["requests_changed"], entry.after["from"]) == ("erin", 2, "2026-11-11")
 
 

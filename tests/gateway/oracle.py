@@ -6,7 +6,7 @@ from typing import Any
 
 def condition_true(condition: dict[str, Any], facts: dict[str, Any]) -> bool:
     field, op = condition["field"], condition["op"]
-    value = condition.get("value")
+    value: Any = condition.get("value")
     fact = facts.get(field)
     if field == "tags":
         tags = set(fact or ())

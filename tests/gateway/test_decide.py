@@ -179,7 +179,8 @@ def test_exception_leaves_the_request_unchanged(facts, reason) -> None:
 
 def test_key_that_is_no_string_or_no_utf8_leaves_the_request_unchanged() -> None:
     policy = compile_policy(spec_policy())
-    assert policy.decide(FAQ, requested=OPUS, sticky={"user": 7}).reason == "error:AttributeError"
+    wrong: Any = {"user": 7}
+    assert policy.decide(FAQ, requested=OPUS, sticky=wrong).reason == "error:AttributeError"
     assert policy.decide(FAQ, requested=OPUS, sticky={"user": "\ud800"}).reason == "error:UnicodeEncodeError"
 
 

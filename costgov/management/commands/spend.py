@@ -45,9 +45,11 @@ class Command(BaseCommand):
         self.stdout.write(f"  {'total':28} {round_usd(report.total.cost_usd):>16,} usd")
         gap = report.unclassified
         self.stdout.write(
-            f"Unclassified: {gap.tokens:,} tokens ({gap.share_of_tokens:.1%}), {round_usd(gap.cost_usd):,} usd of the total"
+            f"Unclassified: {gap.tokens:,} tokens ({gap.share_of_tokens:.1%}), "
+            f"{round_usd(gap.cost_usd):,} usd of the total"
         )
         for line in report.unpriced:
             self.stdout.write(
-                f"Unpriced: {line.quantity:,} {line.token_kind} of {line.model or '(no model)'}: {line.reason}. {line.remedy}."
+                f"Unpriced: {line.quantity:,} {line.token_kind} of {line.model or '(no model)'}: "
+                f"{line.reason}. {line.remedy}."
             )
