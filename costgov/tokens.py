@@ -9,7 +9,6 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
@@ -17,6 +16,7 @@ from rest_framework.request import Request
 
 from audit import operations as audit
 from costgov.models import ApiToken
+from costgov.pages import now
 
 SCOPES = {
     "read": "read every figure",
@@ -99,8 +99,8 @@ class TokenAuthentication(BaseAuthentication):
             return None
         if len(parts) != 2:
             raise AuthenticationFailed("Send 'Authorization: Bearer <token>' with one token.")
-        now = timezone.now()
-        live = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+        moment = now()
+        live = Q(expires_at__isnull=True) | Q(expires_at__gt=moment)
         token = (
             ApiToken.objects.select_related("user")
             .filter(live, sha256=_digest(parts[1].decode("latin-1")), revoked_at__isnull=True, user__is_active=True)
@@ -108,8 +108,8 @@ class TokenAuthentication(BaseAuthentication):
         )
         if token is None:
             raise AuthenticationFailed("Unknown, expired or revoked token. Make a new one under Settings → API tokens.")
-        if token.latest_used_at is None or now - token.latest_used_at > _USE_RESOLUTION:
-            ApiToken.objects.filter(pk=token.pk).update(latest_used_at=now)
+        if token.latest_used_at is None or moment - token.latest_used_at > _USE_RESOLUTION:
+            ApiToken.objects.filter(pk=token.pk).update(latest_used_at=moment)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

@@ -91,7 +91,7 @@ def propose(request: HttpRequest) -> HttpResponse:
     try:
         change = propose_draft(
             actor=request.user,  # type: ignore[arg-type]
-            made_at=datetime.fromisoformat(request.POST.get("made_at", "")),
+            made_at=_moment(request.POST.get("made_at", "")),
             content_hash=request.POST.get("content_hash", ""),
             evidence_hash=request.POST.get("evidence_hash", ""),
             title=request.POST.get("title", ""),
@@ -202,6 +202,14 @@ def reclassify_progress(request: HttpRequest, task_id: str) -> HttpResponse:
 
 
 # -- parts -----------------------------------------------------------------------------------------------------
+
+
+def _moment(text: str) -> datetime:
+    """A moment with its zone. Raises ValueError."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return found
 
 
 def _change(request: HttpRequest, change_id: int) -> ChangePage:
