@@ -21,6 +21,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection, transaction
 from django.test import override_settings
+from pytest_django.plugin import DjangoDbBlocker
 
 from costgov.processes import LockFile
 
@@ -137,7 +138,7 @@ def demo_copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.fixture
-def demo(demo_copy: Demo, django_db_blocker: pytest.FixtureRequest) -> Iterator[Demo]:
+def demo(demo_copy: Demo, django_db_blocker: DjangoDbBlocker) -> Iterator[Demo]:
     """The loaded demo; what the test changes is rolled back."""
     with django_db_blocker.unblock(), inside(demo_copy), transaction.atomic():
         yield demo_copy
@@ -145,7 +146,7 @@ def demo(demo_copy: Demo, django_db_blocker: pytest.FixtureRequest) -> Iterator[
 
 
 @pytest.fixture
-def own_demo(tmp_path: Path, django_db_blocker: pytest.FixtureRequest) -> Iterator[Demo]:
+def own_demo(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Demo]:
     """A copy of the demo for one test, which may commit."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     with (

@@ -67,7 +67,7 @@ class Usage:
             if wanted.get("request_class", request_class) != request_class or wanted.get("model", model) != model:
                 continue
             if model in RATES:
-                total += sum(count * RATES[model][kind] for kind, count in counts.items()) / 1_000_000
+                total += sum((count * RATES[model][kind] for kind, count in counts.items()), Fraction(0)) / 1_000_000
         return total
 
     def window(self, request_class: str, start: str) -> tuple[int, dict[str, int]]:

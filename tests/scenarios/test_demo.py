@@ -24,9 +24,10 @@ from costgov.demo.eval_files import EVAL_FILES
 from costgov.demo.organisation import CLASSES
 from costgov.demo.people import PEOPLE
 from costgov.demo.usage_files import usage_files
+from costgov.operations.setup import create_first_administrator
 from costgov.queries.recommendation import recommendation_view
 from costgov.queries.spend import spend
-from routing.models import Activation, EvalImport, RequestClass
+from routing.models import Activation, ChangeRequest, EvalImport, RequestClass
 from tests.demo import (
     AS_OF,
     LAST,
@@ -37,6 +38,7 @@ from tests.demo import (
     demo_copy,
     drop_database,
     environment,
+    inside,
     own_demo,
 )
 from tests.scenarios.demo_oracle import RATES, Usage, eval_sums, read
@@ -68,8 +70,8 @@ def sources(tmp_path_factory):
         hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         read(path, usage)
         path.unlink()
-    for file in sorted(EVAL_FILES, key=lambda item: -item.days_before):
-        path = file.write(folder, LAST)
+    for evals in sorted(EVAL_FILES, key=lambda item: -item.days_before):
+        path = evals.write(folder, LAST)
         hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         texts.append((path.name, path.read_text()))
     return Sources(usage, eval_sums(texts), hashes)
@@ -127,15 +129,16 @@ def test_the_past_went_through_the_operations_as_demo(demo):
     """Every audit entry of the load is marked; both policies were approved by another person than their author."""
     unmarked = AuditEntry.objects.filter(is_demo=False).exclude(action="prices.seeded")
     assert list(unmarked.values_list("action", flat=True)) == []
+    changes = ChangeRequest.objects.order_by("activations__sequence")
     found = [
-        (row.policy_version.version, row.activated_at.date(), row.change_request.author.username)
-        for row in Activation.objects.order_by("sequence")
+        (change.policy_version.version, change.activations.get().activated_at.date(), change.author.username)
+        for change in changes
     ]
     assert found == [(1, LAST - timedelta(days=194), "erin"), (2, LAST - timedelta(days=126), "erin")]
-    for activation in Activation.objects.all():
-        (approval,) = activation.change_request.approvals.all()
+    for change in changes:
+        approval = change.approvals.get()
         assert approval.approver.username == "emil"
-        assert activation.change_request.proposed_at < approval.approved_at < activation.activated_at
+        assert change.proposed_at < approval.approved_at < change.activations.get().activated_at
 
 
 def test_eval_runs_lie_at_most_30_days_before_the_decision_they_serve(demo):
@@ -226,7 +229,7 @@ def test_batch_saves_where_work_can_wait(view, request_class):
 
 def test_record_extraction_cleared_when_it_was_moved(demo):
     """As of the decision, Haiku 4.5 cleared on extraction@1; today's suite shows it below the line."""
-    change = Activation.objects.get(sequence=2).change_request
+    change = ChangeRequest.objects.get(activations__sequence=2)
     frozen = next(row for row in change.evidence["classes"] if row["request_class"] == "record-extraction")
     assert (frozen["incumbent"], frozen["target"]) == (OPUS_45, HAIKU)
     assert frozen["target_verdict"]["status"] == "clears"
@@ -394,18 +397,13 @@ def test_the_command_tells_people_and_machines(demo_copy):
     assert wrong.returncode == 2 and "yesterday" in wrong.stderr
 
 
-def test_it_is_not_loaded_over_another_organisation(own_demo):
+def test_it_is_not_loaded_over_another_organisation(demo_copy, tmp_path, django_db_blocker):
     """A database with users and no demo is left alone."""
-    from costgov.operations.setup import create_first_administrator
-
-    name = own_demo.database + "_other"
-    create_database(name)
-    other = Demo(name, own_demo.var)
+    other = Demo(f"{demo_copy.database}_other", tmp_path)
+    create_database(other.database)
     try:
         assert other.manage("migrate", "-v0").returncode == 0
-        from tests.demo import inside
-
-        with inside(other):
+        with django_db_blocker.unblock(), inside(other):
             create_first_administrator(
                 username="real", password="a-real-password", email="", organisation_name="Real", as_of=AS_OF
             )
@@ -413,10 +411,10 @@ def test_it_is_not_loaded_over_another_organisation(own_demo):
         done = other.manage("demo")
         assert done.returncode == 2
         assert "nothing was loaded" in done.stderr and "COSTGOV_VAR" in done.stderr
-        with inside(other):
+        with django_db_blocker.unblock(), inside(other):
             assert _counts() == before
     finally:
-        drop_database(name)
+        drop_database(other.database)
 
 
 @pytest.mark.fault
