@@ -15,6 +15,7 @@ from costgov.api.shapes import ERROR_REF, shape
 from costgov.models import ApiToken
 
 F = TypeVar("F", bound=Callable[..., Any])
+EMPTY_FILE = "The file is empty (0 bytes): export it again and upload the result."
 _REFUSALS = {
     400: "The input cannot be used.",
     401: "No token, or one that is unknown, expired or revoked.",

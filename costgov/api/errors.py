@@ -61,7 +61,9 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
         if isinstance(error, kind):
             body: dict[str, Any] = {"code": code, "message": str(error)}
             if isinstance(error, PolicyError):
-                body["findings"] = [{"path": item.path, "message": item.message} for item in error.findings]
+                body["findings"] = [
+                    {"path": item.path, "message": str(item).partition(": ")[2]} for item in error.findings
+                ]
             return Response({"error": body}, status=status)
     logger.error("API request failed", path=context["request"].path, exc_info=error)
     message = "This is a fault of the server, not of your request. It is in its log."

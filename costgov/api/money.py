@@ -17,7 +17,7 @@ from billing.queries.commitments import KeptTerms, SizingSummary, all_terms, kep
 from billing.queries.forecasts import latest_forecast
 from billing.queries.import_pages import ImportDetail, ImportRow, import_detail, import_rows
 from billing.queries.price_list import PriceList, price_list
-from costgov.api.base import ApiView, actor_of, endpoint
+from costgov.api.base import EMPTY_FILE, ApiView, actor_of, endpoint
 from costgov.jsonin import read
 from costgov.operations.commitments import save_terms, size_commitment
 from costgov.operations.forecast import make_forecast
@@ -58,7 +58,8 @@ class PricesQuery(serializers.Serializer[Any]):
 
 class UsageFileInput(serializers.Serializer[Any]):
     file = serializers.FileField(
-        allow_empty_file=True, help_text="Request log, LiteLLM payloads (also .gz, .zst) or usage report."
+        error_messages={"empty": EMPTY_FILE},
+        help_text="Log, LiteLLM payloads (also .gz, .zst) or report.",
     )
     format = serializers.CharField(required=False, default="", allow_blank=True, help_text="Empty: found out.")
     source = serializers.CharField(  # type: ignore[assignment]  # declared fields are taken off the class

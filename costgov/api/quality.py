@@ -10,7 +10,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from costgov.api.base import ApiView, actor_of, endpoint
+from costgov.api.base import EMPTY_FILE, ApiView, actor_of, endpoint
 from costgov.pages import now, today
 from costgov.queries.class_lines import ClassLines
 from costgov.queries.class_page import ClassPage, class_page
@@ -45,7 +45,7 @@ class RecommendationQuery(serializers.Serializer[Any]):
 
 
 class EvalFileInput(serializers.Serializer[Any]):
-    file = serializers.FileField(allow_empty_file=True, help_text="promptfoo results JSON, or our CSV.")
+    file = serializers.FileField(error_messages={"empty": EMPTY_FILE}, help_text="promptfoo results JSON, or our CSV.")
     format = serializers.CharField(required=False, default="", allow_blank=True, help_text="Empty: found out.")
     request_class = serializers.CharField(
         required=False, default="", allow_blank=True, help_text="For results that name no class."

@@ -37,7 +37,8 @@ def check_policy(
     )
     if problems:
         return tuple(
-            PolicyFinding("block", "invalid", item.path, f"At {item.path or '/'}", item.message) for item in problems
+            PolicyFinding("block", "invalid", item.path, f"At {item.path or '/'}", str(item).partition(": ")[2])
+            for item in problems
         )
     return (*_unreachable(document), *_retiring(document, on))
 
