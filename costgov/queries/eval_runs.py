@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -134,7 +134,7 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
         judged=judged,
         max_age_days=registered.max_age_days,
         epochs=_epochs([result for result in results if result.candidate == model], own),
-        runs=_runs(registered, model, as_of),
+        runs=_runs(registered, {result.candidate_raw for result in results if result.candidate == model}, as_of),
         failing=tuple(failing[:MOST_CASES_SHOWN]),
         unverdicted=tuple(unverdicted[:MOST_CASES_SHOWN]),
         hidden_cases=max(len(failing) - MOST_CASES_SHOWN, 0) + max(len(unverdicted) - MOST_CASES_SHOWN, 0),
@@ -186,8 +186,8 @@ def _epochs(rows: Sequence[CaseResult], current: Iterable[CaseResult]) -> tuple[
     return tuple(sorted(found, key=lambda row: (row.is_current, row.latest_run_at), reverse=True))
 
 
-def _runs(registered: RequestClass, model: str, as_of: datetime) -> tuple[RunRow, ...]:
-    of_model = Q(cases__model=model, cases__run_at__lt=as_of)
+def _runs(registered: RequestClass, raw_names: Collection[str], as_of: datetime) -> tuple[RunRow, ...]:
+    of_model = Q(cases__model_raw__in=list(raw_names), cases__run_at__lt=as_of)
     found = (
         EvalRun.objects.filter(of_model, request_class=registered)
         .values("id", "suite", "suite_version", "eval_import_id", "eval_import__file_name")

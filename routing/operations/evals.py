@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,12 +14,11 @@ from django.db import connection, transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
-from billing.core.models import canonical_model
-from billing.queries.imports import model_aliases
 from routing.core.evidence import CaseResult
 from routing.importers import EvalImportError, ReadOptions, RejectedRow, detect, importer_named
 from routing.models import EvalCase, EvalImport, EvalRun, RequestClass
 from routing.operations.classes import ClassRefused, save_class
+from routing.queries.evidence import names_held
 
 _EVALS_LOCK = 0x6576616C
 _BATCH = 5_000
@@ -165,12 +164,13 @@ def _read(
     results: list[CaseResult] = []
     rejected: list[EvalImportError] = []
     latest = as_of + _CLOCK_SKEW
-    named = _model_names()
+    named = names_held()
     for row in importer.read(path, options):
         error = row.error if isinstance(row, RejectedRow) else _too_late(row, latest)
         if error is None:
             assert isinstance(row, CaseResult)
-            results.append(named(row))
+            model = named(row.candidate_raw, row.candidate)
+            results.append(row if model == row.candidate else replace(row, candidate=model))
         elif good_rows:
             rejected.append(error)
         else:
@@ -179,21 +179,6 @@ def _read(
         problem = "holds no result" if not rejected else f"holds no good row ({len(rejected):,} bad ones)"
         raise EvalImportError(problem, remedy="Export the run again after it has finished")
     return importer.name, results, rejected
-
-
-def _model_names() -> Callable[[CaseResult], CaseResult]:
-    """Give a result the canonical id its model's name is an alias of; a name nobody has placed stays as it is."""
-    aliases = model_aliases()
-    known: dict[str, str] = {}
-
-    def named(result: CaseResult) -> CaseResult:
-        model = known.get(result.candidate_raw)
-        if model is None:
-            found = canonical_model(result.candidate_raw, aliases)
-            model = known[result.candidate_raw] = found.model if found.is_known else result.candidate
-        return result if model == result.candidate else replace(result, candidate=model)
-
-    return named
 
 
 def _too_late(result: CaseResult, latest: datetime) -> EvalImportError | None:

@@ -1,10 +1,12 @@
 """Evidence and verdicts of classes: eval results as values, judged as of an instant."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from billing.core.models import canonical_model
+from billing.queries.imports import model_aliases
 from routing.core.evidence import CaseResult, Evidence
 from routing.core.verdicts import Verdict, judge, judge_class, line_of
 from routing.models import EvalCase, RequestClass
@@ -53,16 +55,34 @@ class ClassVerdicts:
 
 
 def case_results(*, slugs: Iterable[str] | None = None, as_of: datetime) -> dict[str, list[CaseResult]]:
-    """Every eval result run before `as_of`, by class."""
+    """Every eval result run before `as_of`, by class, its model under the name held now (as usage is counted)."""
     rows = EvalCase.objects.filter(run_at__lt=as_of)
     if slugs is not None:
         rows = rows.filter(run__request_class__slug__in=list(slugs))
     found: dict[str, list[CaseResult]] = defaultdict(list)
+    named, model, raw = names_held(), _CASE_FIELDS.index("model"), _CASE_FIELDS.index("model_raw")
     for slug, suite, version, *values in rows.order_by("id").values_list(
         "run__request_class__slug", "run__suite", "run__suite_version", *_CASE_FIELDS
     ):
-        found[slug].append(CaseResult(suite, version, *values[:4], values[4], slug, *values[5:]))
+        values[model] = named(values[raw], values[model])
+        fields = (suite, version, *values[:5], slug, *values[5:])
+        found[slug].append(CaseResult(*fields))
     return dict(found)
+
+
+def names_held() -> Callable[[str, str], str]:
+    """The canonical model a raw name means by the register as it is now, else the name given beside it."""
+    aliases = model_aliases()
+    known: dict[str, str] = {}
+
+    def named(raw: str, otherwise: str) -> str:
+        model = known.get(raw)
+        if model is None:
+            found = canonical_model(raw, aliases)
+            model = known[raw] = found.model if found.is_known else otherwise
+        return model
+
+    return named
 
 
 def class_verdicts(

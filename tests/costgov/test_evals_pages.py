@@ -10,6 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.test import Client
 
+from billing.models import ModelAlias, ModelRelease
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.eval_imports import eval_import
 from costgov.queries.eval_runs import model_runs
@@ -121,6 +122,15 @@ def test_runs_pair_a_model_with_what_serves(people):
     assert (found.pairing.other, found.pairing.cases) == (world.SONNET, 150)
     assert (found.pairing.only_this_passed, found.pairing.only_other_passed) == (0, 26)
     assert found.pairing.cost_ratio is None, "no result states a cost"
+
+
+def test_results_follow_a_name_given_later(people):
+    world.evals("triage", "house-haiku", 30, 30, world.AS_OF - timedelta(days=2))
+    assert "house-haiku" in {row.model for row in quality(as_of=world.AS_OF, slug="triage").classes[0].models}
+    ModelAlias.objects.create(alias="house-haiku", release=ModelRelease.objects.get(canonical_id=world.SONNET))
+    models = {row.model: row.cases for row in quality(as_of=world.AS_OF, slug="triage").classes[0].models}
+    assert models == {world.HAIKU: 200, world.OPUS: 200, world.SONNET: 30}
+    assert [row.results for row in model_runs(slug="triage", model=world.SONNET, as_of=world.AS_OF).runs] == [30]
 
 
 def test_runs_of_a_model_never_seen(people):
