@@ -59,7 +59,7 @@ def test_ids_are_never_cut_and_a_set_that_counts_runs_is_converted_first():
     converted = [result(test, 1, repeat=str(n)) for test in "abcdefghi" for n in range(10)]
     nine = cases_of_epoch(converted)[HAIKU]
     assert nine.cases == 9
-    verdict = judge(nine, bar="0.80", tolerance="0.02")
+    verdict = judge(nine, bar=0.80, tolerance=0.02)
     assert verdict.status == "not_enough_evidence", "9 cases can never clear"
     assert verdict.lower is None and verdict.cases_needed is not None and verdict.cases_needed >= 21
 

@@ -44,7 +44,8 @@ def test_every_bound_shares_alpha_with_the_pairs_that_have_evidence():
     assert (first.lower, first.upper) == (float(lower_bound(196, 200, goal)), float(upper_bound(196, 200, goal)))
     assert (second.lower, second.upper) == (float(lower_bound(46, 50, goal)), float(upper_bound(46, 50, goal)))
     assert none.pass_rate is None and graded.pass_rate == pytest.approx(59.25 / 60)
-    assert graded.lower is not None and graded.lower < graded.pass_rate < graded.upper
+    assert graded.lower is not None and graded.pass_rate is not None and graded.upper is not None
+    assert graded.lower < graded.pass_rate < graded.upper
 
 
 def test_a_whisker_has_its_end_also_before_30_cases():

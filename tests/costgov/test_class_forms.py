@@ -1,6 +1,7 @@
 """Registering and editing classes in the browser, and the preview of another bar."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -113,7 +114,7 @@ def test_edit_shows_the_saved_facts_and_saves_the_new_ones(client: Client, peopl
     assert answer["Location"] == "/classes/triage/"
     row = RequestClass.objects.get(slug="triage")
     assert row.bar == Decimal("0.97") and row.reuse == {"prefix_share": 0.3, "days": 7}, "unknown facts stay"
-    entry = AuditEntry.objects.get(action="class.changed")
+    entry: Any = AuditEntry.objects.get(action="class.changed")
     assert (entry.before["bar"], entry.after["bar"]) == ("0.950000", "0.970000")
 
 

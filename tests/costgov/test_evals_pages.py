@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_quality_is_the_verdict_of_every_class_and_model(people):
     assert {slug: row.incumbent for slug, row in found.items()} == {"triage": world.HAIKU, "drafting": world.SONNET}
     triage = {row.model: row for row in found["triage"].models}
     haiku, opus = triage[world.HAIKU], triage[world.OPUS]
-    expected = judge(Evidence.of_counts(196, 200), bar="0.95", tolerance="0.02", candidates=1)
+    expected = judge(Evidence.of_counts(196, 200), bar=0.95, tolerance=0.02, candidates=1)
     assert (haiku.status, haiku.cases, haiku.candidates, haiku.serves) == ("clears", 200, 1, True)
     assert (haiku.ln_e_clear, haiku.lower, haiku.upper) == (expected.ln_e_clear, expected.lower, expected.upper)
     assert (opus.serves, opus.candidates, opus.passes) == (False, 1, 198)
@@ -111,7 +112,7 @@ def test_runs_name_epochs_failing_cases_and_means(people):
     assert [(row.suite_version, row.is_current, row.cases, row.results) for row in found.epochs] == [
         ("2", True, 61, 62), ("1", False, 200, 200),
     ]  # fmt: skip
-    assert (found.means.costed, float(found.means.cost_usd), found.means.counted) == (1, 0.3, 60)
+    assert (found.means.costed, found.means.cost_usd, found.means.counted) == (1, Decimal("0.3"), 60)
     assert found.means.input_tok == 1000 and found.means.latency_ms == 500
     assert [(row.results, row.without_verdict) for row in found.runs] == [(62, 1), (200, 0)]
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -21,6 +22,10 @@ def save(slug: str = "triage", actor=None, **facts):
     return save_class(actor=actor, slug=slug, facts={"title": "Triage", **facts}, as_of=AS_OF)
 
 
+def latest() -> Any:
+    return AuditEntry.objects.latest("pk")
+
+
 def user(role: str):
     found = get_user_model().objects.create_user(f"{role}-1")
     found.groups.add(Group.objects.get(name=role))
@@ -32,14 +37,14 @@ def test_a_class_is_registered_with_the_default_bar():
     assert (row.bar, row.tolerance, row.alpha, row.max_age_days) == (
         Decimal("0.95"), Decimal("0.02"), Decimal("0.05"), 90,
     )  # fmt: skip
-    entry = AuditEntry.objects.get()
+    entry = latest()
     assert (entry.action, entry.before, entry.after["bar"]) == ("class.registered", None, "0.950000")
 
 
 def test_a_changed_bar_is_audited_with_both_values_and_the_same_again_is_not():
     save()
     save(bar=Decimal("0.90"))
-    entry = AuditEntry.objects.order_by("pk").last()
+    entry = latest()
     assert (entry.action, entry.before["bar"], entry.after["bar"]) == ("class.changed", "0.950000", "0.900000")
     save(bar=Decimal("0.9"), tolerance="0.02")
     assert AuditEntry.objects.count() == 2
@@ -115,7 +120,7 @@ def test_remapping_a_key_names_what_it_was():
     mapped(api_key="key-1")
     mapped("drafting", api_key="key-1")
     assert ClassMapping.objects.get().request_class.slug == "drafting"
-    entry = AuditEntry.objects.order_by("pk").last()
+    entry = latest()
     assert (entry.action, entry.before["class"], entry.after["class"]) == ("class.remapped", "triage", "drafting")
     count = AuditEntry.objects.count()
     mapped("drafting", api_key="key-1")
@@ -146,7 +151,7 @@ def test_a_mapping_is_taken_back():
     row = mapped(workspace="w-1")
     unmap_usage(actor=None, slug="triage", mapping_id=row.pk, as_of=AS_OF)
     assert not ClassMapping.objects.exists()
-    entry = AuditEntry.objects.order_by("pk").last()
+    entry = latest()
     assert (entry.action, entry.before["workspace"]) == ("class.unmapped", "w-1")
     with pytest.raises(ClassRefused, match="no mapping number"):
         unmap_usage(actor=None, slug="triage", mapping_id=row.pk, as_of=AS_OF)

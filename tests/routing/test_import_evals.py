@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -209,7 +210,7 @@ def test_who_may_not_import(classes, role, tmp_path):
 def test_an_engineer_imports_and_the_audit_says_so(classes, tmp_path):
     engineer = user("engineer")
     outcome = import_evals(actor=engineer, path=write(tmp_path, rows(2)), as_of=AS_OF)
-    entry = AuditEntry.objects.get(action="evals.imported")
+    entry: Any = AuditEntry.objects.get(action="evals.imported")
     assert (entry.actor_name, entry.object_id, entry.after["cases"]) == ("engineer-1", str(outcome.import_id), 2)
     assert EvalImport.objects.get().imported_by == engineer
 

@@ -118,7 +118,7 @@ def test_bashkit_of_28_february_pooled(tmp_path):
     rows = [r for r in rows if r["model"].startswith("claude")]
     assert len(rows) == 3 * 58
     results = imported(tmp_path, rows)
-    verdicts = judge_class(results, incumbent=OPUS, bar="0.80", tolerance="0.02", as_of=AS_OF)
+    verdicts = judge_class(results, incumbent=OPUS, bar=0.80, tolerance=0.02, as_of=AS_OF)
     check(results, verdicts, counted(rows), line=0.78)
     assert {m: (v.passes, v.cases, v.candidates, v.status) for m, v in verdicts.items()} == {
         OPUS: (50, 58, 1, "not_enough_evidence"),
@@ -133,7 +133,7 @@ def test_openhands_claude_models(tmp_path, name):
     rows = [r for r in rows if r["model"].startswith("claude")]
     results = imported(tmp_path, rows)
     verdicts = judge_class(
-        results, incumbent="claude-opus-4-5", bar="0.72", tolerance="0.02", as_of=datetime(2026, 4, 1, tzinfo=UTC)
+        results, incumbent="claude-opus-4-5", bar=0.72, tolerance=0.02, as_of=datetime(2026, 4, 1, tzinfo=UTC)
     )
     check(results, verdicts, counted(rows), line=0.70)
     expected = {
@@ -155,7 +155,7 @@ def test_sveltebench_is_nine_cases_and_never_clears(tmp_path):
     evidence = cases_of_epoch(results)
     counts = counted(rows)
     assert sum(len(found) for found in counts[HAIKU].values()) == 90
-    verdicts = judge_class(results, incumbent="claude-opus-4.5", bar="0.80", tolerance="0.02", as_of=AS_OF)
+    verdicts = judge_class(results, incumbent="claude-opus-4.5", bar=0.80, tolerance=0.02, as_of=AS_OF)
     check(results, verdicts, {m: c for m, c in counts.items() if len(c) == 9}, line=0.78)
     assert all(found.cases == 9 for found in evidence.values())
     assert {v.status for v in verdicts.values()} <= {"not_enough_evidence", "falls_short"}
