@@ -33,7 +33,8 @@ def run(tmp_path):
     def call(step, document, *options):
         path = tmp_path / "policy.json"
         path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
-        out, err, code = StringIO(), StringIO(), 0
+        out, err = StringIO(), StringIO()
+        code: object = 0
         try:
             call_command("policy", step, str(path), *options, stdout=out, stderr=err)
         except SystemExit as stopped:
