@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from billing.core.pricebook import PriceBook, PriceKey, PriceNotFound
 from billing.core.usage import PRICED_KINDS, REQUEST_BANDS, PricedKind
 from billing.models import ModelRelease, Price
-from billing.queries.price_list import Rates, UnpricedGroup, slot_words, unpriced_groups
+from billing.queries.price_list import PriceLine, Rates, UnpricedGroup, price_lines, slot_words, unpriced_groups
 from billing.queries.prices import price_book
 from billing.queries.usage import UnpricedUsage, priced_usage, usage_days
 
@@ -30,7 +30,7 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelPage:
-    """One model: facts, prices of every tier on a day, and every dated price ever held, newest first."""
+    """One model: facts, its standard prices on a day, and every dated price ever held, newest first."""
 
     model: str
     name: str
@@ -46,6 +46,7 @@ class ModelPage:
     source: str
     checked_on: date | None
     aliases: tuple[str, ...]
+    standard: tuple[PriceLine, ...]
     history: tuple[HistoryRow, ...]
     unpriced: tuple[UnpricedGroup, ...]
     on: date
@@ -78,6 +79,7 @@ def model_page(*, model: str, on: date) -> ModelPage | None:
         source=release.source if release is not None else "",
         checked_on=release.checked_on if release is not None else None,
         aliases=tuple(release.aliases.order_by("alias").values_list("alias", flat=True)) if release else (),
+        standard=price_lines(book, model, release, PriceKey(model, "standard", "", "global", "standard"), on),
         history=_history(rows, book, on),
         unpriced=unpriced_groups(unpriced),
         on=on,

@@ -115,7 +115,7 @@ def price_list(
     lines: list[PriceLine] = []
     hidden = shown = 0
     for model in sorted(book.models, key=lambda name: _place(name, releases.get(name))):
-        found = _price_lines(book, model, releases.get(model), PriceKey(model, service_tier, "", geo, speed), on)
+        found = price_lines(book, model, releases.get(model), PriceKey(model, service_tier, "", geo, speed), on)
         if not found:
             continue
         if not everything and not _is_offered(releases.get(model), on):
@@ -167,7 +167,9 @@ def _is_offered(release: ModelRelease | None, on: date) -> bool:
     return release is None or (release.is_allowed and (release.retires_on is None or release.retires_on > on))
 
 
-def _price_lines(book: PriceBook, model: str, release: ModelRelease | None, key: PriceKey, on: date) -> list[PriceLine]:
+def price_lines(
+    book: PriceBook, model: str, release: ModelRelease | None, key: PriceKey, on: date
+) -> tuple[PriceLine, ...]:
     """One line, or one per prompt length where the price depends on it: exactly what the look-up would charge."""
     by_band = [_rates(book, key, band, on) for band in REQUEST_BANDS]
     found: list[PriceLine] = []
@@ -179,7 +181,7 @@ def _price_lines(book: PriceBook, model: str, release: ModelRelease | None, key:
         if any(price.token_kind in TOKEN_KINDS for price in prices):
             found.append(_line(model, release, _length(first, i), by_band[first], prices, on, not found))
         first = i
-    return found
+    return tuple(found)
 
 
 def _rates(book: PriceBook, key: PriceKey, band: str, on: date) -> list[ListPrice | None]:

@@ -1,54 +1,44 @@
 """How a cost comes about: every dated price, the units it was applied to, and what has no price."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.http import require_GET
 
-from billing.queries.price_list import unpriced_groups
-from billing.queries.usage import CostLines, cost_lines
-from costgov.pages import cached, now, page
+from billing.queries.usage import CostLines
+from costgov.pages import cached, page, today
+from costgov.queries.spend_lines import spend_lines
 from costgov.timespan import CHOICES, PARAMETERS, only, timespan
 from costgov.views.prices import UnpricedRow, unpriced_row
-
-UNCLASSIFIED = "(none)"
 
 
 @dataclass(frozen=True, slots=True)
 class LinesPage:
-    """`scope`: what the figures are of, in words."""
-
     view: CostLines
     unpriced: tuple[UnpricedRow, ...]
     scope: str
-    last_day: object
 
 
 @require_GET
-def spend_lines(request: HttpRequest) -> HttpResponse:
+def lines(request: HttpRequest) -> HttpResponse:
     """?class= (a slug, or (none) for unclassified usage), ?model=, and a period; empty means all."""
     only(request, ("class", "model", *PARAMETERS))
-    span = timespan(request, today=now().date(), default="28")
+    span = timespan(request, today=today(), default="28")
     slug, model = request.GET.get("class", ""), request.GET.get("model", "")
-    request_class = "" if slug == UNCLASSIFIED else (slug or None)
-    view = cached(
-        "spend-lines",
-        lambda: cost_lines(start=span.start, end=span.end, request_class=request_class, model=model or None),
+    found = cached(
+        "cost-lines",
+        lambda: spend_lines(start=span.start, end=span.end, slug=slug, model=model),
         start=span.start,
         end=span.end,
-        request_class=slug,
+        slug=slug,
         model=model,
     )
-    scope = " on ".join(
-        part for part in (("unclassified usage" if request_class == "" else slug) or "all usage", model) if part
-    )
-    rows = tuple(unpriced_row(group) for group in unpriced_groups(view.unpriced))
+    shown = LinesPage(found.lines, tuple(unpriced_row(group) for group in found.unpriced), found.scope)
     return page(
         request,
         "billing/spend_lines.html",
-        LinesPage(view, rows, scope, span.end - timedelta(days=1)),
+        shown,
         nav="overview",
         periods=CHOICES,
         chosen=span.chosen,
@@ -57,4 +47,4 @@ def spend_lines(request: HttpRequest) -> HttpResponse:
     )
 
 
-urlpatterns = [path("spend/lines/", spend_lines, name="spend-lines")]
+urlpatterns = [path("spend/lines/", lines, name="spend-lines")]

@@ -70,7 +70,7 @@ def test_a_price_is_added_approved_and_audited(people):
     assert output_price("lab-model-2").source == "quote of 3 Nov 2026"
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.object_id, entry.actor) == ("price.added", "lab-model-2", people["procurement"])
-    assert entry.after["usd_per_unit"] == {"uncached_input": "1", "output": "5"}
+    assert entry.after is not None and entry.after["usd_per_unit"] == {"uncached_input": "1", "output": "5"}
 
 
 @pytest.mark.parametrize("role", ["engineer", "viewer"])
@@ -131,9 +131,10 @@ def test_the_preview_is_what_happens(people):
     count_usage("lab-model-2", "2026-11-20", output_tok=1_000_000)
     new = lab(valid_from=date(2026, 10, 5))
     effect = price_effect(new=checked_prices(new, as_of=AS_OF))
-    assert (effect.cost_before_usd, effect.cost_after_usd) == (0, 5)
+    assert effect is not None
+    assert (effect.cost_before_usd, effect.cost_after_usd) == (D(0), D(5))
     assert (effect.unpriced_tok_before, effect.unpriced_tok_after) == (3_400_007, 2_400_007)
-    assert (effect.newly_priced_tok, effect.change_usd) == (1_000_000, 5)
+    assert (effect.newly_priced_tok, effect.change_usd) == (1_000_000, D(5))
     add_prices(actor=people["procurement"], new=new, as_of=AS_OF)
     after = priced_usage(start=date(2026, 10, 1), end=date(2026, 12, 1))
     assert sum(group.cost_usd for group in after.groups) == 5
@@ -174,7 +175,8 @@ def test_an_alias_reaches_usage_that_was_imported_before(people):
     usage = priced_usage(start=date(2026, 11, 9), end=date(2026, 11, 10))
     assert usage.unpriced == () and usage.groups[0].cost_usd == 50
     assert set(UsageRollup.objects.values_list("model", flat=True)) == {"claude-opus-4-5", "opus-latest"}
-    assert AuditEntry.objects.filter(action="model.alias_added").get().after["days_counted_again"] == 1
+    entry = AuditEntry.objects.get(action="model.alias_added")
+    assert entry.after is not None and entry.after["days_counted_again"] == 1
 
 
 @pytest.mark.parametrize(

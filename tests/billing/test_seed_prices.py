@@ -168,7 +168,7 @@ def test_routing_sees_the_same_prices(seeded):
     prices = model_prices(on=TODAY)
     sonnet = prices["claude-sonnet-4-5"]
     assert sonnet.standard is not None and sonnet.batch is not None
-    assert (sonnet.standard.output, sonnet.batch.output) == (15, Decimal("7.5"))
+    assert (sonnet.standard.output, sonnet.batch.output) == (Decimal(15), Decimal("7.5"))
     assert prices["claude-haiku-5-5"].standard is None
     assert "prompt length" in prices["claude-haiku-5-5"].reason
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -42,7 +43,8 @@ ROWS = st.fixed_dictionaries(
 def row_by_row(rows):
     """Cost of every row alone, as fractions, by class; and the units without a price."""
     pricer = Pricer(price_book())
-    costs, unpriced = defaultdict(Fraction), 0
+    costs: dict[str, Fraction] = defaultdict(Fraction)
+    unpriced = 0
     for row in rows:
         key = PriceKey(row.model, row.service_tier, row.prompt_length_band, row.geo, row.speed)
         priced = pricer.row(key, TokenCounts(*(getattr(row, name) for name in COUNTERS)), row.date)
@@ -121,7 +123,7 @@ def test_usage_of_an_unknown_model_is_listed_with_its_remedy_and_costs_nothing_k
     count_usage("claude-opus-4-5", "2026-11-01", output_tok=1_000_000, request_class="triage")
     usage = priced_usage(start=date(2026, 11, 1), end=date(2026, 11, 2), by=("class",))
     (group,) = usage.groups
-    assert (group.cost_usd, group.unpriced_tok, group.unpriced_searches) == (25, 700, 3)
+    assert (group.cost_usd, group.unpriced_tok, group.unpriced_searches) == (D(25), 700, 3)
     assert not group.is_priced
     assert [(line.model, line.token_kind, line.quantity, line.cause) for line in usage.unpriced] == [
         ("lab-model-2", "output", 700, "model"),
@@ -147,13 +149,13 @@ def test_lines_are_of_the_class_and_model_asked_for():
     count_usage("claude-opus-4-5", "2026-11-01", output_tok=1_000_000, request_class="triage")
     count_usage("claude-opus-4-5", "2026-11-01", output_tok=2_000_000)
     count_usage("claude-sonnet-4-5", "2026-11-01", output_tok=4_000_000, request_class="triage")
-    period = {"start": date(2026, 11, 1), "end": date(2026, 11, 2)}
-    assert cost_lines(**period).cost_usd == 25 + 50 + 60
-    assert cost_lines(**period, request_class="triage").cost_usd == 85
-    assert cost_lines(**period, request_class="").cost_usd == 50
-    assert cost_lines(**period, model="claude-opus-4-5").cost_usd == 75
-    assert cost_lines(**period, request_class="triage", model="claude-opus-4-5").cost_usd == 25
-    assert cost_lines(**period, request_class="nothing").lines == ()
+    lines = partial(cost_lines, start=date(2026, 11, 1), end=date(2026, 11, 2))
+    assert lines().cost_usd == 25 + 50 + 60
+    assert lines(request_class="triage").cost_usd == 85
+    assert lines(request_class="").cost_usd == 50
+    assert lines(model="claude-opus-4-5").cost_usd == 75
+    assert lines(request_class="triage", model="claude-opus-4-5").cost_usd == 25
+    assert lines(request_class="nothing").lines == ()
 
 
 def test_every_counter_of_the_table_has_a_kind():

@@ -23,8 +23,8 @@ DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
 AUCKLAND = timezone(timedelta(hours=13))
 
 
-def at(*parts):
-    return datetime(*parts, tzinfo=UTC)
+def at(year, month, day, hour=0):
+    return datetime(year, month, day, hour, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,11 @@ def test_a_model_shows_every_dated_price(buyer):
     assert shown.index("from 13 Mar 2026") < shown.index("until 12 Mar 2026")
     assert "claude-opus-4-6-20260205" in shown and "1,000,000 tokens" in shown
     assert "costs $5.00 in and $25.00 out" in shown
+    haiku = text_of(buyer.get("/prices/?model=claude-haiku-5-5"))
+    assert (
+        "costs $0.10 in and $0.50 out per million tokens for prompts up to 100k, "
+        "$0.50 in and $2.50 out for prompts above 100k." in haiku
+    )
 
 
 def test_a_name_and_a_tier_are_given(buyer):
@@ -239,7 +244,7 @@ def test_cost_lines_show_formula_inputs_and_source(buyer):
     count_usage("claude-opus-4-5", "2026-11-01", output_tok=1_234_567, request_class="triage", geo="")
     count_usage("lab-model-2", "2026-11-01", output_tok=700, request_class="triage")
     shown = text_of(buyer.get("/spend/lines/?class=triage&from=2026-11-01&to=2026-11-02"))
-    assert "Triage cost $30.86, and 700 tokens more have no price" in shown
+    assert "Class triage cost $30.86, and 700 tokens more have no price" in shown
     assert "1,234,567 × 25.00 / 1,000,000 = 30.864175" in shown and "Exactly $30.864175" in shown
     assert "inference geo unknown: global list price" in shown
     assert "genai-prices 0.2.3" in shown and "checked 23 Nov 2026" in shown
