@@ -338,13 +338,13 @@ def work(task_id: str) -> None:
             message.ack()
             if message.headers["id"] == task_id:
                 break
-    before = app.conf.task_store_eager_result
-    app.conf.task_store_eager_result = True
+    assert message.headers["task"] == reclassify_usage.name
+    before = reclassify_usage.store_eager_result
+    reclassify_usage.store_eager_result = True
     try:
-        assert message.headers["task"] == reclassify_usage.name
         reclassify_usage.apply(kwargs=message.payload[1], task_id=task_id)
     finally:
-        app.conf.task_store_eager_result = before
+        reclassify_usage.store_eager_result = before
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's own
