@@ -36,7 +36,7 @@ class GeneratedSuite:
 
 GENERATED: Final = (
     GeneratedSuite("chat-assistant", "support-answers", 450, {OPUS_45: 0.985, SONNET_46: 0.98, HAIKU_45: 0.85}),
-    GeneratedSuite("long-document-chat", "document-questions", 400, {OPUS_45: 0.98, SONNET_46: 0.98}),
+    GeneratedSuite("long-document-chat", "document-questions", 400, {OPUS_45: 0.98, SONNET_46: 0.975}),
     GeneratedSuite("summarisation-jobs", "summaries", 450, {SONNET_46: 0.98, HAIKU_45: 0.975}),
     GeneratedSuite("record-extraction", "extraction@1", 450, {OPUS_45: 0.985, HAIKU_45: 0.975}),
     GeneratedSuite("record-extraction", "extraction@2", 450, {OPUS_45: 0.98, SONNET_46: 0.98, HAIKU_45: 0.86}),
