@@ -4,12 +4,14 @@ import json
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import call_command
+from django.db import connection
 
 from audit.models import AuditEntry
 from audit.roles import Forbidden
@@ -274,3 +276,25 @@ def test_command_maps_classes_and_takes_options(classes, tmp_path):
     assert out == ("evals.csv: 1 results, 0 left out (no verdict) (csv); classes extract; models claude-haiku-4-5\n")
     case = EvalCase.objects.get()
     assert case.run_at == datetime(2026, 11, 9, 9, tzinfo=UTC) and case.run.suite_version == "2"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_double_click_imports_once(tmp_path):
+    save_class(actor=None, slug="classify", facts={"title": "classify"}, as_of=AS_OF)
+    path, ready, outcomes = write(tmp_path, rows(500)), Barrier(3), []
+
+    def click() -> None:
+        try:
+            ready.wait(10)
+            outcomes.append(load(path))
+        finally:
+            connection.close()
+
+    threads = [Thread(target=click) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(outcome.is_repeat for outcome in outcomes) == [False, True, True]
+    assert len({outcome.import_id for outcome in outcomes}) == 1
+    assert counts() == (1, 1, 500, 1)
