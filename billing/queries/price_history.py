@@ -15,7 +15,10 @@ from billing.queries.usage import UnpricedUsage, priced_usage, usage_days
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """Prices entered together: what they are for, from when until when, and who says so."""
+    """Prices entered together: what they are for, from when until when, and who says so.
+
+    `is_in_force`: some of them hold on the day; `replaced` names the kinds that do not.
+    """
 
     what: str
     valid_from: date | None
@@ -26,6 +29,7 @@ class HistoryRow:
     note: str
     approved_by: str
     is_in_force: bool
+    replaced: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ def _history(rows: Iterable[Price], book: PriceBook, on: date) -> tuple[HistoryR
 def _history_row(parts: Sequence[Price], *, who: str, book: PriceBook, on: date) -> HistoryRow:
     one = parts[0]
     by_kind = {row.token_kind: row.usd_per_unit for row in parts}
+    holding = {row.token_kind for row in parts if _wins(row, book, on)}
     is_search = set(by_kind) == {"web_search"}
     return HistoryRow(
         what="every tier" if is_search else slot_words(one.service_tier, one.prompt_length_band, one.geo, one.speed),
@@ -111,7 +116,8 @@ def _history_row(parts: Sequence[Price], *, who: str, book: PriceBook, on: date)
         checked_on=one.checked_on,
         note=one.note,
         approved_by=who,
-        is_in_force=any(_wins(row, book, on) for row in parts),
+        is_in_force=bool(holding),
+        replaced=tuple(kind for kind in PRICED_KINDS if kind in by_kind and kind not in holding),
     )
 
 

@@ -208,6 +208,14 @@ def test_a_model_shows_every_dated_price(buyer):
     )
 
 
+def test_a_replaced_price_is_told_from_those_in_force(buyer):
+    seed_list_prices(as_of=AS_OF)
+    entry = {**ENTRY, "model": "claude-opus-4-5", "uncached_input": "", "output": "24", "valid_from": "2026-11-10"}
+    shown = text_of(buyer.post("/prices/add/", {**entry, "step": "add"}, follow=True))
+    assert "Claude Opus 4.5 costs $5.00 in and $24.00 out per million tokens." in shown
+    assert "in force, but for output" in shown and "entered by procurement-1" in shown
+
+
 def test_a_name_and_a_tier_are_given(buyer):
     seed_list_prices(as_of=AS_OF)
     count_usage("lab-model-2", "2026-11-01", output_tok=700)
