@@ -23,6 +23,7 @@ from costgov.operations.usage import start_usage_import
 from costgov.pages import now, page, right_required
 from costgov.queries.import_pages import ImportsPage, imports_page
 
+_LATEST = 8
 _CHOICES = [("", "Found out by itself"), *((item.name, TITLES.get(item.name, item.title)) for item in FORMATS)]
 
 
@@ -101,8 +102,17 @@ def _wanted(request: HttpRequest) -> dict[str, Any]:
 
 def _imports(request: HttpRequest, form: UploadForm) -> HttpResponse:
     view = ImportsView(imports_page(), form)
-    boxes = (form["replace"], form["good_rows"])
-    return page(request, "billing/imports.html", view, nav="imports", status=400 if form.errors else 200, boxes=boxes)
+    rows = view.data.imports
+    return page(
+        request,
+        "billing/imports.html",
+        view,
+        nav="imports",
+        status=400 if form.errors else 200,
+        boxes=(form["replace"], form["good_rows"]),
+        latest=rows[:_LATEST],
+        earlier=rows[_LATEST:],
+    )
 
 
 @require_POST
@@ -145,7 +155,7 @@ def detail(request: HttpRequest, import_id: int) -> HttpResponse:
         replace_url=base + urlencode({**found.again, "replace": "1"}) + "#upload",
         good_rows_url=base + urlencode({**found.again, "good_rows": "1"}) + "#upload",
     )
-    return page(request, "billing/import_detail.html", view, nav="imports")
+    return page(request, "billing/import_detail.html", view, nav="imports", rows=(found.row,))
 
 
 @never_cache
