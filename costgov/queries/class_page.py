@@ -13,7 +13,7 @@ from billing.queries.profiles import ServedUsage, served_usage
 from billing.queries.series import DayOfUsage, ModelName, daily_usage, model_name
 from billing.queries.usage import priced_usage
 from costgov.queries.class_levers import LeverRow, lever_rows
-from costgov.queries.class_lines import ClassLine, QualityFacts, class_lines, quality_facts, window
+from costgov.queries.class_lines import ClassLine, ClassLines, QualityFacts, class_lines, quality_facts, window
 from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks
 from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, per_month, verdict_row
 from routing.models import Activation, ChangeRequest, ClassException, EvalRun, RequestClass
@@ -167,13 +167,16 @@ class ClassPage:
     names: Mapping[str, ModelName]
 
 
-def class_page(*, slug: str, as_of: datetime, start: date, end: date) -> ClassPage:
-    """Everything the page of a class shows. Raises UnknownClass."""
+def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: ClassLines | None = None) -> ClassPage:
+    """Everything the page of a class shows. Raises UnknownClass.
+
+    `lines`: the table of classes as of the same instant, from a caller that holds it.
+    """
     registered = RequestClass.objects.filter(slug=slug).first()
     if registered is None:
         raise UnknownClass(f"There is no class {slug!r}. It may have been renamed; search the list of classes.")
-    facts = quality_facts(as_of=as_of)
-    lines = class_lines(as_of=as_of, facts=facts)
+    facts = quality_facts(as_of=as_of, slug=slug)
+    lines = lines or class_lines(as_of=as_of)
     line = lines.of(slug)
     assert line is not None
     _, window_start, window_end = window(as_of)

@@ -12,8 +12,9 @@ from django.urls import path, re_path
 from costgov import charts
 from costgov.charts.parts import Value
 from costgov.pages import BadQuery, cached, now, page
-from costgov.queries.class_lines import ClassLine, ClassLines, class_lines
+from costgov.queries.class_lines import ClassLine
 from costgov.queries.class_page import CandidateRow, ClassPage, UnknownClass, class_page
+from costgov.shown import classes_shown
 from costgov.templatetags.costgov_format import datefmt, integer, pct, rate_range, usd
 from costgov.templatetags.costgov_ui import whisker_scale
 from costgov.timespan import CHOICES, PARAMETERS, only, timespan
@@ -88,7 +89,7 @@ class UnknownClassPage:
 def classes_page(request: HttpRequest) -> HttpResponse:
     as_of = now()
     only(request, ("q", "sort"))
-    value: ClassLines = cached("class-lines", lambda: class_lines(as_of=as_of), today=as_of.date())
+    value = classes_shown()
     words, sort = request.GET.get("q", "").strip(), request.GET.get("sort", "-spend")
     keys = [key for key, *_ in COLUMNS]
     if sort.removeprefix("-") not in keys:
@@ -115,7 +116,9 @@ def class_detail(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         value = cached(
             "class",
-            lambda: build_detail(class_page(slug=slug, as_of=as_of, start=span.start, end=span.end)),
+            lambda: build_detail(
+                class_page(slug=slug, as_of=as_of, start=span.start, end=span.end, lines=classes_shown())
+            ),
             slug=slug,
             today=as_of.date(),
             start=span.start,

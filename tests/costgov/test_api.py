@@ -61,6 +61,7 @@ def error(answer) -> dict:
 NEEDS = [
     ("GET", "bundles/prod", "bundle:read"),
     ("POST", "decide", "decide"),
+    ("GET", "overview", "read"),
     ("GET", "spend", "read"),
     ("GET", "prices", "read"),
     ("GET", "imports", "read"),

@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from audit.operations import bump_data_version
+from billing.core.money import sum_usd
 from billing.models import Organisation, Price
 from costgov.jsonout import dumps
 from costgov.queries.overview import Overview, overview
@@ -77,7 +78,7 @@ def test_classes_stand_with_money_and_verdict_of_what_serves_them() -> None:
     assert triage.upper == pytest.approx(0.99849, abs=1e-5)
     assert (triage.line, drafting.line) == (0.93, 0.9)
     assert view.standing.classes == view.standing.holding == 2
-    assert sum(line.spend_usd for line in view.classes) == view.spend_usd
+    assert sum_usd(line.spend_usd or Decimal(0) for line in view.classes) == view.spend_usd
 
 
 def test_savings_are_those_of_the_recommendation() -> None:
@@ -111,6 +112,14 @@ def test_the_value_is_json() -> None:
     assert value["days"][-1]["on"] == "2026-11-22"
     assert Decimal(value["classes"][1]["spend_usd"]) == Decimal("9.80")
     assert value["tiers"][0]["weeks"][-1]["quality"]["covered_share"] == 1.0
+
+
+def test_the_api_answers_with_the_same_value(client: Client) -> None:
+    client.force_login(world.whole()["vic"])
+    answer = client.get("/api/v1/overview?days=56")
+    assert answer.status_code == 200
+    assert answer.json() == json.loads(dumps(shown()))
+    assert client.get("/api/v1/overview?days=0").status_code == 400
 
 
 def test_page_says_the_same(client: Client) -> None:

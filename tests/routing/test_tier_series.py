@@ -87,7 +87,7 @@ def test_every_week_equals_plain_loops(seed: int) -> None:
             for row in usage:
                 if week.end - timedelta(days=7) <= row.on < week.end and MODELS[row.model] == series.tier:
                     key = (row.request_class, row.model)
-                    pairs[key] = pairs.get(key, 0) + row.requests
+                    pairs[key] = pairs.get(key, 0) + (row.requests or 0)
             known = {}
             for slug, model in pairs:
                 seen = [row for row in results.get(slug, []) if row.run_at < at(week.end, 0)]
