@@ -105,9 +105,10 @@ def routing_sentence(record: SizingRecord) -> str:
             f"Signing {_lower(first)} before routing, as the spend under {_lower(title)} suggests, would cost "
             f"{usd(-routing.value_usd)} a year less on average {error}, but falls short of the commitment too often."
         )
+    cheaper = f"{then} is cheaper" if record.band(then).commitment_usd else "paying without a commitment is cheaper"
     return (
         f"Routing before committing is worth {usd(routing.value_usd)} a year {error}: {_lower(first)} suits the "
-        f"spend under {_lower(title)}, but once work is routed {_lower(then)} is cheaper."
+        f"spend under {_lower(title)}, but once work is routed {cheaper}."
     )
 
 
