@@ -22,6 +22,7 @@ MAX_SCORE: Final = 3.0
 PRIOR_WEIGHT: Final = 4.0
 PRIOR_RHO: Final = 0.5
 MAX_RHO: Final = 0.95
+ROUNDING: Final = 1e-9
 # Quantiles of |heavy × normal| with heavy = min(√(4/χ²₆), 2.5): half-widths of the model's central bands in units of
 # its standard deviation. By numerical integration; the tests repeat it.
 BAND_HALF_WIDTHS: Final[Mapping[float, float]] = {0.5: 0.585715, 0.8: 1.174883, 0.95: 1.994016}
@@ -144,7 +145,8 @@ def _pairs(error: Floats, seen: NDArray[np.bool_]) -> tuple[float, int]:
     """Sum over origins of the mean product of two classes' scores, and the number of origins with two or more."""
     filled = np.where(seen, error, 0.0)
     rms = np.sqrt((filled**2).sum(axis=1) / np.maximum(seen.sum(axis=1), 1))
-    score = np.clip(filled / np.where(rms > 0, rms, 1.0)[:, None], -MAX_SCORE, MAX_SCORE)
+    # Constant series: what is left is rounding, and its direction says nothing about classes moving together.
+    score = np.clip(filled / np.where(rms > ROUNDING, rms, 1.0)[:, None], -MAX_SCORE, MAX_SCORE)
     count = seen.sum(axis=0)
     both = count >= 2
     total, squares = score.sum(axis=0), (score**2).sum(axis=0)

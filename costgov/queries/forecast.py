@@ -29,7 +29,7 @@ from billing.queries.forecasts import POLICIES, ForecastPaths
 from billing.queries.series import model_name, model_names
 from billing.queries.usage import priced_usage
 from costgov.jsonout import dumps
-from costgov.queries.forecast_inputs import ClassInputs, ForecastInputs, describe_inputs, read_inputs
+from costgov.queries.forecast_inputs import ClassInputs, ForecastInputs, ForecastRefused, describe_inputs, read_inputs
 from costgov.queries.forecast_view import (
     AccuracyRow,
     ClassForecast,
@@ -45,6 +45,7 @@ from costgov.queries.forecast_view import (
 
 SETTINGS_VERSION: Final = 1  # raise when the same inputs would give other figures
 PAGE_PATHS: Final = 2_000
+MAX_PATHS: Final = 100_000
 HISTORY_MONTHS: Final = 9
 HINDSIGHT_MONTHS: Final = 11
 HINDSIGHT_PATHS: Final = 1_000
@@ -74,6 +75,8 @@ def prepare_forecast(
     rollout_start: date | None = None,
 ) -> PreparedForecast:
     """Read what a forecast rests on. Raises ForecastRefused, NoBaseline."""
+    if not 2 <= paths <= MAX_PATHS:
+        raise ForecastRefused(f"{paths} simulated futures cannot be drawn: use 2 to {MAX_PATHS:,}.")
     inputs = read_inputs(as_of=as_of, start=start, months=months, scenario=scenario, rollout_start=rollout_start)
     organisation = Organisation.objects.filter(pk=1).values_list("name", flat=True).first() or ""
     text = f"{organisation}|{inputs.cutoff}|{SETTINGS_VERSION}"
