@@ -8,7 +8,7 @@ _WITHOUT_SERVICES = {"up", "help", "version", "--help", "-h", "--version", "coll
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - said in words to whoever starts it with an older one
         sys.exit(f"costgov needs Python 3.11 or newer; this is {sys.version.split()[0]}. Use .venv/bin/python.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costgov.settings")
     from costgov.services import joined_services

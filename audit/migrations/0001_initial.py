@@ -4,38 +4,47 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='AuditEntry',
+            name="AuditEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_index=True, help_text='When the action took place (the as_of of the operation).')),
-                ('recorded_at', models.DateTimeField(auto_now_add=True, help_text='When the row was written.')),
-                ('actor_name', models.CharField(help_text="Name at the time; 'system' for automatic actions.", max_length=150)),
-                ('action', models.CharField(help_text='Verb and object, e.g. policy.approved.', max_length=64)),
-                ('object_type', models.CharField(max_length=64)),
-                ('object_id', models.CharField(max_length=128)),
-                ('object_label', models.CharField(blank=True, max_length=255)),
-                ('before', models.JSONField(blank=True, null=True)),
-                ('after', models.JSONField(blank=True, null=True)),
-                ('note', models.TextField(blank=True)),
-                ('is_demo', models.BooleanField(default=False, help_text="Part of the demo organisation's invented past.")),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "at",
+                    models.DateTimeField(
+                        db_index=True, help_text="When the action took place (the as_of of the operation)."
+                    ),
+                ),
+                ("recorded_at", models.DateTimeField(auto_now_add=True, help_text="When the row was written.")),
+                (
+                    "actor_name",
+                    models.CharField(help_text="Name at the time; 'system' for automatic actions.", max_length=150),
+                ),
+                ("action", models.CharField(help_text="Verb and object, e.g. policy.approved.", max_length=64)),
+                ("object_type", models.CharField(max_length=64)),
+                ("object_id", models.CharField(max_length=128)),
+                ("object_label", models.CharField(blank=True, max_length=255)),
+                ("before", models.JSONField(blank=True, null=True)),
+                ("after", models.JSONField(blank=True, null=True)),
+                ("note", models.TextField(blank=True)),
+                (
+                    "is_demo",
+                    models.BooleanField(default=False, help_text="Part of the demo organisation's invented past."),
+                ),
             ],
             options={
-                'ordering': ['-at', '-id'],
+                "ordering": ["-at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='DataVersion',
+            name="DataVersion",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('version', models.BigIntegerField(default=0)),
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("version", models.BigIntegerField(default=0)),
             ],
         ),
     ]

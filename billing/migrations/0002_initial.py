@@ -6,126 +6,260 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('billing', '0001_initial'),
+        ("billing", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='commitmentsizing',
-            name='created_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="commitmentsizing",
+            name="created_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='commitmentterms',
-            name='created_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="commitmentterms",
+            name="created_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='commitmentsizing',
-            name='terms',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='sizings', to='billing.commitmentterms'),
+            model_name="commitmentsizing",
+            name="terms",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="sizings", to="billing.commitmentterms"
+            ),
         ),
         migrations.AddField(
-            model_name='forecast',
-            name='created_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="forecast",
+            name="created_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='commitmentsizing',
-            name='forecast',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='sizings', to='billing.forecast'),
+            model_name="commitmentsizing",
+            name="forecast",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="sizings", to="billing.forecast"
+            ),
         ),
         migrations.AddField(
-            model_name='import',
-            name='created_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="import",
+            name="created_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='modelalias',
-            name='release',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='aliases', to='billing.modelrelease'),
+            model_name="modelalias",
+            name="release",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="aliases", to="billing.modelrelease"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='organisation',
-            constraint=models.CheckConstraint(condition=models.Q(('id', 1)), name='billing_organisation_single_row'),
+            model_name="organisation",
+            constraint=models.CheckConstraint(condition=models.Q(("id", 1)), name="billing_organisation_single_row"),
         ),
         migrations.AddField(
-            model_name='price',
-            name='approved_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="price",
+            name="approved_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='price',
-            name='proposed_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="price",
+            name="proposed_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='usagerollup',
-            name='latest_import',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.import'),
+            model_name="usagerollup",
+            name="latest_import",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="billing.import"),
         ),
         migrations.AddField(
-            model_name='usagerollup',
-            name='source',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.usagesource'),
+            model_name="usagerollup",
+            name="source",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="billing.usagesource"
+            ),
         ),
         migrations.AddField(
-            model_name='import',
-            name='source',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='imports', to='billing.usagesource'),
+            model_name="import",
+            name="source",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="imports",
+                to="billing.usagesource",
+            ),
         ),
         migrations.AddField(
-            model_name='dailyusage',
-            name='source',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.usagesource'),
+            model_name="dailyusage",
+            name="source",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="billing.usagesource"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='commitmentsizing',
-            constraint=models.UniqueConstraint(fields=('forecast', 'terms'), name='billing_sizing_one_per_forecast_and_terms'),
+            model_name="commitmentsizing",
+            constraint=models.UniqueConstraint(
+                fields=("forecast", "terms"), name="billing_sizing_one_per_forecast_and_terms"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='price',
-            constraint=models.UniqueConstraint(fields=('model', 'token_kind', 'service_tier', 'prompt_length_band', 'geo', 'speed', 'valid_from'), name='billing_price_one_per_start', nulls_distinct=False),
+            model_name="price",
+            constraint=models.UniqueConstraint(
+                fields=("model", "token_kind", "service_tier", "prompt_length_band", "geo", "speed", "valid_from"),
+                name="billing_price_one_per_start",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='price',
-            constraint=models.CheckConstraint(condition=models.Q(('usd_per_unit__gte', 0)), name='billing_price_not_negative'),
+            model_name="price",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("usd_per_unit__gte", 0)), name="billing_price_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='price',
-            constraint=models.CheckConstraint(condition=models.Q(('valid_from__isnull', True), ('valid_to__isnull', True), ('valid_from__lt', models.F('valid_to')), _connector='OR'), name='billing_price_start_before_end'),
+            model_name="price",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("valid_from__isnull", True),
+                    ("valid_to__isnull", True),
+                    ("valid_from__lt", models.F("valid_to")),
+                    _connector="OR",
+                ),
+                name="billing_price_start_before_end",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usagerollup',
-            constraint=models.UniqueConstraint(fields=('bucket_start', 'bucket_hours', 'source', 'organisation', 'channel', 'workspace', 'api_key', 'model', 'service_tier', 'prompt_length_band', 'geo', 'speed', 'request_class', 'policy_version', 'arm'), name='billing_usage_rollup_natural_key'),
+            model_name="usagerollup",
+            constraint=models.UniqueConstraint(
+                fields=(
+                    "bucket_start",
+                    "bucket_hours",
+                    "source",
+                    "organisation",
+                    "channel",
+                    "workspace",
+                    "api_key",
+                    "model",
+                    "service_tier",
+                    "prompt_length_band",
+                    "geo",
+                    "speed",
+                    "request_class",
+                    "policy_version",
+                    "arm",
+                ),
+                name="billing_usage_rollup_natural_key",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usagerollup',
-            constraint=models.CheckConstraint(condition=models.Q(('cache_read_tok__gte', 0), ('cache_write_1h_tok__gte', 0), ('cache_write_5m_tok__gte', 0), ('output_tok__gte', 0), ('uncached_input_tok__gte', 0), ('web_searches__gte', 0), models.Q(('requests__isnull', True), ('requests__gte', 0), _connector='OR')), name='billing_usage_rollup_not_negative'),
+            model_name="usagerollup",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("cache_read_tok__gte", 0),
+                    ("cache_write_1h_tok__gte", 0),
+                    ("cache_write_5m_tok__gte", 0),
+                    ("output_tok__gte", 0),
+                    ("uncached_input_tok__gte", 0),
+                    ("web_searches__gte", 0),
+                    models.Q(("requests__isnull", True), ("requests__gte", 0), _connector="OR"),
+                ),
+                name="billing_usage_rollup_not_negative",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usagerollup',
-            constraint=models.CheckConstraint(condition=models.Q(('bucket_hours__in', [1, 24])), name='billing_usage_rollup_hour_or_day'),
+            model_name="usagerollup",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("bucket_hours__in", [1, 24])), name="billing_usage_rollup_hour_or_day"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='import',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'done')), fields=('kind', 'sha256'), name='billing_import_same_bytes_once'),
+            model_name="import",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "done")), fields=("kind", "sha256"), name="billing_import_same_bytes_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='import',
-            constraint=models.CheckConstraint(condition=models.Q(('accepted__gte', 0), ('duplicates__gte', 0), ('rejected__gte', 0)), name='billing_import_counts_not_negative'),
+            model_name="import",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("accepted__gte", 0), ("duplicates__gte", 0), ("rejected__gte", 0)),
+                name="billing_import_counts_not_negative",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='dailyusage',
-            constraint=models.UniqueConstraint(fields=('date', 'origin', 'source', 'organisation', 'channel', 'workspace', 'api_key', 'model', 'service_tier', 'prompt_length_band', 'geo', 'speed', 'request_class', 'policy_version', 'arm'), name='billing_daily_usage_natural_key'),
+            model_name="dailyusage",
+            constraint=models.UniqueConstraint(
+                fields=(
+                    "date",
+                    "origin",
+                    "source",
+                    "organisation",
+                    "channel",
+                    "workspace",
+                    "api_key",
+                    "model",
+                    "service_tier",
+                    "prompt_length_band",
+                    "geo",
+                    "speed",
+                    "request_class",
+                    "policy_version",
+                    "arm",
+                ),
+                name="billing_daily_usage_natural_key",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='dailyusage',
-            constraint=models.CheckConstraint(condition=models.Q(('cache_read_tok__gte', 0), ('cache_write_1h_tok__gte', 0), ('cache_write_5m_tok__gte', 0), ('output_tok__gte', 0), ('uncached_input_tok__gte', 0), ('web_searches__gte', 0), models.Q(('requests__isnull', True), ('requests__gte', 0), _connector='OR')), name='billing_daily_usage_not_negative'),
+            model_name="dailyusage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("cache_read_tok__gte", 0),
+                    ("cache_write_1h_tok__gte", 0),
+                    ("cache_write_5m_tok__gte", 0),
+                    ("output_tok__gte", 0),
+                    ("uncached_input_tok__gte", 0),
+                    ("web_searches__gte", 0),
+                    models.Q(("requests__isnull", True), ("requests__gte", 0), _connector="OR"),
+                ),
+                name="billing_daily_usage_not_negative",
+            ),
         ),
     ]

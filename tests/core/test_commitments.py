@@ -169,7 +169,8 @@ def test_the_paths_agree_with_the_closed_form(drawn: dict[str, np.ndarray], poli
 def test_the_fitted_lognormal_is_the_one_drawn_from(drawn: dict[str, np.ndarray]):
     fitted = LognormalSpend.fitted(drawn["optimised"])
     assert fitted is not None
-    assert (fitted.median_usd, fitted.sigma) == (pytest.approx(1e6, rel=0.003), pytest.approx(0.30, rel=0.01))
+    assert fitted.median_usd == pytest.approx(1e6, rel=0.003)
+    assert fitted.sigma == pytest.approx(0.30, rel=0.01)
     assert LognormalSpend.fitted(np.array([0.0, 1.0])) is None
     assert LognormalSpend.fitted(np.array([5.0, 5.0])) is None
 
@@ -260,7 +261,7 @@ def test_a_tie_goes_to_the_smaller_commitment():
 def test_no_commitment_is_recommended_where_every_other_offer_is_too_risky():
     choice = choose(measure(np.linspace(1_000.0, 90_000.0, 100), offers("list")))
     assert (choice.name, choice.runner_up) == (NONE, None)
-    assert "the one offer with a risk of shortfall of at most 20%" in choice.reason
+    assert choice.reason.startswith("No commitment is the only offer with a risk of shortfall of at most 20%; its exp")
 
 
 @pytest.mark.parametrize("spend", [[], [math.nan], [math.inf], [-1.0], [[1.0]]])

@@ -152,9 +152,8 @@ def test_an_event_of_uncertain_size_has_the_stated_spread() -> None:
     model = without_variance(fitted(world.golden_series()))
     months = contract_months(date(2026, 5, 1), 1)
     event = KnownEvent("B", date(2026, 4, 1), 2.0, p90_over_p10=3.0)
-    fixed = {"half_life_weeks": 52.0}
-    usual = sample_volumes(model, months, SampleSettings(4, 40_000, **fixed))  # type: ignore[arg-type]
-    found = sample_volumes(model, months, SampleSettings(4, 40_000, events=(event,), **fixed))  # type: ignore[arg-type]
+    usual = sample_volumes(model, months, SampleSettings(4, 40_000, half_life_weeks=52.0))
+    found = sample_volumes(model, months, SampleSettings(4, 40_000, events=(event,), half_life_weeks=52.0))
     low, middle, high = np.quantile(found[0, 1] / usual[0, 1], (0.1, 0.5, 0.9))
     assert middle == pytest.approx(2.0, rel=0.02)
     assert high / low == pytest.approx(3.0, rel=0.03)

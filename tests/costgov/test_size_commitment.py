@@ -121,12 +121,13 @@ def test_lists_show_the_newest_first_without_its_curves(people: dict[str, User])
 def test_every_step_is_in_the_audit_trail(people: dict[str, User]):
     row = sized(people["priya"])
     entries = {entry.action: entry for entry in AuditEntry.objects.filter(actor=people["priya"])}
+    after: dict[str, Any] = {action: entry.after for action, entry in entries.items()}
     assert {"terms.saved", "forecast.made", "commitment.sized"} <= set(entries)
-    assert entries["terms.saved"].after["bands"][0] == {"name": "T1", "commitment": "150", "discount": "0.06"}
+    assert after["terms.saved"]["bands"][0] == {"name": "T1", "commitment": "150", "discount": "0.06"}
     done = entries["commitment.sized"]
     assert (done.object_type, done.object_id) == ("commitment_sizing", str(row.pk))
-    assert done.after["basis"]["forecast_id"] == row.forecast_id
-    assert done.after["recommended"] == row.result["summary"]["recommended"]
+    assert after["commitment.sized"]["basis"]["forecast_id"] == row.forecast_id
+    assert after["commitment.sized"]["recommended"] == row.result["summary"]["recommended"]
 
 
 @pytest.mark.parametrize("name", ["eva", "vic", "xen"])
