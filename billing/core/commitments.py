@@ -194,8 +194,12 @@ def choose(measures: Sequence[OfferMeasures], *, limit: float = SHORTFALL_LIMIT)
     best, lowest = within[0], ranked[0]
     others = [row for row in within if row is not best]
     runner_up = others[0] if others else None
-    reason = f"{best.name} has the lowest expected payable, {_usd(best.expected_payable_usd)}, of "
-    reason += f"{_count(len(within))} with a risk of shortfall of at most {limit:.0%}"
+    if runner_up is None and len(measures) > 1:
+        reason = f"{best.name} is the only offer with a risk of shortfall of at most {limit:.0%}; its expected payable "
+        reason += f"is {_usd(best.expected_payable_usd)}"
+    else:
+        reason = f"{best.name} has the lowest expected payable, {_usd(best.expected_payable_usd)}, of "
+        reason += f"{_count(len(within))} with a risk of shortfall of at most {limit:.0%}"
     if runner_up is not None:
         more = runner_up.expected_payable_usd - best.expected_payable_usd
         reason += f"; {runner_up.name} is next, {_usd(more)} dearer"

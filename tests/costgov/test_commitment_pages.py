@@ -459,4 +459,4 @@ def test_sizing_again_counts_very_short_classes_only_when_told(client: Client, p
     client.post(f"/commitments/terms/{kept.pk}/size/", {"include_very_short": "on"})
     second = kept_terms(terms_id=kept.pk).sizing_id or 0
     assert second != first
-    assert "priya stands for its volume" in words(see(client, people["priya"], f"/commitments/{second}/"))
+    assert "counted because priya said" in words(see(client, people["priya"], f"/commitments/{second}/"))
