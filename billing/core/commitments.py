@@ -7,6 +7,7 @@ Spend is list spend of the year in usd, one float per simulated path: estimates,
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from statistics import NormalDist
 from typing import Final
 
@@ -207,7 +208,7 @@ def choose(measures: Sequence[OfferMeasures], *, limit: float = SHORTFALL_LIMIT)
         less = best.expected_payable_usd - lowest.expected_payable_usd
         reason += (
             f". {lowest.name} would cost {_usd(less)} less on average, but falls short in "
-            f"{lowest.shortfall_probability:.1%} of the futures"
+            f"{percent(lowest.shortfall_probability)} of the futures"
         )
     return Choice(best.name, runner_up.name if runner_up else None, lowest.name, f"{reason}.")
 
@@ -295,6 +296,11 @@ class LognormalSpend:
         """A* before it is clamped into the band; 0 where overage costs no more than covered use."""
         level = (offer.discount - offer.overage_discount) / (1 - offer.overage_discount)
         return (1 - offer.discount) * self.quantile(level)
+
+
+def percent(share: float) -> str:
+    """A share for people, half up as written: 0.0725 → 7.3%."""
+    return f"{(Decimal(str(share)) * 100).quantize(Decimal('0.1'), ROUND_HALF_UP)}%"
 
 
 def _usd(value: float) -> str:

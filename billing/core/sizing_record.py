@@ -6,6 +6,7 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
+from billing.core.commitments import percent
 from billing.core.sizing import BASELINE, CURRENT, OPTIMISED, OfferFigures, Sizing
 from billing.core.terms import Band, Terms
 
@@ -141,10 +142,6 @@ def usd(value: Decimal) -> str:
     """$1,234: estimates, where cents would claim too much."""
     whole = value.quantize(Decimal(1), ROUND_HALF_UP)
     return f"{'−' if whole < 0 else ''}${abs(whole):,}"
-
-
-def percent(share: float) -> str:
-    return f"{share * 100:.1f}%"
 
 
 def discount_text(discount: Decimal) -> str:

@@ -95,10 +95,10 @@ class Terms:
 
     @property
     def title(self) -> str:
-        """Words for lists: T1–T3 from 1 Jan 2027, overage at list prices."""
-        names = self.bands[0].name if len(self.bands) == 1 else f"{self.bands[0].name}–{self.bands[-1].name}"
+        """Words for lists: $500,000–$2,000,000 from 1 Jan 2027, overage at list prices."""
+        amounts = [f"${band.commitment_usd.normalize():,f}" for band in (self.bands[0], self.bands[-1])]
         paid = "list prices" if self.overage == "list" else "the discounted price"
-        return f"{names} from {self.start.day} {self.start:%b %Y}, overage at {paid}"
+        return f"{'–'.join(dict.fromkeys(amounts))} from {self.start.day} {self.start:%b %Y}, overage at {paid}"
 
 
 def terms_document(terms: Terms) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from billing.core.sizing_record import (
     text_of,
     usd,
 )
+from billing.core.terms import NO_COMMITMENT
 from billing.models import Import
 from billing.queries.commitments import KeptTerms, SizingSummary, all_terms, sizing_record, sizing_summaries
 from billing.queries.drivers import counted_span
@@ -27,6 +28,7 @@ from costgov.queries.forecast_inputs import MIN_DAYS
 from routing.queries.changes import policy_in_force_now
 
 SIDE_BY_SIDE = (OPTIMISED, BASELINE, CURRENT)
+SHORT = {OPTIMISED: "routed", BASELINE: "unrouted", CURRENT: "as now"}
 CHART_NAMES = {BASELINE: "uniform", CURRENT: "current", OPTIMISED: "optimised"}
 
 
@@ -49,7 +51,7 @@ class OfferCell:
     """An offer under one policy. `is_risky`: its risk of shortfall rules it out."""
 
     policy: str
-    title: str
+    short: str
     figures: OfferFigures
     is_recommended: bool
     is_runner_up: bool
@@ -151,7 +153,7 @@ def _offer_rows(record: SizingRecord, policies: Sequence[str]) -> tuple[OfferRow
             cells.append(
                 OfferCell(
                     policy=name,
-                    title=record.policy_title(name),
+                    short=SHORT[name],
                     figures=figures,
                     is_recommended=policy.choice.name == band.name,
                     is_runner_up=policy.choice.runner_up == band.name,
@@ -272,7 +274,8 @@ def sensitivity_figure(record: SizingRecord) -> charts.Figure:
     base = record.sizing.policy(OPTIMISED).best
 
     def text(words: str, best: str) -> str:
-        return words if best == base.name else f"{words} → {_plain(best)}"
+        # Short, because it stands beside a bar: the table below names the offer in full.
+        return words if best == base.name else f"{words} → {'none' if best == NO_COMMITMENT else _plain(best)}"
 
     rows = [
         charts.TornadoRow(

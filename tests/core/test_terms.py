@@ -61,7 +61,7 @@ def test_a_document_becomes_terms():
         (Band("T1", Decimal(500000), Decimal("0.06")), Band("T2", Decimal(1000000), Decimal("0.12"))),
     )
     assert terms.end == date(2028, 1, 1)
-    assert terms.title == "T1–T2 from 1 Jan 2027, overage at list prices"
+    assert terms.title == "$500,000–$1,000,000 from 1 Jan 2027, overage at list prices"
     assert [offer.name for offer in terms.offers] == ["No commitment", "T1", "T2"]
 
 

@@ -99,7 +99,7 @@ def test_terms_are_one_offer_however_they_are_written(people: dict[str, User]):
     assert (again.pk, again.name) == (kept.pk, "Offer of 18 Nov")
     other = save_terms(actor=people["priya"], terms=replace(TERMS, overage="discounted"), as_of=world.AS_OF)
     assert other.pk != kept.pk
-    assert other.name == "T1–T2 from 1 Jan 2027, overage at the discounted price"
+    assert other.name == "$150–$400 from 1 Jan 2027, overage at the discounted price"
 
 
 def test_lists_show_the_newest_first_without_its_curves(people: dict[str, User]):
