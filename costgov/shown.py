@@ -1,7 +1,10 @@
 """Dear figures, kept until anything changes, for pages and the API alike."""
 
+from datetime import date
+
 from costgov.pages import cached, now, today
 from costgov.queries.class_lines import ClassLines, class_lines
+from costgov.queries.overview import Overview, overview
 from costgov.queries.policies import DraftPage, draft_page
 from costgov.queries.recommendation import RecommendationView, recommendation_view
 
@@ -24,3 +27,8 @@ def recommendation_shown(*, baseline_model: str = "") -> RecommendationView:
 def classes_shown() -> ClassLines:
     """Every class with money and quality, as of today."""
     return cached("api-classes", lambda: class_lines(as_of=now()), day=today())
+
+
+def overview_shown(*, start: date, end: date) -> Overview:
+    """The Overview of today with days [start, end) drawn."""
+    return cached("overview", lambda: overview(as_of=now(), start=start, end=end), day=today(), start=start, end=end)

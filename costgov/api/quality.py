@@ -69,7 +69,7 @@ class ClassView(ApiView):
         """Models against the bar, levers, history, rules and mappings of a class."""
         asked = self.asked(DaysQuery)
         start = today() - timedelta(days=asked["days"])
-        return Response(class_page(slug=slug, as_of=now(), start=start, end=today()))
+        return Response(class_page(slug=slug, as_of=now(), start=start, end=today(), lines=classes_shown()))
 
 
 class QualityView(ApiView):

@@ -11,10 +11,10 @@ from django.db.models import Count, Max, Min, Q
 from billing.core.money import sum_usd
 from billing.queries.profiles import ServedUsage, served_usage
 from billing.queries.series import DayOfUsage, ModelName, daily_usage, model_name
-from billing.queries.usage import priced_usage
+from billing.queries.usage import priced_usage, usage_days
 from costgov.queries.class_levers import LeverRow, lever_rows
 from costgov.queries.class_lines import ClassLine, ClassLines, QualityFacts, class_lines, quality_facts, window
-from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks
+from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks, last_drawn
 from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, per_month, verdict_row
 from routing.models import Activation, ChangeRequest, ClassException, EvalRun, RequestClass
 from routing.queries.evidence import ClassVerdicts
@@ -205,7 +205,13 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
         else lever_rows(advice, served, keeps_own_caching=registered.keeps_own_caching, reuse=registered.reuse),
         models=_models(slug, served, window_start, window_end, facts.names),
         days=_days(slug, usage, start, end),
-        weeks=class_weeks(usage=usage, results=results, alpha=float(registered.alpha), start=start, end=end),
+        weeks=class_weeks(
+            usage=usage,
+            results=results,
+            alpha=float(registered.alpha),
+            start=start,
+            end=last_drawn(end, usage_days()),
+        ),
         policies=_policies(slug, start, end, as_of),
         suites=_suites(registered, facts.verdicts[slug], as_of),
         mappings=_mappings(registered, as_of.date()),

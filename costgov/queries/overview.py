@@ -25,6 +25,8 @@ from costgov.queries.spend import SpendReport, Unclassified, spend
 from routing.models import Activation, ChangeRequest
 from routing.queries.tiers import TierSeries, tier_series
 
+COMPARABLE_SHARE = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class TierDay:
@@ -145,8 +147,11 @@ class Overview:
 
     @property
     def per_request_change(self) -> float | None:
-        """Change of the cost of a request; None where either window does not tell."""
+        """Change of the cost of a request; None unless both windows tell (nearly) all their requests: a part of the
+        usage is another mix of work, and would compare coding with chat."""
         if self.per_request is None or self.per_request_before is None:
+            return None
+        if min(self.per_request.spend_share, self.per_request_before.spend_share) < COMPARABLE_SHARE:
             return None
         return float(self.per_request.usd / self.per_request_before.usd - 1)
 
@@ -188,7 +193,7 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
             row.cost_usd for row in now_spend.rows if row.group["class"] and row.group["class"] not in registered
         ),
         days=tier_days(start=start, end=end, held=held, book=book),
-        tiers=_tiers(facts, start, end),
+        tiers=_tiers(facts, start, last_drawn(end, held)),
         activations=activation_marks(start=start, end=end, as_of=as_of),
         waiting=waiting_changes(),
         policy=f"{facts.policy.name}@{facts.policy.version}" if facts.policy is not None else "",
@@ -252,6 +257,11 @@ def waiting_changes() -> tuple[WaitingChange, ...]:
 def waiting_count() -> int:
     """How many change requests wait for an approval: the badge beside Policies."""
     return ChangeRequest.objects.filter(state=ChangeRequest.State.IN_REVIEW).count()
+
+
+def last_drawn(end: date, held: tuple[date, date] | None) -> date:
+    """Where weeks are counted back from: the end of the period, or of the usage where that is earlier."""
+    return end if held is None else min(end, held[1] + timedelta(days=1))
 
 
 def _tiers(facts: QualityFacts, start: date, end: date) -> tuple[TierSeries, ...]:

@@ -10,7 +10,8 @@ from django.urls import path
 from costgov import charts
 from costgov.charts.parts import Value, trailing_mean
 from costgov.pages import cached, now, page
-from costgov.queries.overview import ActivationMark, Overview, TierDay, overview
+from costgov.queries.overview import ActivationMark, Overview, TierDay
+from costgov.shown import overview_shown
 from costgov.templatetags.costgov_format import datefmt, pct, rate_range, usd
 from costgov.templatetags.costgov_ui import whisker_scale
 from costgov.timespan import CHOICES, PARAMETERS, only, timespan
@@ -44,8 +45,8 @@ def overview_page(request: HttpRequest) -> HttpResponse:
     only(request, PARAMETERS)
     span = timespan(request, today=as_of.date())
     value = cached(
-        "overview",
-        lambda: build_page(overview(as_of=as_of, start=span.start, end=span.end)),
+        "overview-page",
+        lambda: build_page(overview_shown(start=span.start, end=span.end)),
         today=as_of.date(),
         start=span.start,
         end=span.end,

@@ -56,6 +56,16 @@ def test_spend_is_exact_and_compared_with_the_28_days_before() -> None:
     assert view.spend_usd == spend(start=view.window_start, end=view.window_end).total.cost_usd
 
 
+def test_a_cost_per_request_of_another_mix_is_not_compared() -> None:
+    """Requests are known for a part of the window before only: its cost per request is of other work."""
+    world.whole()
+    world.use(world.TODAY - timedelta(days=40), world.OPUS, "triage", None, (1_000_000, 0), origin="report")
+    view = shown()
+    assert view.per_request_before is not None
+    assert view.per_request_before.spend_share == pytest.approx(60.20 / 65.20)
+    assert view.per_request_change is None
+
+
 def test_days_by_tier_sum_to_the_spend_and_absent_days_are_not_zero() -> None:
     world.whole()
     view = shown(START - timedelta(days=3))
@@ -248,6 +258,14 @@ def test_days_that_no_usage_reaches_are_said(client: Client, settings: Any) -> N
     client.force_login(people["vic"])
     html = text_of(client)
     assert "No usage is imported after 22 Nov 2026: 5 of the last 28 days are empty" in html
+
+
+def test_weeks_are_counted_back_from_the_last_day_with_usage() -> None:
+    world.whole()
+    later = world.AS_OF + timedelta(days=5)
+    view = overview(as_of=later, start=START, end=later.date())
+    assert {series.weeks[-1].end for series in view.tiers} == {world.TODAY}
+    assert (view.missing_days, view.days[-1].total_usd) == (5, None)
 
 
 def test_the_address_holds_the_period(client: Client) -> None:
