@@ -93,23 +93,22 @@ def answer(record: SizingRecord) -> tuple[Span, ...]:
 
 def routing_sentence(record: SizingRecord) -> str:
     """The value of routing before committing, in one sentence."""
-    routing, title = record.sizing.routing, record.policy_title(BASELINE)
-    first, then = routing.signed_first, routing.routed_first
-    if first == then:
+    routing, title = record.sizing.routing, _lower(record.policy_title(BASELINE))
+    first, then = (_paying(record, name) for name in (routing.signed_first, routing.routed_first))
+    if routing.signed_first == routing.routed_first:
         return (
-            f"{first} suits the spend under {_lower(title)} as well as the routed spend: whether you route or "
-            f"sign first changes nothing about the commitment."
+            f"{first[0].upper()}{first[1:]} suits the spend under {title} as well as the routed spend: whether you "
+            "route or sign first changes nothing about the commitment."
         )
     error = f"(standard error {usd(routing.value_se_usd)})"
     if routing.value_usd < 0:
         return (
-            f"Signing {_lower(first)} before routing, as the spend under {_lower(title)} suggests, would cost "
+            f"Before routing, {first} suits the spend under {title}; keeping to it after routing would cost "
             f"{usd(-routing.value_usd)} a year less on average {error}, but falls short of the commitment too often."
         )
-    cheaper = f"{then} is cheaper" if record.band(then).commitment_usd else "paying without a commitment is cheaper"
     return (
-        f"Routing before committing is worth {usd(routing.value_usd)} a year {error}: {_lower(first)} suits the "
-        f"spend under {_lower(title)}, but once work is routed {cheaper}."
+        f"Routing before committing is worth {usd(routing.value_usd)} a year {error}: {first} suits the spend under "
+        f"{title}, but once work is routed {then} is cheaper."
     )
 
 
@@ -149,6 +148,11 @@ def discount_text(discount: Decimal) -> str:
     return f"{(discount * 100).normalize():f}%"
 
 
-def _lower(text: str) -> str:
-    """First letter small inside a sentence, for our own words only; names of bands keep theirs."""
-    return text[0].lower() + text[1:] if text.startswith(("Uniform", "No commitment")) else text
+def _paying(record: SizingRecord, name: str) -> str:
+    """An offer inside a sentence, where "no commitment" would read as "none"."""
+    return name if record.band(name).commitment_usd else "paying without a commitment"
+
+
+def _lower(title: str) -> str:
+    """A policy's title inside a sentence."""
+    return title[0].lower() + title[1:]
