@@ -9,7 +9,7 @@ from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.decorators import method_decorator
@@ -161,7 +161,10 @@ def token_create(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
-    token = revoke_token(actor=request.user, token_id=token_id, as_of=now())  # type: ignore[arg-type]
+    try:
+        token = revoke_token(actor=request.user, token_id=token_id, as_of=now())  # type: ignore[arg-type]
+    except ApiToken.DoesNotExist as error:
+        raise Http404(f"You have no token number {token_id}.") from error
     messages.success(request, f"Token {token.name} is revoked: it opens nothing any more.")
     return redirect("settings")
 
