@@ -5,30 +5,23 @@ Reads the data sets in place (COSTGOV_SHARED names the folder that holds `data/`
 outcomes. Each row names its source, its licence and this script. A test derives them again and compares.
 """
 
-import csv
 import gzip
-import io
 import os
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-SCRIPT: Final = "costgov/demo/derive.py"
+from costgov.demo.derive_evals import bashkit, openhands, svelte
+from costgov.demo.derive_parts import Floats, Source, copula_correlation, csv_text, origin_of, quantile_cells, read_rows
+
 TABLES: Final = Path(__file__).with_name("parameters")
-PROBABILITIES: Final = (
-    0.0, 0.005, 0.01, 0.02, 0.05, *(round(0.1 + 0.05 * i, 2) for i in range(17)), 0.95, 0.98, 0.99, 0.995, 0.999, 1.0,
-)  # fmt: skip
-QUANTILE_COLUMNS: Final = tuple(f"q{probability:g}" for probability in PROBABILITIES)
 OLD_WINDOW_TOK: Final = 200_000  # the models the demo starts on take no longer prompts
-
 CLAUDE_CODE: Final = ("traces/claude_code_requests_a.csv.gz", "callanjfox/kv-cache-tester@94f6046", "Apache-2.0")
 AZURE_CODE: Final = (
     "traces/azure_llm_2023_code_until1850.csv.gz", "Azure/AzurePublicDataset@b469a11, Splitwise (ISCA 2024)",
@@ -44,14 +37,6 @@ HOURS: Final = ("usage/claude_code_one_account_sessions_by_hour.csv", "nazt/clau
 SERIES: Final = (
     "series/daily_series.csv", "JoaquinAmatRodrigo/skforecast-datasets@9eb5470 (City of Madrid)", "BSD-3-Clause",
 )  # fmt: skip
-OPENHANDS: Final = (
-    "evals/openhands_index_swe_swt.csv.gz", "OpenHands/openhands-index-results@3015ac6", "MIT",
-)  # fmt: skip
-BASHKIT: Final = ("evals/bashkit_runs_2026-02_2026-03.csv.gz", "everruns/bashkit@b7097ab", "MIT")
-SVELTE: Final = ("evals/sveltebench.csv.gz", "khromov/svelte-bench@a783b5a", "MIT")
-
-Source = tuple[str, str, str]
-Floats = NDArray[np.float64]
 DAYS: Final = 252
 LEVELS_FROM: Final = date(2015, 2, 2)
 # Clients of ServeGen with traffic on all 14 days, one per class ("" = all clients of the file).
@@ -59,33 +44,23 @@ DAY_SETS: Final = (
     ("m-small", ""), ("m-mid", ""), ("m-small", "5"), ("m-small", "8"), ("m-small", "12"), ("m-mid", "15"),
     ("m-mid", "40"), ("m-mid", "66"), ("m-mid", "101"),
 )  # fmt: skip
-# Bench name -> (class, models in the order of the patterns).
-OPENHANDS_CLASSES: Final = {"swe-bench": "agentic-coding", "swt-bench": "reasoning-analytics"}
-OPENHANDS_MODELS: Final = ("claude-opus-4-5", "claude-opus-4-6", "claude-sonnet-4-5")
-BASHKIT_MODELS: Final = ("claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5")
-SVELTE_RUNS: Final = {
-    "anthropic/claude-opus-4.5": "claude-opus-4-5",
-    "claude-opus-4-6": "claude-opus-4-6",
-    "claude-sonnet-4-6": "claude-sonnet-4-6",
-    "claude-haiku-4-5-20251001": "claude-haiku-4-5",
-}
 
 
 def derive(data: Path) -> dict[str, str]:
     """Every table as the text of its CSV file."""
     sizes, correlations, reuse = _token_tables(data)
-    patterns, costs = _openhands(data)
-    more_patterns, tokens = _bashkit(data)
+    patterns, costs = openhands(data)
+    more_patterns, tokens = bashkit(data)
     return {
-        "token_sizes.csv": _table(sizes),
-        "token_correlations.csv": _table(correlations),
-        "reuse.csv": _table(reuse),
-        "day_factors.csv": _table(_day_factors(data)),
-        "hour_factors.csv": _table(_hour_factors(data)),
-        "levels.csv": _table(_levels(data)),
-        "eval_patterns.csv": _table([*patterns, *more_patterns]),
-        "eval_measures.csv": _table([*costs, *tokens]),
-        "eval_repeats.csv": _table(_svelte(data)),
+        "token_sizes.csv": csv_text(sizes),
+        "token_correlations.csv": csv_text(correlations),
+        "reuse.csv": csv_text(reuse),
+        "day_factors.csv": csv_text(_day_factors(data)),
+        "hour_factors.csv": csv_text(_hour_factors(data)),
+        "levels.csv": csv_text(_levels(data)),
+        "eval_patterns.csv": csv_text([*patterns, *more_patterns]),
+        "eval_measures.csv": csv_text([*costs, *tokens]),
+        "eval_repeats.csv": csv_text(svelte(data)),
     }
 
 
@@ -104,13 +79,13 @@ def _token_tables(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
                     "variable": name,
                     "requests": len(variables[name]),
                     "mean": f"{float(np.mean(variables[name])):.3f}",
-                    **_quantiles(variables[name]),
-                    **_origin(source),
+                    **quantile_cells(variables[name]),
+                    **origin_of(source),
                 }
             )
-        matrix = _correlation([variables[name] for name in names])
+        matrix = copula_correlation([variables[name] for name in names])
         correlations += [
-            {"class": request_class, "a": a, "b": b, "correlation": f"{matrix[i, j]:.4f}", **_origin(source)}
+            {"class": request_class, "a": a, "b": b, "correlation": f"{matrix[i, j]:.4f}", **origin_of(source)}
             for i, a in enumerate(names)
             for j, b in enumerate(names)
             if i < j
@@ -128,15 +103,15 @@ def _token_tables(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
 
 def _samples(data: Path) -> dict[str, tuple[dict[str, Floats], Source]]:
     """Token sizes of single requests, by class and variable."""
-    claude_code = [row for row in _rows(data, CLAUDE_CODE) if int(row["input_tokens"]) <= OLD_WINDOW_TOK]
+    claude_code = [row for row in read_rows(data, CLAUDE_CODE) if int(row["input_tokens"]) <= OLD_WINDOW_TOK]
     mooncake = _mooncake_blocks(data)
     return {
         "agentic-coding": (_cached([row for row in claude_code if row["agent"] == "main"]), CLAUDE_CODE),
         "coding-subagent": (_cached([row for row in claude_code if row["agent"] != "main"]), CLAUDE_CODE),
-        "ide-completion": (_uncached(_rows(data, AZURE_CODE)), AZURE_CODE),
-        "chat-assistant": (_uncached(_rows(data, AZURE_CONV)), AZURE_CONV),
+        "ide-completion": (_uncached(read_rows(data, AZURE_CODE)), AZURE_CODE),
+        "chat-assistant": (_uncached(read_rows(data, AZURE_CONV)), AZURE_CONV),
         "long-document-chat": (_uncached(mooncake), MOONCAKE),
-        "summarisation-jobs": (_uncached(_rows(data, ARXIV)), ARXIV),
+        "summarisation-jobs": (_uncached(read_rows(data, ARXIV)), ARXIV),
     }
 
 
@@ -172,11 +147,11 @@ def _servegen_sizes(
     """
     source = (f"traces/servegen_{file}_tokens_6h.csv.gz", *SERVEGEN)
     weight: dict[tuple[str, int], float] = defaultdict(float)
-    for row in _rows(data, (f"traces/servegen_{file}_rate_10min.csv.gz", *SERVEGEN)):
+    for row in read_rows(data, (f"traces/servegen_{file}_rate_10min.csv.gz", *SERVEGEN)):
         weight[row["client"], int(float(row["window_start_s"]) // 21_600)] += float(row["rate_rps"]) * 600
     rows = [
         (weight.get((row["client"], int(float(row["window_start_s"]) // 21_600)), 0.0), row)
-        for row in _rows(data, source)
+        for row in read_rows(data, source)
     ]
     rows = [(count, row) for count, row in rows if count > 0]
     weights = np.array([count for count, _ in rows])
@@ -196,18 +171,18 @@ def _servegen_sizes(
                 "variable": variable,
                 "requests": len(rows),
                 "mean": f"{float(values @ shares):.3f}",
-                **_quantiles(values, shares),
-                **_origin(source, note),
+                **quantile_cells(values, shares),
+                **origin_of(source, note),
             }
         )
         medians.append(p50)
-    correlation = float(_correlation(medians)[0, 1])
+    correlation = float(copula_correlation(medians)[0, 1])
     return found, {
         "class": request_class,
         "a": "uncached_input",
         "b": "output",
         "correlation": f"{correlation:.4f}",
-        **_origin(source, "of the clients' medians"),
+        **origin_of(source, "of the clients' medians"),
     }
 
 
@@ -264,7 +239,7 @@ def _mooncake_reuse(data: Path) -> dict[str, Any]:
         "prefix_share": f"{whole / total:.6f}",
         "hit_share_5m": f"{found['5m'] / whole:.6f}",
         "hit_share_1h": f"{found['1h'] / whole:.6f}",
-        **_origin(MOONCAKE, "whole 512-token blocks are the prefix; shared across users"),
+        **origin_of(MOONCAKE, "whole 512-token blocks are the prefix; shared across users"),
     }
 
 
@@ -277,12 +252,12 @@ def _day_factors(data: Path) -> list[dict[str, Any]]:
     for file, client in DAY_SETS:
         source = (f"traces/servegen_{file}_rate_10min.csv.gz", *SERVEGEN)
         sums = np.zeros(14)
-        for row in _rows(data, source):
+        for row in read_rows(data, source):
             if client in ("", row["client"]):
                 sums[int(float(row["window_start_s"]) // 86_400)] += float(row["rate_rps"]) * 600
         factors = sums / sums.mean()
         name = f"{file}/{client or 'all'}"
-        rows.append({"set": name, **{f"d{i}": f"{value:.4f}" for i, value in enumerate(factors)}, **_origin(source)})
+        rows.append({"set": name, **{f"d{i}": f"{value:.4f}" for i, value in enumerate(factors)}, **origin_of(source)})
     return rows
 
 
@@ -292,13 +267,13 @@ def _hour_factors(data: Path) -> list[dict[str, Any]]:
     for file in ("m-small", "m-mid", "deepseek-r1"):
         source = (f"traces/servegen_{file}_rate_10min.csv.gz", *SERVEGEN)
         sums = np.zeros(24)
-        for row in _rows(data, source):
+        for row in read_rows(data, source):
             sums[int(float(row["window_start_s"]) % 86_400 // 3_600)] += float(row["rate_rps"]) * 600
-        rows.append({"set": file, **_hours(sums), **_origin(source)})
+        rows.append({"set": file, **_hours(sums), **origin_of(source)})
     sums = np.zeros(24)
-    for row in _rows(data, HOURS):
+    for row in read_rows(data, HOURS):
         sums[int(row["hour_of_day"])] += float(row["sessions"])
-    rows.append({"set": "claude-code", **_hours(sums), **_origin(HOURS, "sessions, hours as published")})
+    rows.append({"set": "claude-code", **_hours(sums), **origin_of(HOURS, "sessions, hours as published")})
     return rows
 
 
@@ -310,7 +285,7 @@ def _levels(data: Path) -> list[dict[str, Any]]:
     """Level of each day: 7-day centred means over the mean of the last 28 days of the slice."""
     values = {
         date.fromisoformat(row["date"]): float(row["value"])
-        for row in _rows(data, SERIES)
+        for row in read_rows(data, SERIES)
         if row["series"] == "bicimad_trips"
     }
     days = sorted(day for day in values if day >= LEVELS_FROM)
@@ -323,144 +298,10 @@ def _levels(data: Path) -> list[dict[str, Any]]:
         {
             "day": i,
             "level": f"{mean / last:.4f}",
-            **_origin(SERIES, f"bicimad_trips from {LEVELS_FROM}, weekly rhythm taken out"),
+            **origin_of(SERIES, f"bicimad_trips from {LEVELS_FROM}, weekly rhythm taken out"),
         }
         for i, mean in enumerate(means)
     ]
-
-
-# --- evals ------------------------------------------------------------------------------------------------------------
-
-
-def _openhands(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Joint outcomes ('1' pass, '0' fail, '-' not run) of three models per task, and each model's measured cost."""
-    outcomes: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
-    cost: dict[tuple[str, str], list[Decimal]] = defaultdict(list)
-    for row in _rows(data, OPENHANDS):
-        if row["model"] in OPENHANDS_MODELS and row["passed"]:
-            outcomes[row["class"]][row["item_id"]][row["model"]] = row["passed"]
-            cost[row["class"], row["model"]].append(Decimal(row["cost_usd"]))
-    patterns, costs = [], []
-    for bench, request_class in OPENHANDS_CLASSES.items():
-        counted = Counter(
-            "".join(found.get(model, "-") for model in OPENHANDS_MODELS) for found in outcomes[bench].values()
-        )
-        patterns += _patterns(request_class, bench, OPENHANDS_MODELS, counted, OPENHANDS)
-        for model in OPENHANDS_MODELS:
-            values = cost[bench, model]
-            costs.append(_measure(request_class, model, "cost_usd", values, OPENHANDS))
-    return patterns, costs
-
-
-def _bashkit(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Joint outcomes and tokens of the run of 2026-02-28, all task classes pooled."""
-    outcomes: dict[str, dict[str, str]] = defaultdict(dict)
-    tokens: dict[tuple[str, str], list[Decimal]] = defaultdict(list)
-    for row in _rows(data, BASHKIT):
-        model = row["model"].removesuffix("-20251001")
-        if row["run_date"] == "2026-02-28" and model in BASHKIT_MODELS:
-            outcomes[f"{row['class']}/{row['item_id']}"][model] = row["passed"]
-            for kind in ("input_tokens", "output_tokens"):
-                tokens[model, kind].append(Decimal(row[kind]))
-    counted = Counter("".join(found.get(model, "-") for model in BASHKIT_MODELS) for found in outcomes.values())
-    measures = [
-        _measure("coding-subagent", model, kind, tokens[model, kind], BASHKIT)
-        for model in BASHKIT_MODELS
-        for kind in ("input_tokens", "output_tokens")
-    ]
-    return _patterns("coding-subagent", "bashkit", BASHKIT_MODELS, counted, BASHKIT), measures
-
-
-def _svelte(data: Path) -> list[dict[str, Any]]:
-    """Passes of ten runs of each of nine components: nine distinct cases (`counter#3` is a run of `counter`)."""
-    passes: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in _rows(data, SVELTE):
-        model = SVELTE_RUNS.get(row["model"])
-        if model and row["passed"] and not row["run_id"].startswith("v1-"):
-            passes[row["item_id"].partition("#")[0], model].append(int(row["passed"]))
-    return [
-        {
-            "class": "ide-completion",
-            "suite": "sveltebench",
-            "case": case,
-            "model": model,
-            "repeats": len(found),
-            "passes": sum(found),
-            **_origin(SVELTE),
-        }
-        for (case, model), found in sorted(passes.items())
-    ]
-
-
-def _patterns(
-    request_class: str, suite: str, models: Sequence[str], counted: Mapping[str, int], source: Source
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "class": request_class,
-            "suite": suite,
-            "models": " ".join(models),
-            "pattern": pattern,
-            "cases": cases,
-            **_origin(source),
-        }
-        for pattern, cases in sorted(counted.items())
-    ]
-
-
-def _measure(request_class: str, model: str, measure: str, values: Sequence[Decimal], source: Source) -> dict[str, Any]:
-    floats = np.array([float(value) for value in values])
-    return {
-        "class": request_class,
-        "model": model,
-        "measure": measure,
-        "cases": len(values),
-        "total": str(sum(values, Decimal(0)).normalize() + 0),
-        **_quantiles(floats, places=6 if measure == "cost_usd" else 0),
-        **_origin(source),
-    }
-
-
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-
-def _quantiles(values: Floats, shares: Floats | None = None, *, places: int = 0) -> dict[str, str]:
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    if shares is None:
-        found = np.quantile(ordered, PROBABILITIES)
-    else:
-        # The tail of the mixture was not published: the greatest value is the one at 99.95 %.
-        found = np.interp(np.minimum(PROBABILITIES, 0.9995), np.cumsum(shares[order]), ordered)
-    return {name: f"{value:.{places}f}" for name, value in zip(QUANTILE_COLUMNS, found, strict=True)}
-
-
-def _correlation(columns: Sequence[Floats]) -> Floats:
-    """Correlations of a normal copula that gives the columns' rank correlations (ties averaged): 2·sin(π·ρ/6)."""
-    ranks = []
-    for values in columns:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(counts) - counts / 2)[inverse])
-    found: Floats = 2 * np.sin(np.pi / 6 * np.corrcoef(np.array(ranks)))
-    return found
-
-
-def _rows(data: Path, source: Source) -> list[dict[str, str]]:
-    path = data / source[0]
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
-def _origin(source: Source, note: str = "") -> dict[str, str]:
-    return {"file": source[0], "source": source[1], "licence": source[2], "script": SCRIPT, "note": note}
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from costgov.demo.derive import PROBABILITIES, QUANTILE_COLUMNS
+from costgov.demo.derive_parts import PROBABILITIES, QUANTILE_COLUMNS
 
 FOLDER: Final = Path(__file__).with_name("parameters")
 Floats = NDArray[np.float64]
