@@ -212,7 +212,9 @@ def build_detail(view: ClassPage) -> ClassDetail:
         waits=any(row.saving_if_shown_usd for row in view.candidates),
         levers_text=levers_text(view),
         how_cost=[
-            (row.name, f"{usd(row.unit_cost_usd, 6)}: {row.cost_source}") for row in view.candidates if row.cost_source
+            (row.name, f"{usd(row.unit_cost_usd, 6)}: {_named(view, row.cost_source)}")
+            for row in view.candidates
+            if row.cost_source
         ],
         history=_history(view),
         history_summary=history_summary(view),

@@ -84,7 +84,7 @@ def build_page(view: Overview) -> OverviewPage:
         if tiers
         else None,
         quality_summary=quality_summary(tiers),
-        quality_columns=["Week to", "Tier", "Pass rate", "Interval", "Line", "Cases", "Requests covered"],
+        quality_columns=["Week to", "Tier", "Pass rate", "Interval", "Line", "Cases", "Evidence for"],
         quality_rows=[quality_row(series.tier, week) for series in tiers for week in reversed(series.weeks)],
         spark=trailing_mean([day.total_usd for day in drawn])[-SPARK_DAYS:],
         axis=whisker_scale([bound for line in view.classes for bound in (line.lower, line.value, line.line)]),
