@@ -1,9 +1,11 @@
 """Dear figures, kept until anything changes, for pages and the API alike."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from costgov.pages import cached, now, today
 from costgov.queries.class_lines import ClassLines, class_lines
+from costgov.queries.class_page import ClassPage, class_page
+from costgov.queries.evals import Quality, quality
 from costgov.queries.overview import Overview, overview
 from costgov.queries.policies import DraftPage, draft_page
 from costgov.queries.recommendation import RecommendationView, recommendation_view
@@ -32,3 +34,20 @@ def classes_shown() -> ClassLines:
 def overview_shown(*, start: date, end: date) -> Overview:
     """The Overview of today with days [start, end) drawn."""
     return cached("overview", lambda: overview(as_of=now(), start=start, end=end), day=today(), start=start, end=end)
+
+
+def class_shown(*, slug: str, days: int) -> ClassPage:
+    """One class with series of some days, as of today. Raises UnknownClass."""
+    start = today() - timedelta(days=days)
+    return cached(
+        "api-class",
+        lambda: class_page(slug=slug, as_of=now(), start=start, end=today()),
+        day=today(),
+        slug=slug,
+        days=days,
+    )
+
+
+def quality_shown(*, slug: str | None = None) -> Quality:
+    """Verdicts as of now, of every class or of one. Raises UnknownClass."""
+    return cached("api-quality", lambda: quality(as_of=now(), slug=slug), day=today(), slug=slug or "")

@@ -1,7 +1,6 @@
 """How good the answers are, and what follows: classes, verdicts, eval imports, the recommendation."""
 
 import tempfile
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from costgov.api.base import EMPTY_FILE, ApiView, actor_of, endpoint
-from costgov.pages import now, today
+from costgov.pages import now
 from costgov.queries.class_lines import ClassLines
-from costgov.queries.class_page import ClassPage, class_page
+from costgov.queries.class_page import ClassPage
 from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
 from costgov.queries.evals import Quality, quality
 from costgov.queries.recommendation import RecommendationView
-from costgov.shown import classes_shown, recommendation_shown
+from costgov.shown import classes_shown, quality_shown, recommendation_shown
 from routing.importers import ReadOptions
 from routing.operations.evals import EvalImportResult, import_evals
 
@@ -77,8 +76,8 @@ class QualityView(ApiView):
     def get(self, request: Request) -> Response:
         """Clears, falls short, not enough evidence or no evidence, with interval, line and cases."""
         asked = self.asked(QualityQuery)
-        as_of: datetime = asked.get("as_of") or now()
-        return Response(quality(as_of=as_of, slug=asked.get("class")))
+        as_of, slug = asked.get("as_of"), asked.get("class")
+        return Response(quality_shown(slug=slug) if as_of is None else quality(as_of=as_of, slug=slug))
 
 
 class EvalsView(ApiView):
