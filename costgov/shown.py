@@ -41,7 +41,7 @@ def class_shown(*, slug: str, days: int) -> ClassPage:
     start = today() - timedelta(days=days)
     return cached(
         "api-class",
-        lambda: class_page(slug=slug, as_of=now(), start=start, end=today()),
+        lambda: class_page(slug=slug, as_of=now(), start=start, end=today(), lines=classes_shown()),
         day=today(),
         slug=slug,
         days=days,

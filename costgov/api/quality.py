@@ -66,9 +66,7 @@ class ClassView(ApiView):
     @endpoint(summary="One class", tag=CLASSES, query=DaysQuery, answers=ClassPage, refusals=(404,))
     def get(self, request: Request, slug: str) -> Response:
         """Models against the bar, levers, history, rules and mappings of a class."""
-        asked = self.asked(DaysQuery)
-        start = today() - timedelta(days=asked["days"])
-        return Response(class_page(slug=slug, as_of=now(), start=start, end=today(), lines=classes_shown()))
+        return Response(class_shown(slug=slug, days=self.asked(DaysQuery)["days"]))
 
 
 class QualityView(ApiView):
