@@ -116,7 +116,12 @@ def fan(panels: Sequence[FanPanel], cutoff: date, *, unit: str = "USD per month"
         known = label(
             f"Known to {cutoff.day} {cutoff:%b}", size=11, x=cutoff.isoformat(), xref="x", y=0.99, yref="paper"
         )
-        shape["annotations"].append(known | {"yanchor": "top", "xanchor": "right", "xshift": -5})
+        # Left of the line, over the history, unless that is too narrow to hold the words.
+        starts, ends = min([cutoff, *panels[0].history_months]), max([cutoff, *panels[0].months])
+        side: Figure = {"xanchor": "right", "xshift": -5}
+        if (cutoff - starts) * 3 < (ends - starts):
+            side = {"xanchor": "left", "xshift": 5}
+        shape["annotations"].append(known | {"yanchor": "top"} | side)
     return figure(data, shape, narrow)
 
 

@@ -98,6 +98,8 @@ class ClassForecast:
 
     @property
     def standing_text(self) -> str:
+        if self.standing == "proven" and self.move == "keep":
+            return "Same model, not approved"  # caching or batch only: no proof of quality is needed
         return _STANDING[self.standing][0]
 
     @property
