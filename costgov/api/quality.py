@@ -16,7 +16,7 @@ from costgov.queries.class_page import ClassPage
 from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
 from costgov.queries.evals import Quality, quality
 from costgov.queries.recommendation import RecommendationView
-from costgov.shown import classes_shown, quality_shown, recommendation_shown
+from costgov.shown import class_shown, classes_shown, quality_shown, recommendation_shown
 from routing.importers import ReadOptions
 from routing.operations.evals import EvalImportResult, import_evals
 
