@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Literal
 
-from billing.core.usage import COUNTERS, NOT_GROUPED, UNKNOWN, TokenCounts, UsageKey, sum_counts
+from billing.core.usage import COUNTERS, NOT_GROUPED, UNKNOWN, UNTOLD, TokenCounts, UsageKey, sum_counts
 
 TOLERANCE: Final = Fraction(1, 1000)  # logs above the report by more than this share are a data-health finding
 Origin = Literal["log", "report", "remainder"]
@@ -85,6 +85,12 @@ class Excess:
     counter: str
     logged: int
     reported: int
+
+    @property
+    def place(self) -> str:
+        """Whose usage it is, in words."""
+        workspace, api_key = ("any" if name in UNTOLD else name for name in (self.workspace, self.api_key))
+        return f"workspace {workspace}, API key {api_key}"
 
 
 def chosen_report(reports: Sequence[ReportOfDay]) -> ReportOfDay | None:

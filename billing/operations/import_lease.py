@@ -85,10 +85,12 @@ class Lease:
         reasons: list[Exception] = []
 
         def watch() -> None:
+            reached = 0.0  # several statements follow each other, each counting from 0: never go back
             while not ended.wait(_TICK_SECONDS):
                 try:
                     if not reasons:
-                        self.progress(low + (high - low) * work.progress_share(), note)
+                        reached = max(reached, work.progress_share())
+                        self.progress(low + (high - low) * reached, note)
                 except (ImportStopped, psycopg.Error) as reason:
                     reasons.append(reason)
                 if reasons:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from audit import operations as audit
+from billing.core.counting import Excess
 from billing.core.models import canonical_model
 from billing.core.usage import COUNTERS
 from billing.importers.base import (
@@ -333,13 +334,7 @@ class Attempt:
             setattr(row, name, value)
         row.save()
         excess = recount_days(days=days, class_of_key=self.plan.class_of_key)
-        findings += [
-            f"{day}: logs above the report for {item.model or 'all models'}, {item.counter}: {item.logged:,} logged, "
-            f"{item.reported:,} reported (workspace {item.workspace or 'any'}, API key {item.api_key or 'any'})."
-            for day, item in excess[:FINDINGS_SHOWN]
-        ]
-        if len(excess) > FINDINGS_SHOWN:
-            findings.append(f"… and {len(excess) - FINDINGS_SHOWN} more places where logs are above the report.")
+        findings += excess_findings(excess)
         row.findings = findings
         row.save(update_fields=["findings"])
         audit.record(
@@ -376,6 +371,26 @@ class Attempt:
         )
         if done:
             self.row.state = Import.State.FAILED
+
+
+def excess_findings(excess: Sequence[tuple[date, Excess]]) -> list[str]:
+    """Where logs are above the report: one sentence per workspace, key and model, with the worst day."""
+    places: dict[tuple[str, str, str], list[tuple[date, Excess]]] = {}
+    for day, item in excess:
+        places.setdefault((item.workspace, item.api_key, item.model), []).append((day, item))
+    found = []
+    for (*_, model), items in places.items():
+        day, worst = max(items, key=lambda one: one[1].logged - one[1].reported)
+        days = len({one for one, _ in items})
+        found.append(
+            f"Logs above the report for {model or 'all models'} on {days} {'day' if days == 1 else 'days'}, "
+            f"most on {day}: {worst.logged:,} logged, {worst.reported:,} reported ({worst.counter}; "
+            f"{worst.place})."
+        )
+    if len(found) > FINDINGS_SHOWN:
+        more = len(found) - FINDINGS_SHOWN
+        found = [*found[:FINDINGS_SHOWN], f"… and {more} more places where logs are above the report."]
+    return found
 
 
 def _request_findings(summary: Summary) -> list[str]:

@@ -124,6 +124,7 @@ def _run(
     waiting = row.file_path
     # Only while nobody has cancelled it since it was read.
     lease.attempt = row.attempts = row.attempts + 1
+    row.started_at = as_of
     Import.objects.filter(pk=row.pk, state=row.state).update(
         state=Import.State.RUNNING, started_at=as_of, attempts=row.attempts, progress_share=0.01, error=""
     )

@@ -110,11 +110,11 @@ def _unclassified(usage: PricedUsage) -> list[Remark]:
 
 
 def _above() -> list[Remark]:
-    by_place: dict[tuple[str, str, str], list[tuple[date, int, int]]] = defaultdict(list)
+    by_place: dict[tuple[str, str], list[tuple[date, int, int]]] = defaultdict(list)
     for day, item in logs_above_reports():
-        by_place[item.workspace, item.api_key, item.model].append((day, item.logged, item.reported))
+        by_place[item.place, item.model].append((day, item.logged, item.reported))
     found = []
-    for (workspace, api_key, model), places in sorted(by_place.items(), key=lambda item: -len(item[1])):
+    for (place, model), places in sorted(by_place.items(), key=lambda item: -len(item[1])):
         days = sorted({day for day, _, _ in places})
         day, logged, reported = max(places, key=lambda item: item[1] - item[2])
         found.append(
@@ -123,7 +123,7 @@ def _above() -> list[Remark]:
                 f"Logs say more than the provider's report for {model or 'all models'} "
                 f"on {len(days)} {'day' if len(days) == 1 else 'days'}",
                 f"Most on {period_text(day, day)}: {integer(logged)} logged, {integer(reported)} reported "
-                f"(workspace {workspace or 'any'}, API key {api_key or 'any'}). The logs count. Look for a log "
+                f"({place}). The logs count. Look for a log "
                 "imported under another organisation, one written twice, or a report fetched before the day was over.",
             )
         )

@@ -86,6 +86,7 @@ def test_an_upload_is_queued_run_and_shown(
     assert not list((var / "incoming").iterdir())
     shown = text_of(engineer.get(answer.url))
     assert "2 new requests of 9 Nov 2026." in shown
+    assert "<dt>Started</dt><dd>23 Nov 2026, 12:00 UTC</dd><dt>Took</dt>" in shown
     assert "Unknown model claude-next-9 (110 tokens): listed as unpriced" in shown
     assert "hx-get" not in shown.split("<main")[1]
     listed = text_of(engineer.get("/imports/"))
@@ -198,7 +199,12 @@ def test_remarks_gaps_and_logs_above_the_report(tmp_path: Path) -> None:
     said = [(*day, [result(output_tokens=50, uncached_input_tokens=1_000)]) for day in days]
     import_usage(actor=None, path=write_json(tmp_path / "report.json", report(*said)), as_of=AS_OF)
     rows = [envelope(1, usage={"output_tokens": 51}), envelope(2, "2026-11-10T08:00:00Z")]
-    import_usage(actor=None, path=write_lines(tmp_path / "log.jsonl", rows), as_of=AS_OF, options=ImportOptions())
+    path = write_lines(tmp_path / "log.jsonl", rows)
+    outcome = import_usage(actor=None, path=path, as_of=AS_OF, options=ImportOptions())
+    assert outcome.findings[-1] == (
+        "Logs above the report for claude-haiku-4-5 on 1 day, most on 2026-11-09: 51 logged, 50 reported "
+        "(output_tok; workspace any, API key any)."
+    )
     shown = imports_page()
     titles = [remark.title for remark in shown.remarks]
     assert "Logs say more than the provider's report for claude-haiku-4-5 on 1 day" in titles
