@@ -141,7 +141,7 @@ def test_demo_entries_are_marked(people):
     entry(people["lena"], is_demo=True)
     entry(people["lena"])
     page = logged_in(people["vic"]).get("/audit/")
-    assert "1 of them tell the invented past of the demo organisation" in words(page)
+    assert "1 entry tells the invented past of the demo organisation" in words(page)
     assert page.content.decode().count('<span class="chip">demo</span>') == 1
     assert [line.is_demo for line in trail_page().lines] == [False, True]
 
