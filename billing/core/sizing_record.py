@@ -143,11 +143,6 @@ def usd(value: Decimal) -> str:
     return f"{'−' if whole < 0 else ''}${abs(whole):,}"
 
 
-def discount_text(discount: Decimal) -> str:
-    """0.060 → 6%, exactly as offered."""
-    return f"{(discount * 100).normalize():f}%"
-
-
 def _paying(record: SizingRecord, name: str) -> str:
     """An offer inside a sentence, where "no commitment" would read as "none"."""
     return name if record.band(name).commitment_usd else "paying without a commitment"

@@ -64,6 +64,11 @@ class Band:
     commitment_usd: Decimal
     discount: Decimal
 
+    @property
+    def discount_words(self) -> str:
+        """0.060 → 6%, exactly as offered."""
+        return f"{(self.discount * 100).normalize():f}%"
+
     def payable_usd(self, stated_in: StatedIn) -> Decimal:
         """What is owed for the commitment alone: a commitment of L usd at list prices is (1 − discount)·L payable."""
         return self.commitment_usd if stated_in == "payable" else (1 - self.discount) * self.commitment_usd

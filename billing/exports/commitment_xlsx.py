@@ -13,7 +13,6 @@ from billing.core.sizing_record import (
     SizingRecord,
     above_limit,
     answer,
-    discount_text,
     routing_sentence,
     rules,
     text_of,
@@ -301,9 +300,7 @@ def _basis(book: Book, record: SizingRecord, organisation: str) -> None:
     for name, text in rules(record.terms):
         sheet.line((name, "text"), (text, "text"))
     for band in record.terms.bands:
-        sheet.line(
-            (band.name, "typed"), (f"{band.commitment_usd:,.2f} usd a year, {discount_text(band.discount)} off", "text")
-        )
+        sheet.line((band.name, "typed"), (f"{band.commitment_usd:,.2f} usd a year, {band.discount_words} off", "text"))
     sheet.gap()
     sheet.line(("How it is computed", "group"))
     for text in _METHOD:

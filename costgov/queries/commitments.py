@@ -11,7 +11,6 @@ from billing.core.sizing_record import (
     Span,
     above_limit,
     answer,
-    discount_text,
     routing_sentence,
     rules,
     stated,
@@ -161,7 +160,7 @@ def _offer_rows(record: SizingRecord, policies: Sequence[str]) -> tuple[OfferRow
                 )
             )
         words = "–" if band.commitment_usd == 0 else stated(record, band.name)
-        found.append(OfferRow(band.name, words, discount_text(band.discount), tuple(cells)))
+        found.append(OfferRow(band.name, words, band.discount_words, tuple(cells)))
     return tuple(found)
 
 
@@ -215,7 +214,7 @@ def commitment_figure(record: SizingRecord) -> charts.Figure:
         for policy in (sizing.policy(name) for name in POLICIES)
     ]
     bands = [
-        (band.commitment_usd, f"{_plain(band.name)} −{discount_text(band.discount)}")
+        (band.commitment_usd, f"{_plain(band.name)} −{band.discount_words}")
         for band in record.terms.bands
         if band.commitment_usd > 0
     ]
@@ -284,6 +283,17 @@ def sensitivity_figure(record: SizingRecord) -> charts.Figure:
         for row in record.sizing.sensitivity
     ]
     return charts.tornado(rows, base.expected_payable_usd, unit="Expected payable a year of the best offer, USD")
+
+
+def sensitivity_summary(record: SizingRecord) -> str:
+    """What the chart shows, in a sentence: the input that matters most."""
+    base = record.sizing.policy(OPTIMISED).best.expected_payable_usd
+    row = max(record.sizing.sensitivity, key=lambda row: abs(row.high_usd - row.low_usd))
+    words, value = max(((row.low_text, row.low_usd), (row.high_text, row.high_usd)), key=lambda end: abs(end[1] - base))
+    label = f"{row.label[0].lower()}{row.label[1:]}"
+    return (
+        f"What matters most is the {label}: {words}, the best offer is expected to cost {usd(value)}, not {usd(base)}."
+    )
 
 
 def sensitivity_table(record: SizingRecord) -> tuple[tuple[str, ...], ...]:

@@ -22,6 +22,7 @@ from costgov.queries.commitments import (
     commitments_page,
     curve_table,
     sensitivity_figure,
+    sensitivity_summary,
     sensitivity_table,
     sizing_page,
 )
@@ -71,6 +72,7 @@ def sizing_detail(request: HttpRequest, sizing_id: int) -> HttpResponse:
         curve_columns=columns,
         curve_rows=rows,
         tornado=sensitivity_figure(shown.record),
+        tornado_summary=sensitivity_summary(shown.record),
         tornado_columns=("Input", "Low", "High"),
         tornado_rows=sensitivity_table(shown.record),
     )

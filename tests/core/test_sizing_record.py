@@ -8,7 +8,6 @@ import pytest
 from billing.core.sizing_record import (
     SizingRecord,
     answer,
-    discount_text,
     routing_sentence,
     rules,
     stated,
@@ -83,7 +82,7 @@ def test_amounts_in_the_words_of_the_offer(kept: SizingRecord):
     ("discount", "words"), [("0.06", "6%"), ("0.060", "6%"), ("0.125", "12.5%"), ("0", "0%"), ("0.2", "20%")]
 )
 def test_a_discount_exactly_as_offered(discount: str, words: str):
-    assert discount_text(Decimal(discount)) == words
+    assert Band("T1", Decimal(1), Decimal(discount)).discount_words == words
 
 
 @pytest.mark.parametrize(("value", "words"), [("1234.5", "$1,235"), ("-0.4", "$0"), ("-1500", "−$1,500"), ("0", "$0")])

@@ -24,7 +24,7 @@ from costgov import charts
 from costgov.celery import app
 from costgov.models import User
 from costgov.operations.commitments import save_terms, size_offer
-from costgov.queries.commitments import commitment_figure, sensitivity_figure, sizing_page
+from costgov.queries.commitments import commitment_figure, sensitivity_figure, sensitivity_summary, sizing_page
 from costgov.tasks import size_commitment
 from costgov.templatetags.costgov_format import pct, usd0
 from routing.models import Activation, PolicyVersion
@@ -215,8 +215,12 @@ def test_the_tornado_names_an_offer_that_would_then_be_best():
     assert half.high_best == "T1" or any(
         "half land → T2" in str(row["text"]) for row in figure["layout"]["annotations"]
     )
-    assert isinstance(figure, dict)
     assert set(figure) == set(charts.tornado([], 1))
+    price = next(row for row in record.sizing.sensitivity if row.label == "List price")
+    assert sensitivity_summary(record) == (
+        f"What matters most is the list price: −33%, the best offer is expected to cost {usd(price.low_usd)}, not "
+        f"{usd(half.low_usd)}."
+    )
 
 
 def test_names_of_bands_hold_no_markup_inside_charts():
