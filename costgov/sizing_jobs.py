@@ -11,7 +11,7 @@ from django.core.cache import cache
 from audit.roles import Right, require
 
 PROGRESS = "PROGRESS"
-_AT_MOST_SECONDS = 900
+_AT_MOST_SECONDS = 300  # longer than any sizing; a killed worker blocks a new try for no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def start_sizing(*, actor: AbstractBaseUser, terms_id: int, include_very_short: 
 
 
 def sizing_job(*, terms_id: int) -> SizingJob:
-    """The newest job of these terms. Jobs are forgotten after a quarter of an hour; sizings are kept for good."""
+    """The newest job of these terms. Jobs are forgotten after five minutes; sizings are kept for good."""
     task_id = cache.get(_key(terms_id))
     if not task_id:
         return SizingJob("unknown")
