@@ -6,17 +6,23 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q
-
 from billing.core.money import sum_usd
 from billing.queries.profiles import ServedUsage, served_usage
 from billing.queries.series import DayOfUsage, ModelName, daily_usage, model_name
 from billing.queries.usage import priced_usage, usage_days
+from costgov.queries.class_basis import (
+    ExceptionRow,
+    MappingRow,
+    SuiteRow,
+    exceptions_of,
+    mappings_of,
+    suites_of,
+)
 from costgov.queries.class_levers import LeverRow, lever_rows
 from costgov.queries.class_lines import ClassLine, ClassLines, QualityFacts, class_lines, quality_facts, window
 from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks, last_drawn
 from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, per_month, verdict_row
-from routing.models import Activation, ChangeRequest, ClassException, EvalRun, RequestClass
+from routing.models import Activation, ChangeRequest, RequestClass
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.tiers import ClassWeek, class_weeks
 
@@ -61,42 +67,6 @@ class ModelShare:
     share_of_spend: float | None
     input_tok_each: float | None
     output_tok_each: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteRow:
-    """Results of one suite version for the class. `is_current`: part of the epoch that counts."""
-
-    suite: str
-    version: str
-    results: int
-    without_verdict: int
-    models: int
-    first_run_at: datetime
-    latest_run_at: datetime
-    files: int
-    stale: bool
-    is_current: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MappingRow:
-    channel: str
-    workspace: str
-    api_key: str
-    valid_from: date | None
-    valid_to: date | None
-    in_force: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ExceptionRow:
-    """An owner's dated permission to use a model that has not cleared the bar."""
-
-    model: str
-    reason: str
-    owner: str
-    valid_to: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +183,9 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
             end=last_drawn(end, usage_days()),
         ),
         policies=_policies(slug, start, end, as_of),
-        suites=_suites(registered, facts.verdicts[slug], as_of),
-        mappings=_mappings(registered, as_of.date()),
-        exceptions=_exceptions(registered, as_of.date()),
+        suites=suites_of(registered, facts.verdicts[slug], as_of),
+        mappings=mappings_of(registered, as_of.date()),
+        exceptions=exceptions_of(registered, as_of.date()),
         waiting=_waiting(slug, facts),
         names=facts.names,
     )
@@ -386,63 +356,6 @@ def _policies(slug: str, start: date, end: date, as_of: datetime) -> tuple[Polic
         target = (assignment.get("target") or {}).get("model") or ""
         rows.append(PolicyRow(mark, target, points / 10_000 if points is not None else None))
     return tuple(rows)
-
-
-def _suites(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tuple[SuiteRow, ...]:
-    """Suite versions with results, newest first. Current are those named in some model's epoch."""
-    epochs = " · ".join(verdict.epoch for verdict in verdicts.verdicts.values())
-    found = (
-        EvalRun.objects.filter(request_class=row, cases__run_at__lt=as_of)
-        .values("suite", "suite_version")
-        .annotate(
-            results=Count("cases"),
-            without_verdict=Count("cases", filter=Q(cases__score__isnull=True)),
-            models=Count("cases__model", distinct=True),
-            first=Min("cases__run_at"),
-            latest=Max("cases__run_at"),
-            files=Count("eval_import", distinct=True),
-        )
-        .order_by("-latest", "suite")
-    )
-    oldest = as_of - timedelta(days=row.max_age_days)
-    return tuple(
-        SuiteRow(
-            suite=each["suite"],
-            version=each["suite_version"],
-            results=each["results"],
-            without_verdict=each["without_verdict"],
-            models=each["models"],
-            first_run_at=each["first"],
-            latest_run_at=each["latest"],
-            files=each["files"],
-            stale=each["latest"] < oldest,
-            is_current=f"{each['suite']}@{each['suite_version']}" in epochs,
-        )
-        for each in found
-    )
-
-
-def _mappings(row: RequestClass, on: date) -> tuple[MappingRow, ...]:
-    return tuple(
-        MappingRow(
-            channel=each.channel,
-            workspace=each.workspace,
-            api_key=each.api_key,
-            valid_from=each.valid_from,
-            valid_to=each.valid_to,
-            in_force=(each.valid_from is None or each.valid_from <= on)
-            and (each.valid_to is None or on < each.valid_to),
-        )
-        for each in row.mappings.order_by("workspace", "api_key", "valid_from")
-    )
-
-
-def _exceptions(row: RequestClass, on: date) -> tuple[ExceptionRow, ...]:
-    rows = ClassException.objects.filter(request_class=row, valid_from__lte=on, valid_to__gt=on)
-    return tuple(
-        ExceptionRow(each.model, each.reason, each.owner.get_username(), each.valid_to)
-        for each in rows.select_related("owner").order_by("valid_to")
-    )
 
 
 def _waiting(slug: str, facts: QualityFacts) -> tuple[WaitingChange, ...]:
