@@ -7,7 +7,6 @@ Spend is list spend of the year in usd, one float per simulated path: estimates,
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
 from statistics import NormalDist
 from typing import Final
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from billing.core.terms import Overage, Terms
+from billing.core.words import percent, usd
 
 Paths = NDArray[np.float64]
 
@@ -196,18 +196,18 @@ def choose(measures: Sequence[OfferMeasures], *, limit: float = SHORTFALL_LIMIT)
     others = [row for row in within if row is not best]
     runner_up = others[0] if others else None
     if runner_up is None and len(measures) > 1:
-        reason = f"{best.name} is the only offer with a risk of shortfall of at most {limit:.0%}; its expected payable "
-        reason += f"is {_usd(best.expected_payable_usd)}"
+        reason = f"{best.name} is the only offer with a risk of shortfall of at most {percent(limit, 0)}; "
+        reason += f"its expected payable is {usd(best.expected_payable_usd)}"
     else:
-        reason = f"{best.name} has the lowest expected payable, {_usd(best.expected_payable_usd)}, of "
-        reason += f"{_count(len(within))} with a risk of shortfall of at most {limit:.0%}"
+        reason = f"{best.name} has the lowest expected payable, {usd(best.expected_payable_usd)}, of "
+        reason += f"{_count(len(within))} with a risk of shortfall of at most {percent(limit, 0)}"
     if runner_up is not None:
         more = runner_up.expected_payable_usd - best.expected_payable_usd
-        reason += f"; {runner_up.name} is next, {_usd(more)} dearer"
+        reason += f"; {runner_up.name} is next, {usd(more)} dearer"
     if lowest is not best:
         less = best.expected_payable_usd - lowest.expected_payable_usd
         reason += (
-            f". {lowest.name} would cost {_usd(less)} less on average, but falls short in "
+            f". {lowest.name} would cost {usd(less)} less on average, but falls short in "
             f"{percent(lowest.shortfall_probability)} of the futures"
         )
     return Choice(best.name, runner_up.name if runner_up else None, lowest.name, f"{reason}.")
@@ -296,15 +296,6 @@ class LognormalSpend:
         """A* before it is clamped into the band; 0 where overage costs no more than covered use."""
         level = (offer.discount - offer.overage_discount) / (1 - offer.overage_discount)
         return (1 - offer.discount) * self.quantile(level)
-
-
-def percent(share: float) -> str:
-    """A share for people, half up as written: 0.0725 → 7.3%."""
-    return f"{(Decimal(str(share)) * 100).quantize(Decimal('0.1'), ROUND_HALF_UP)}%"
-
-
-def _usd(value: float) -> str:
-    return f"${value:,.0f}"
 
 
 def _count(number: int) -> str:

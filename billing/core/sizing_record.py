@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from billing.core.commitments import percent
 from billing.core.sizing import BASELINE, CURRENT, OPTIMISED, OfferFigures, Sizing
 from billing.core.terms import Band, Terms
+from billing.core.words import percent, usd
 
 POLICY_TITLES: Final[Mapping[str, str]] = {CURRENT: "Current policy", OPTIMISED: "Optimised"}
 
@@ -135,12 +134,6 @@ def rules(terms: Terms) -> tuple[tuple[str, str], ...]:
 def above_limit(row: OfferFigures, sizing: Sizing) -> bool:
     """True where the risk of shortfall rules an offer out."""
     return row.shortfall_probability > sizing.shortfall_limit
-
-
-def usd(value: Decimal) -> str:
-    """$1,234: estimates, where cents would claim too much."""
-    whole = value.quantize(Decimal(1), ROUND_HALF_UP)
-    return f"{'−' if whole < 0 else ''}${abs(whole):,}"
 
 
 def _paying(record: SizingRecord, name: str) -> str:

@@ -18,6 +18,7 @@ from billing.core.sizing_record import (
     text_of,
 )
 from billing.core.spending import QUANTILES
+from billing.core.words import percent, signed
 from billing.exports.workbook import Book, Cell, Sheet, head
 
 SIDE_BY_SIDE: Final = (OPTIMISED, "baseline", CURRENT)
@@ -112,7 +113,7 @@ def _offers(book: Book, record: SizingRecord) -> None:
     sizing = record.sizing
     sheet = Sheet(book, "Offers", [24, 18, *[17] * 14, 15])
     sheet.line(("Every offer, on the same futures", "title"))
-    note = f"Not recommended above a risk of shortfall of {sizing.shortfall_limit:.0%}. "
+    note = f"Not recommended above a risk of shortfall of {percent(sizing.shortfall_limit, 0)}. "
     sheet.line((f"{note}Regret: what a year costs more than the best offer would have. USD a year.", "text"))
     head(sheet, *_OFFER_HEAD)
     for name in SIDE_BY_SIDE:
@@ -300,7 +301,9 @@ def _basis(book: Book, record: SizingRecord, organisation: str) -> None:
     for name, text in rules(record.terms):
         sheet.line((name, "text"), (text, "text"))
     for band in record.terms.bands:
-        sheet.line((band.name, "typed"), (f"{band.commitment_usd:,.2f} usd a year, {band.discount_words} off", "text"))
+        sheet.line(
+            (band.name, "typed"), (f"{signed(band.commitment_usd, 2)} usd a year, {band.discount_words} off", "text")
+        )
     sheet.gap()
     sheet.line(("How it is computed", "group"))
     for text in _METHOD:
@@ -312,7 +315,7 @@ _METHOD: Final = (
     "o discount on use beyond it.",
     "Every offer is measured on the same simulated years, the same for every policy.",
     "Risk of shortfall = share of years with (1 − d) × S below A. Unused = A − (1 − d) × S in those years.",
-    "CVaR 95 = mean of the dearest 5 % of years = q + mean(max(0, pay − q)) ÷ 0.05, q the 95 % quantile.",
+    "CVaR 95 = mean of the dearest 5% of years = q + mean(max(0, pay − q)) ÷ 0.05, q the 95% quantile.",
     "Recommended = lowest expected payable among offers within the limit on the risk of shortfall.",
     "Standard errors come from the number of simulated years alone, not from doubt about the forecast.",
 )

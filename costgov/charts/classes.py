@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from billing.core import words
 from costgov.charts.parts import (
     Figure,
     Value,
@@ -100,7 +101,7 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
             "line": {"width": 0},
         }
         shape["shapes"] = [level(bar), good | {"fillcolor": "--cg-good-f", "opacity": 0.14, "layer": "below"}]
-        said = f"Must be shown to reach {float(line):.1%}"
+        said = f"Must be shown to reach {words.percent(line)}"
         place: Figure = {"x": 1, "xref": "paper", "xanchor": "right", "y": bar, "yanchor": "top", "yshift": -2}
         shape["annotations"].append(label(said, colour="--cg-gate", **place))
     shape["xaxis"] = axis(

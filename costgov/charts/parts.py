@@ -8,8 +8,10 @@ content policy refuses.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
+
+from billing.core import words
 
 Figure = dict[str, Any]
 Value = float | int | Decimal | None
@@ -207,16 +209,14 @@ def usd_text(value: Value, places: int = 2) -> str:
     """−$1,234.56 inside a chart."""
     if value is None:
         return "–"
-    exact = Decimal(str(value)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-    return f"{'−' if exact < 0 else ''}${abs(exact):,}"
+    return words.usd(value, places)
 
 
 def usd_brief(value: Value) -> str:
     """$1.78 M, $12.4 k, $640."""
     if value is None:
         return "–"
-    exact = float(value)
-    size, sign = abs(exact), "−" if exact < 0 else ""
-    if size >= 999_500:
-        return f"{sign}${size / 1e6:.2f} M"
-    return f"{sign}${size / 1e3:.1f} k" if size >= 999.5 else f"{sign}${size:,.0f}"
+    exact = words.exactly(value)
+    if abs(exact) >= 999_500:
+        return words.signed(exact / 10**6, 2, "$", " M")
+    return words.signed(exact / 10**3, 1, "$", " k") if abs(exact) >= Decimal("999.5") else words.usd(exact)

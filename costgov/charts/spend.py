@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from billing.core import words
 from costgov.charts.parts import (
     POLICIES,
     TIER_ORDER,
@@ -128,7 +129,7 @@ def quality_panels(
                 "customdata": [
                     ""
                     if p.low is None or p.high is None
-                    else f"{float(p.low):.1%}–{float(p.high):.1%}, n {p.cases or '–'}"
+                    else f"{words.percent(p.low)}–{words.percent(p.high)}, n {p.cases or '–'}"
                     for p in panel.points
                 ],
                 "line": {"width": 1.25, "color": style.colour},
@@ -156,7 +157,7 @@ def quality_panels(
             "yref": "paper",
             "yanchor": "bottom",
         }
-        said = style.label if panel.line is None else f"{style.label}, line {float(panel.line):.1%}"
+        said = style.label if panel.line is None else f"{style.label}, line {words.percent(panel.line)}"
         said = f"{said} · {panel.note}" if panel.note else said
         shape["annotations"].append(label(said, size=12, weight=600, colour=style.text, yshift=-2, **at))
     shape["xaxis"] = time_axis(first, last, anchor=f"y{len(panels)}" if len(panels) > 1 else "y")

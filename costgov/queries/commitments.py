@@ -15,9 +15,9 @@ from billing.core.sizing_record import (
     rules,
     stated,
     text_of,
-    usd,
 )
 from billing.core.terms import NO_COMMITMENT
+from billing.core.words import usd
 from billing.models import Import
 from billing.queries.commitments import KeptTerms, SizingSummary, all_terms, sizing_record, sizing_summaries
 from billing.queries.drivers import counted_span

@@ -1,16 +1,16 @@
 """Filters that write values for people. None is always "–": what is not known is never shown as 0."""
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 from django import template
 
+from billing.core.words import MINUS, signed
+
 register = template.Library()
 
 UNKNOWN = "–"
-MINUS = "−"
-Number = int | float | Decimal
 
 
 def _decimal(value: Any) -> Decimal | None:
@@ -21,23 +21,11 @@ def _decimal(value: Any) -> Decimal | None:
     return None if number.is_nan() else number
 
 
-def _rounded(number: Decimal, places: int) -> str:
-    """Magnitude with grouping; the sign is the caller's, so that −0.00 never appears."""
-    return f"{abs(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,}"
-
-
-def _signed(number: Decimal, places: int, prefix: str = "", suffix: str = "", plus: bool = False) -> str:
-    text = _rounded(number, places)
-    zero = not text.strip("0.,")
-    sign = "" if zero else MINUS if number < 0 else "+" if plus else ""
-    return f"{sign}{prefix}{text}{suffix}"
-
-
 @register.filter
 def usd(value: Any, places: int = 2) -> str:
     """$1,234.56; −$1,234.56; `usd:5` for prices of one request."""
     number = _decimal(value)
-    return UNKNOWN if number is None else _signed(number, int(places), "$")
+    return UNKNOWN if number is None else signed(number, int(places), "$")
 
 
 @register.filter
@@ -50,7 +38,7 @@ def usd0(value: Any) -> str:
 def usd_signed(value: Any, places: int = 2) -> str:
     """+$12.00 or −$12.00: changes."""
     number = _decimal(value)
-    return UNKNOWN if number is None else _signed(number, int(places), "$", plus=True)
+    return UNKNOWN if number is None else signed(number, int(places), "$", plus=True)
 
 
 @register.filter
@@ -85,9 +73,9 @@ def _short(number: Decimal, prefix: str = "") -> str:
         (Decimal("999.5"), Decimal(10**3), " k"),
     ):
         if magnitude >= limit:
-            return _signed(number / divisor, 1, prefix, unit).replace(".0 ", " ")
+            return signed(number / divisor, 1, prefix, unit).replace(".0 ", " ")
     places = 2 if prefix and magnitude < 10 and magnitude != magnitude.to_integral_value() else 0
-    return _signed(number, places, prefix)
+    return signed(number, places, prefix)
 
 
 @register.filter
@@ -100,21 +88,21 @@ def grouped(value: Any) -> str:
 def integer(value: Any) -> str:
     """1,234,567: a count."""
     number = _decimal(value)
-    return UNKNOWN if number is None else _signed(number, 0)
+    return UNKNOWN if number is None else signed(number, 0)
 
 
 @register.filter
 def number(value: Any, places: int = 2) -> str:
     """1,234.56 without a unit."""
     found = _decimal(value)
-    return UNKNOWN if found is None else _signed(found, int(places))
+    return UNKNOWN if found is None else signed(found, int(places))
 
 
 @register.filter
 def pct(value: Any, places: int = 1) -> str:
     """A share as per cent: 0.931 → 93.1%."""
     number = _decimal(value)
-    return UNKNOWN if number is None else _signed(number * 100, int(places), suffix="%")
+    return UNKNOWN if number is None else signed(number * 100, int(places), suffix="%")
 
 
 @register.filter
@@ -123,14 +111,14 @@ def rate_range(low: Any, high: Any) -> str:
     first, second = _decimal(low), _decimal(high)
     if first is None or second is None:
         return UNKNOWN
-    return f"{_signed(first * 100, 1)}–{_signed(second * 100, 1)}%"
+    return f"{signed(first * 100, 1)}–{signed(second * 100, 1)}%"
 
 
 @register.filter
 def pct_signed(value: Any, places: int = 1) -> str:
     """A relative change: −0.118 → −11.8%."""
     number = _decimal(value)
-    return UNKNOWN if number is None else _signed(number * 100, int(places), suffix="%", plus=True)
+    return UNKNOWN if number is None else signed(number * 100, int(places), suffix="%", plus=True)
 
 
 @register.filter
@@ -145,7 +133,7 @@ def points(value: Any, places: int = 1) -> str:
     number = _decimal(value)
     if number is None:
         return UNKNOWN
-    text = _signed(number * 100, int(places))
+    text = signed(number * 100, int(places))
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return f"{text} {'point' if text.lstrip(MINUS) == '1' else 'points'}"
 

@@ -13,6 +13,7 @@ from django.urls import path, reverse
 
 from audit.roles import Right, may, require
 from billing.core.scenarios import LIST_CUT, LIST_RISE, Scenario
+from billing.core.words import signed
 from billing.queries.forecasts import KeptForecast, kept_forecasts
 from costgov import charts
 from costgov.operations.forecast import make_forecast
@@ -283,7 +284,7 @@ def _title(view: ForecastView, policy: PolicyForecast) -> str:
 
 def _short(value: Decimal) -> str:
     """Two decimals of a million or whole thousands: what a panel's head has room for."""
-    return f"${value / 1_000_000:.2f} M" if value >= 1_000_000 else f"${value / 1_000:,.0f} k"
+    return signed(value / 10**6, 2, "$", " M") if value >= 999_500 else signed(value / 10**3, 0, "$", " k")
 
 
 def _fan_summary(view: ForecastView) -> str:

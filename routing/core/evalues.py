@@ -16,6 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from billing.core.words import percent
+
 BETS = 200
 MIN_CASES = 30
 MOST_CASES_NEEDED = 1_000_000
@@ -126,7 +128,7 @@ def cases_needed(passes: float, cases: int, line: float, threshold: float) -> Ca
     More than 1,000,000 and no case at all give None with the reason.
 
     >>> cases_needed(196, 200, 0.95, log_threshold(0.05))
-    CasesNeeded(cases=154, side='+', reason='about 154 more cases if the pass rate stays at 98.0 %')
+    CasesNeeded(cases=154, side='+', reason='about 154 more cases if the pass rate stays at 98.0%')
     """
     if cases == 0:
         return CasesNeeded(None, None, "no case has been run")
@@ -177,11 +179,6 @@ def cases_without_failure(line: float, threshold: float) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if float(log_e_values(middle, middle, line)[0]) >= threshold else (middle, high)
     return high
-
-
-def percent(share: float) -> str:
-    """A share in words, with one decimal: 0.98 → '98.0 %'."""
-    return f"{100 * share:.1f} %"
 
 
 def _cases_needed(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from billing.core.words import percent, signed
+
 ONE = Decimal(1)
 ZERO = Decimal(0)
 MTOK = Decimal(1_000_000)
@@ -211,14 +213,14 @@ def caching_options(profile: Profile, rates: ModelRates, reuse: ReuseFacts) -> t
         name = {"5m": "5-minute", "1h": "1-hour"}[ttl]
         if too_short:
             reason = (
-                f"{name} caching has no effect: the prefix of {profile.prefix_tok:.0f} tokens is shorter than the "
-                f"{rates.min_cacheable_tok} tokens {rates.model} can cache"
+                f"{name} caching has no effect: the prefix of {signed(profile.prefix_tok, 0)} tokens is shorter than "
+                f"the {rates.min_cacheable_tok:,} tokens {rates.model} can cache"
             )
         else:
             word = "pays" if factor < 1 else "loses money"
             reason = (
-                f"{name} caching {word}: {hit_share:.1%} of prefix tokens are found in the cache, "
-                f"break-even is {needed:.1%}; the prefix costs {factor:.2f}× its uncached price"
+                f"{name} caching {word}: {percent(hit_share)} of prefix tokens are found in the cache, "
+                f"break-even is {percent(needed)}; the prefix costs {signed(factor, 2)}× its uncached price"
             )
         options.append(CachingOption(CacheUse(ttl, hit_share, write_1h_share), factor, needed, reason))
     return tuple(options)
@@ -266,8 +268,9 @@ def _batch_decision(profile: Profile, rates: ModelRates, cache: CacheUse, share:
         return ZERO, "nothing in this class can wait"
     if rates.batch is None:
         return ZERO, f"{rates.model} has no batch price"
+    can_wait = percent(share, 0)
     online = unit_cost_usd(profile, rates, cache=cache)
     batched = unit_cost_usd(profile, rates, cache=cache, batch_share=share)
     if batched >= online:
-        return ZERO, f"batch loses money: cache hits lost cost more than the batch discount saves on {share:.0%}"
-    return share, f"{share:.0%} of requests can wait; batch costs {batched / online:.2f}× per unit"
+        return ZERO, f"batch loses money: cache hits lost cost more than the batch discount saves on {can_wait}"
+    return share, f"{can_wait} of requests can wait; batch costs {signed(batched / online, 2)}× per unit"

@@ -268,7 +268,7 @@ def _choose(problem: ClassProblem, incumbent: Option, ranked: Sequence[Option]) 
         return incumbent, "below_bar_nothing_to_move_to", f"{incumbent.model} is below the bar; no model clears it"
     not_shown = [option.model for option in ranked if option.unit_cost_usd < incumbent.unit_cost_usd]  # type: ignore[operator]
     if not_shown:
-        return incumbent, "keep", f"{', '.join(not_shown)} is not shown to be cheaper with 95 % confidence"
+        return incumbent, "keep", f"{', '.join(not_shown)} is not shown to be cheaper with 95% confidence"
     return incumbent, "keep", ""
 
 

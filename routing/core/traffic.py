@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
+from billing.core.words import signed
 from routing.core.evidence import CaseResult
 from routing.core.levers import (
     MTOK,
@@ -137,7 +138,7 @@ def model_factors(
 ) -> ModelFactors:
     """Profile of a model, from the first source that exists (methods.md §2), and whether it counts as cheaper."""
     if model in traffic.measured:
-        source = f"measured: {traffic.measured_units[model]:,.0f} {traffic.unit_name}s of this class"
+        source = f"measured: {signed(traffic.measured_units[model], 0)} {traffic.unit_name}s of this class"
         return ModelFactors(source, traffic.measured[model], None, counts_as_cheaper=True)
     price = _case_price(rates_of)
     own = results.get(model, ())
@@ -152,7 +153,7 @@ def model_factors(
         return ModelFactors(factors.reason, None, factors.cost_ratio, against_incumbent.counts_as_cheaper)
     factor = tokenizer_factor(generations, traffic.reference_model, model)
     profile = traffic.reference.scaled(input_factor=factor, output_factor=factor)
-    words = "the same tokens" if factor == 1 else f"{factor:.2f}× the tokens (range {ASSUMED_RANGE})"
+    words = "the same tokens" if factor == 1 else f"{signed(factor, 2)}× the tokens (range {ASSUMED_RANGE})"
     return ModelFactors(f"assumed: {words} as on {traffic.reference_model}", profile, None, None)
 
 

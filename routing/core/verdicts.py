@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
+from billing.core.words import percent, percent_as_set
 from routing.core.evalues import (
     METHOD,
     MIN_CASES,
@@ -19,7 +20,6 @@ from routing.core.evalues import (
     log_threshold,
     lower_bound,
     lower_bound_scores,
-    percent,
     upper_bound,
     upper_bound_scores,
 )
@@ -81,10 +81,10 @@ class Verdict:
 
     @property
     def line_text(self) -> str:
-        """The line beside the bar it comes from: '93 % (bar 95 %, tolerance 2 points)'."""
-        tolerance = _points(self.tolerance)
+        """The line beside the bar it comes from: '93% (bar 95%, tolerance 2 points)'."""
+        tolerance = percent_as_set(self.tolerance).removesuffix("%")
         points = "1 point" if tolerance == "1" else f"{tolerance} points"
-        return f"{_points(self.line)} % (bar {_points(self.bar)} %, tolerance {points})"
+        return f"{percent_as_set(self.line)} (bar {percent_as_set(self.bar)}, tolerance {points})"
 
     @property
     def _missing_text(self) -> str:
@@ -127,7 +127,7 @@ def judge(
 
     >>> verdict = judge(Evidence.of_counts(146, 150))
     >>> verdict.text, verdict.line_text
-    ('Not enough evidence · 74 more cases', '93 % (bar 95 %, tolerance 2 points)')
+    ('Not enough evidence · 74 more cases', '93% (bar 95%, tolerance 2 points)')
     """
     line = line_of(bar, tolerance)
     threshold = log_threshold(float(alpha), candidates)
@@ -260,7 +260,7 @@ def _reason(evidence: Evidence, status: Status, line: float, needed: CasesNeeded
     if evidence.too_many_left_out:
         share = percent(evidence.left_out / all_cases)
         return f"{evidence.left_out:,} of {all_cases:,} cases ({share}) have no verdict; {needed.reason}"
-    line_words = f"the line of {_points(line)} %"
+    line_words = f"the line of {percent_as_set(line)}"
     if status == "falls_short":
         return f"{result}: shown to be below {line_words}"
     if status == "clears":
@@ -270,7 +270,3 @@ def _reason(evidence: Evidence, status: Status, line: float, needed: CasesNeeded
 
 
 _SIDE_TEXT: dict[Side, str] = {"+": "show that it clears", "-": "show that it falls short"}
-
-
-def _points(share: float) -> str:
-    return f"{Decimal(str(share)) * 100:.6f}".rstrip("0").rstrip(".")

@@ -21,7 +21,6 @@ from billing.core.commitments import (
     measure,
     offers_of,
     payable,
-    percent,
     unused,
     value_of_routing,
 )
@@ -251,11 +250,6 @@ def test_the_reason_names_the_runner_up_and_what_the_limit_excludes():
         "T2 has the lowest expected payable, $2,339,926, of the 3 offers with a risk of shortfall of at most 20%; "
         "T1 is next, $104,344 dearer. T3 would cost $76,427 less on average, but falls short in 52.6% of the futures."
     )
-
-
-@pytest.mark.parametrize(("share", "words"), [(0.0725, "7.3%"), (0.0, "0.0%"), (1.0, "100.0%"), (0.00049, "0.0%")])
-def test_shares_are_rounded_as_the_pages_round(share: float, words: str):
-    assert percent(share) == words
 
 
 def test_a_tie_goes_to_the_smaller_commitment():

@@ -140,7 +140,7 @@ def test_too_many_left_out_beats_a_clearing_rate():
     assert good.status == "clears"
     bad = judge(Evidence.of_counts(400, 400, left_out=9))
     assert bad.status == "not_enough_evidence" and bad.cases_needed is None
-    assert "9 of 409 cases (2.2 %) have no verdict" in bad.reason
+    assert "9 of 409 cases (2.2%) have no verdict" in bad.reason
     assert bad.text == "Not enough evidence · 9 of 409 cases without a verdict"
 
 
@@ -168,7 +168,7 @@ def test_a_line_no_sample_can_show_is_refused(bar, tolerance):
 
 
 def test_the_line_is_said_with_its_bar():
-    assert judge(Evidence.of_counts(3, 4)).line_text == "93 % (bar 95 %, tolerance 2 points)"
+    assert judge(Evidence.of_counts(3, 4)).line_text == "93% (bar 95%, tolerance 2 points)"
 
 
 def test_no_clears_before_30_cases():

@@ -71,7 +71,7 @@ def test_caching_that_loses_money_is_not_recommended():
 def test_a_prefix_below_the_minimum_length_is_not_cached():
     reuse = lv.ReuseFacts(D(1500), D("0.9"), None, "trace", is_assumed=True)
     (option,) = lv.caching_options(PROFILE, lv.ModelRates("opus", OPUS, None, min_cacheable_tok=1501), reuse)
-    assert option.factor == 1 and not option.pays and "shorter than the 1501 tokens" in option.reason
+    assert option.factor == 1 and not option.pays and "shorter than the 1,501 tokens" in option.reason
     (at_limit,) = lv.caching_options(PROFILE, lv.ModelRates("opus", OPUS, None, min_cacheable_tok=1500), reuse)
     assert at_limit.pays
 

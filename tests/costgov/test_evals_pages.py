@@ -184,7 +184,7 @@ def test_runs_page_names_the_method_and_its_inputs(client: Client, people):
         "ln(K ÷ α)",
         "2.9957",
         "case-149",
-        "90 % (bar 90 %, tolerance 0 points)",
+        "90% (bar 90%, tolerance 0 points)",
         "drafting-claude-haiku-4-5.csv",
     ):
         assert words in html, words
@@ -288,7 +288,7 @@ def test_command_prints_a_table_and_json(people):
     code, out, _ = run()
     assert code == 0
     row = next(line for line in out.splitlines() if "claude-haiku-4-5 *" in line)
-    assert row.split()[:2] == ["triage", "claude-haiku-4-5"] and "98.0 %" in row and row.endswith("Clears the bar")
+    assert row.split()[:2] == ["triage", "claude-haiku-4-5"] and "98.0%" in row and row.endswith("Clears the bar")
     code, out, _ = run("--class", "drafting", "--json")
     (found,) = json.loads(out)["classes"]
     assert found["slug"] == "drafting" and found["line"] == 0.9

@@ -3,11 +3,13 @@
 import sys
 from argparse import ArgumentParser
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from billing.core.scenarios import UnknownScenario, parse_scenario
+from billing.core.words import percent, signed
 from billing.queries.forecasts import forecast_result
 from costgov.jsonout import dumps
 from costgov.operations.forecast import make_forecast
@@ -58,7 +60,7 @@ def _table(result: dict[str, Any]) -> str:
     """The saved result for people: sums, months, how far to trust it."""
 
     def usd(text: str) -> str:
-        return f"{float(text):,.0f}"
+        return signed(Decimal(text), 0)
 
     policies = {row["policy"]: row for row in result["policies"]}
     lines = [
@@ -71,7 +73,7 @@ def _table(result: dict[str, Any]) -> str:
         total = row["total"]
         figures = "".join(f"{usd(total[key]):>14}" for key in ("mean_usd", "p10_usd", "p50_usd", "p90_usd"))
         lines.append(f"{_LABELS[name]:<24}{figures}")
-    lines.append(f"{'month (means)':<24}{'uniform':>14}{'current':>14}{'optimised':>14}   80 % band, optimised")
+    lines.append(f"{'month (means)':<24}{'uniform':>14}{'current':>14}{'optimised':>14}   80% band, optimised")
     lines += [
         f"{row['start']:<24}{usd(row['baseline_usd']):>14}{usd(row['current_usd']):>14}{usd(row['optimised_usd']):>14}"
         f"   {usd(row['low_usd'])} to {usd(row['high_usd'])}"
@@ -85,8 +87,8 @@ def _table(result: dict[str, Any]) -> str:
     for row in result["accuracy"]:
         if row["tries"]:
             lines.append(
-                f"backtest {row['weeks']:>2} weeks ahead: median error {row['median_error']:.1%}, 80 % band held "
-                f"{row['coverage_80']:.0%} of {row['tries']} overlapping tries"
+                f"backtest {row['weeks']:>2} weeks ahead: median error {percent(row['median_error'])}, 80% band held "
+                f"{percent(row['coverage_80'], 0)} of {row['tries']} overlapping tries"
             )
     if result["unpriced_tok"]:
         lines.append(f"not in it: {result['unpriced_tok']:,} tokens of the last 28 days without a price")

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from billing.core.words import percent, percent_as_set
 from costgov.jsonout import dumps
 from costgov.pages import now
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.evals import Judged, Quality, quality
-from routing.core.evalues import percent
 
 
 class Command(BaseCommand):
@@ -47,10 +47,10 @@ def _table(found: Quality) -> str:
 
 def _line(slug: str, judged: Judged) -> str:
     rate = percent(judged.pass_rate) if judged.pass_rate is not None else "–"
-    low = f"{100 * judged.lower:.1f}" if judged.lower is not None else "–"
+    low = percent(judged.lower).removesuffix("%") if judged.lower is not None else "–"
     interval = f"{low} … {percent(judged.upper)}" if judged.cases else "–"
     model = judged.model + (" *" if judged.serves else "")
     return (
         f"{slug:<22} {model:<22} {rate:>9} {interval:>15} {judged.cases:>6,} {judged.left_out:>8,}  "
-        f"{100 * judged.line:>5.4g}%  {judged.text}"
+        f"{percent_as_set(judged.line):>6}  {judged.text}"
     )

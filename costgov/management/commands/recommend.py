@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from billing.core.words import signed
 from costgov.jsonout import dumps
 from costgov.pages import now
 from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
@@ -47,19 +48,22 @@ def _table(view: RecommendationView) -> str:
         f"{'class':<24} {'now on':<20} {'recommended':<20} {'uniform':>12} {'recommended':>12} {'saves now':>12}  why",
     ]
     lines += [
-        f"{row.request_class:<24} {row.incumbent:<20} {row.target:<20} {row.steps.uniform_cost_usd:>12,.2f} "
-        f"{row.steps.recommended_cost_usd:>12,.2f} {row.saving_usd:>12,.2f}  {row.reason}"
+        f"{row.request_class:<24} {row.incumbent:<20} {row.target:<20} {signed(row.steps.uniform_cost_usd, 2):>12} "
+        f"{signed(row.steps.recommended_cost_usd, 2):>12} {signed(row.saving_usd, 2):>12}  {row.reason}"
         for row in view.classes
     ]
-    lines.append(f"Uniform {view.total.uniform_cost_usd:,.2f} usd")
+    lines.append(f"Uniform {signed(view.total.uniform_cost_usd, 2)} usd")
     lines += [
-        f"  − {part.lever:<8} {part.saving_usd:>14,.6f} usd   (order-free {part.shapley_usd:,.6f})"
+        f"  − {part.lever:<8} {signed(part.saving_usd, 6):>14} usd   (order-free {signed(part.shapley_usd, 6)})"
         for part in view.total.parts
     ]
-    lines.append(f"= recommended {view.total.recommended_cost_usd:,.6f} usd; now {view.current_cost_usd:,.6f} usd")
+    lines.append(
+        f"= recommended {signed(view.total.recommended_cost_usd, 6)} usd; now {signed(view.current_cost_usd, 6)} usd"
+    )
     lines += [f"not solved: {row.request_class}: {row.reason}" for row in view.unsolved]
     lines += [
-        f"evidence missing: {row.request_class} on {row.model}: {row.verdict_text}, worth {row.saving_usd:,.2f} usd"
+        f"evidence missing: {row.request_class} on {row.model}: {row.verdict_text}, "
+        f"worth {signed(row.saving_usd, 2)} usd"
         for row in view.missing_evidence
     ]
     return "\n".join(lines)

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 from django.core.management.base import BaseCommand
 
 from billing.core.sizing import BASELINE, CURRENT, OPTIMISED
-from billing.core.sizing_record import SizingRecord, above_limit, answer, routing_sentence, text_of, usd
+from billing.core.sizing_record import SizingRecord, above_limit, answer, routing_sentence, text_of
 from billing.core.terms import Terms, TermsRefused, read_terms
+from billing.core.words import percent, signed, usd
 from billing.exports.commitment_xlsx import commitment_xlsx
 from billing.models import Organisation
 from billing.queries.commitments import sizing_record
@@ -113,9 +114,10 @@ class Command(BaseCommand):
                 mark = "  <- recommended" if row.name == policy.choice.name else ""
                 mark = "  above the limit" if above_limit(row, sizing) else mark
                 write(
-                    f"  {row.name:<20} {row.commitment_usd:>14,.2f} {row.expected_payable_usd:>14,.2f} "
-                    f"{row.expected_payable_se_usd:>10,.2f} {row.shortfall_probability:>9.1%} "
-                    f"{row.expected_unused_usd:>12,.2f} {row.cvar95_usd:>14,.2f} {row.mean_regret_usd:>13,.2f}{mark}"
+                    f"  {row.name:<20} {signed(row.commitment_usd, 2):>14} {signed(row.expected_payable_usd, 2):>14} "
+                    f"{signed(row.expected_payable_se_usd, 2):>10} {percent(row.shortfall_probability):>9} "
+                    f"{signed(row.expected_unused_usd, 2):>12} {signed(row.cvar95_usd, 2):>14} "
+                    f"{signed(row.mean_regret_usd, 2):>13}{mark}"
                 )
             write(f"  {policy.choice.reason}")
         for point in sizing.break_evens:

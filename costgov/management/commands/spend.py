@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 
 from billing.core.money import round_usd
 from billing.core.periods import PeriodError, parse_day
+from billing.core.words import percent
 from costgov.jsonout import dumps
 from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, UnknownDimension, spend
 
@@ -45,7 +46,7 @@ class Command(BaseCommand):
         self.stdout.write(f"  {'total':28} {round_usd(report.total.cost_usd):>16,} usd")
         gap = report.unclassified
         self.stdout.write(
-            f"Unclassified: {gap.tokens:,} tokens ({gap.share_of_tokens:.1%}), "
+            f"Unclassified: {gap.tokens:,} tokens ({percent(gap.share_of_tokens)}), "
             f"{round_usd(gap.cost_usd):,} usd of the total"
         )
         for line in report.unpriced:
