@@ -26,6 +26,8 @@ from routing.models import Activation, ChangeRequest, RequestClass
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.tiers import ClassWeek, class_weeks
 
+_NO_CHANGE = 1e-6  # of a cost: what divisions may leave
+
 
 class UnknownClass(LookupError):
     """No class is registered under this name; the message says so."""
@@ -33,15 +35,17 @@ class UnknownClass(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class CandidateRow:
-    """A model of the class. `unit_cost_usd` is per unit with every lever and `relative_cost` against the incumbent's;
-    None where a cost is missing. `role`: incumbent, target, runner_up or ''. `saving_usd`: an estimate per month, of
-    the recommended model; `saving_if_shown_usd`: what a cheaper one would add if it cleared the bar."""
+    """A model of the class. `unit_cost_usd` is per unit with the levers that pay on it, whether or not they are in use;
+    `now_usd`, of the incumbent alone, what a unit costs now, and `relative_cost` is against that. None where a cost is
+    missing. `role`: incumbent, target, runner_up or ''. `saving_usd`: an estimate per month, of the recommended model;
+    `saving_if_shown_usd`: what a cheaper one would add if it cleared the bar."""
 
     model: str
     name: str
     tier: str
     role: str
     unit_cost_usd: Decimal | None
+    now_usd: Decimal | None
     relative_cost: float | None
     cost_source: str
     measured: str
@@ -221,9 +225,8 @@ def _candidates(
         rows = [_unpriced_candidate(model, verdicts, facts) for model in models]
     else:
         tested = set(verdicts.verdicts) | {advice.incumbent, advice.target}
-        costs = {option.model: option.unit_cost_usd for option in advice.options}
         rows = [
-            _candidate(option, advice, costs[advice.incumbent], missing.get(option.model), facts)
+            _candidate(option, advice, missing.get(option.model), facts)
             for option in advice.options
             if option.model in tested or option.model in missing or option.cost_source.startswith("measured")
         ]
@@ -238,21 +241,22 @@ def _candidate_order(row: CandidateRow) -> tuple[int, bool, Decimal, str]:
 def _candidate(
     option: OptionRow,
     advice: ClassRow,
-    incumbent_cost: Decimal | None,
     missing: MissingRow | None,
     facts: QualityFacts,
 ) -> CandidateRow:
     named = model_name(facts.names, option.model)
     role = "incumbent" if option.model == advice.incumbent else "target" if option.model == advice.target else ""
-    relative = None
-    if option.unit_cost_usd is not None and incumbent_cost and option.model != advice.incumbent:
-        relative = float(option.unit_cost_usd / incumbent_cost - 1)
+    now_usd = advice.current_cost_usd / advice.units if advice.units else None
+    relative = float(option.unit_cost_usd / now_usd - 1) if option.unit_cost_usd is not None and now_usd else None
+    if option.model == advice.incumbent and relative is not None and abs(relative) < _NO_CHANGE:
+        relative = None  # every lever that pays on it is in use already
     return CandidateRow(
         model=option.model,
         name=named.name,
         tier=named.tier,
         role=role or ("runner_up" if option.model == advice.runner_up else ""),
         unit_cost_usd=option.unit_cost_usd,
+        now_usd=now_usd if option.model == advice.incumbent else None,
         relative_cost=relative,
         cost_source=option.cost_source,
         measured=_how_measured(option.cost_source),
@@ -272,6 +276,7 @@ def _unpriced_candidate(model: str, verdicts: ClassVerdicts, facts: QualityFacts
         tier=named.tier,
         role="incumbent" if model == verdicts.incumbent else "",
         unit_cost_usd=None,
+        now_usd=None,
         relative_cost=None,
         cost_source="",
         measured="",

@@ -267,7 +267,7 @@ def _scatter(view: ClassPage) -> charts.Figure:
         charts.CostQuality(
             model=row.name,
             tier=row.tier,
-            cost_usd=row.unit_cost_usd,
+            cost_usd=row.now_usd if row.now_usd is not None else row.unit_cost_usd,
             value=row.verdict.pass_rate,
             low=row.verdict.lower,
             high=row.verdict.upper,
@@ -286,11 +286,14 @@ def scatter_summary(view: ClassPage) -> str:
     if target is not None and serves is not None and target.relative_cost is not None:
         word = "less" if target.relative_cost < 0 else "more"
         return (
-            f"{target.name} costs {pct(abs(target.relative_cost), 0)} {word} than {serves.name} "
+            f"{target.name} costs {pct(abs(target.relative_cost), 0)} {word} than {serves.name} does now "
             f"and passes {pct(target.verdict.pass_rate)} of cases; the line is {pct(view.facts.line)}."
         )
-    if serves is not None and serves.unit_cost_usd is not None:
-        return f"{serves.name} serves the class at {usd(serves.unit_cost_usd, 5)} each and stays."
+    if serves is not None and serves.now_usd is not None:
+        levers = ""
+        if serves.relative_cost is not None:
+            levers = f", with caching and batch where they pay at {usd(serves.unit_cost_usd, 5)}"
+        return f"{serves.name} serves the class at {usd(serves.now_usd, 5)} each and stays{levers}."
     return ""
 
 

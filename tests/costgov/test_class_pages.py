@@ -51,6 +51,7 @@ def test_candidates_with_cost_verdict_and_role() -> None:
     haiku, opus = shown().candidates
     assert (haiku.model, haiku.role, haiku.unit_cost_usd) == (world.HAIKU, "incumbent", Decimal("0.0035"))
     assert (haiku.measured, haiku.verdict.status, haiku.relative_cost) == ("measured", "clears", None)
+    assert (haiku.now_usd, opus.now_usd) == (Decimal("0.0035"), None)
     assert (opus.model, opus.measured, opus.is_admissible) == (world.OPUS, "measured in evals", True)
     # The tokens of the evals are the same on both: 2,000 × 5 + 300 × 25 against 2,000 × 1 + 300 × 5.
     assert opus.unit_cost_usd == Decimal("0.0175")
@@ -123,6 +124,19 @@ def test_levers_say_when_they_lose_money() -> None:
     assert (hour.outcome, hour.saving_usd) == ("loses", None)
     assert "loses money" in hour.reason
     assert (batch.outcome, batch.share_is, batch.measured_share) == ("pays", "planned", 1.0)
+
+
+def test_the_cost_now_is_without_levers_nobody_uses_yet(client: Client) -> None:
+    people = world.whole()
+    RequestClass.objects.filter(slug="triage").update(latency="batchable")
+    haiku, opus = shown().candidates
+    # Nothing is sent in batch yet: 9.80 for 2,800 requests. In batch a request costs half, on Opus five times that.
+    assert (haiku.now_usd, haiku.unit_cost_usd, haiku.relative_cost) == (Decimal("0.0035"), Decimal("0.00175"), -0.5)
+    assert (opus.unit_cost_usd, opus.relative_cost) == (Decimal("0.00875"), 1.5)
+    client.force_login(people["vic"])
+    html = text_of(client, "/classes/triage/")
+    assert "$0.00350" in html and "$0.00175 with levers that pay" in html
+    assert "serves the class at $0.00350 each and stays, with caching and batch where they pay at $0.00175." in html
 
 
 def test_a_class_without_usage_or_evidence() -> None:
