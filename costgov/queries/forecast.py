@@ -11,7 +11,7 @@ import numpy as np
 
 from billing.core.backtesting import Calibration, accuracy, backtest, calibrate
 from billing.core.forecasting import DriverSeries, Floats, PointModel, grade, point_model, weekly_panel
-from billing.core.money import estimate_usd
+from billing.core.money import ZERO, estimate_usd
 from billing.core.sampling import SampleSettings, VolumeModel, sample_volumes, volume_model
 from billing.core.scenarios import BASE, Scenario
 from billing.core.spending import (
@@ -148,6 +148,8 @@ def _view(prepared: PreparedForecast, fitted: _Fitted, spend: Floats, by_class: 
     rows = _class_rows(inputs, fitted, by_class)
     totals = spend.sum(axis=2).mean(axis=1)
     policies = tuple(_policy(name, spend[i]) for i, name in enumerate(POLICIES))
+    low, high = np.quantile((spend[1] - spend[2]).sum(axis=1), (0.1, 0.9))
+    assumed = {row.request_class for row in inputs.report.recommendation.classes if row.is_assumed}
     quality = sum((row.optimised_usd - row.current_usd for row in rows if row.move == "restore_quality"), Decimal(0))
     return ForecastView(
         cutoff=inputs.cutoff,
@@ -167,9 +169,14 @@ def _view(prepared: PreparedForecast, fitted: _Fitted, spend: Floats, by_class: 
         rows=_month_rows(inputs.periods, policies),
         difference=Difference(
             total_usd=estimate_usd(totals[1] - totals[2]),
+            low_usd=estimate_usd(low),
+            high_usd=estimate_usd(high),
             approved_usd=estimate_usd(totals[1] - totals[3]),
             proven_usd=estimate_usd(totals[3] - totals[2]),
             quality_cost_usd=max(quality, Decimal(0)),
+            assumed_usd=sum(
+                (row.current_usd - row.optimised_usd for row in rows if row.request_class in assumed), ZERO
+            ),
         ),
         classes=rows,
         left_out=tuple(LeftOutRow(row.name, row.title, row.reason) for row in inputs.left_out),

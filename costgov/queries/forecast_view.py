@@ -151,13 +151,17 @@ class PastMonth:
 class Difference:
     """Current less optimised, mean of the horizon: what is approved, what is proven but not approved.
 
-    `quality_cost_usd` is what moves that restore quality cost, part of the other two.
+    `low_usd` and `high_usd`: P10 and P90 of the difference in each future. Part of the other two: `quality_cost_usd`,
+    what moves that restore quality cost, and `assumed_usd`, on moves to models whose tokens nobody has measured.
     """
 
     total_usd: Decimal
+    low_usd: Decimal
+    high_usd: Decimal
     approved_usd: Decimal
     proven_usd: Decimal
     quality_cost_usd: Decimal
+    assumed_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)
