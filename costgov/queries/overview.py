@@ -62,16 +62,23 @@ class WaitingChange:
 class SavingSummary:
     """What the recommendation would save a month; estimates. `restore_usd`: cost of moves that restore quality.
 
+    `unsure_usd`: the part of it that rests on exceptions or on tokens assumed equal. `share_of_spend`: of all spend.
     `unproven_usd`: the most that models without enough evidence could add, one model a class.
     """
 
     usd_per_month: Decimal
+    unsure_usd: Decimal
     share_of_spend: float | None
     moves: int
     restore_usd: Decimal
     restores: int
     unproven_usd: Decimal
     unproven_classes: int
+
+    @property
+    def sure_usd(self) -> Decimal:
+        """Moves whose quality and cost are shown, and caching and batch on the same model."""
+        return self.usd_per_month - self.unsure_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +193,7 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
         unpriced_models=tuple(sorted({row.model or "no model named" for row in now_spend.unpriced})),
         unclassified=now_spend.unclassified,
         standing=_standing(lines.lines),
-        saving=_saving(lines),
+        saving=_saving(lines, now_spend.total.cost_usd),
         no_saving=lines.no_recommendation,
         classes=lines.lines,
         unregistered_usd=sum_usd(
@@ -304,7 +311,7 @@ def _standing(lines: Sequence[ClassLine]) -> Standing:
 _STATUSES = ("clears", "falls_short", "not_enough_evidence", "no_evidence")
 
 
-def _saving(lines: ClassLines) -> SavingSummary | None:
+def _saving(lines: ClassLines, spend_usd: Decimal) -> SavingSummary | None:
     view = lines.recommendation
     if view is None or not view.classes:
         return None
@@ -314,7 +321,8 @@ def _saving(lines: ClassLines) -> SavingSummary | None:
         best[gap.request_class] = max(best.get(gap.request_class, Decimal(0)), gap.saving_usd_per_month)
     return SavingSummary(
         usd_per_month=view.saving_usd_per_month,
-        share_of_spend=float(view.saving_usd / view.current_cost_usd) if view.current_cost_usd else None,
+        unsure_usd=sum_usd(row.saving_usd_per_month for row in view.classes if not row.is_proven),
+        share_of_spend=float(view.saving_usd / spend_usd) if spend_usd else None,
         moves=sum(row.move == "save" for row in view.classes),
         restore_usd=sum_usd(-row.saving_usd_per_month for row in restored),
         restores=len(restored),

@@ -19,6 +19,7 @@ from costgov.queries.recommendation import (
     UnsolvedRow,
     VerdictRow,
     per_month,
+    per_month_in_cents,
 )
 from routing.core.attribution import split_exactly
 
@@ -155,9 +156,17 @@ def case_of(view: RecommendationView, document: Mapping[str, Any]) -> Case:
         for row in view.classes
     }
     saving = _cents(view.saving_usd_per_month)
-    now = _cents(per_month(view.current_cost_usd, view.days))
+    now_by_class = per_month_in_cents({row.request_class: row.current_cost_usd for row in view.classes}, view.days)
+    now = sum(now_by_class.values(), Decimal(0))
     moves = tuple(
-        _move(row, targets.get(row.request_class), view, names, is_recommended=followed[row.request_class])
+        _move(
+            row,
+            targets.get(row.request_class),
+            view,
+            names,
+            now=now_by_class[row.request_class],
+            is_recommended=followed[row.request_class],
+        )
         for row in view.classes
     )
     unproven = sum((row.saving_usd for row in moves if row.saving_usd and not row.is_proven), Decimal(0))
@@ -231,11 +240,16 @@ def _follows(row: ClassRow, assignment: Mapping[str, Any] | None, levers: tuple[
 
 
 def _move(
-    row: ClassRow, target: str | None, view: RecommendationView, names: dict[str, ModelName], *, is_recommended: bool
+    row: ClassRow,
+    target: str | None,
+    view: RecommendationView,
+    names: dict[str, ModelName],
+    *,
+    now: Decimal,
+    is_recommended: bool,
 ) -> MoveRow:
     model = target or row.incumbent
     before, after = model_name(names, row.incumbent), model_name(names, model)
-    now = _cents(per_month(row.current_cost_usd, view.days))
     saving = _cents(row.saving_usd_per_month) if is_recommended else None
     verdict = _verdict_of(row, model)
     return MoveRow(

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import Any
 
 from billing.models import Organisation
 from billing.queries.prices import release_facts
 from costgov.queries.spend import class_costs
-from routing.core.attribution import shapley, split_exactly, waterfall
+from routing.core.attribution import MICRO_USD, shapley, split_exactly, waterfall
 from routing.core.drafts import AssignmentChange, RegisteredClass, UsageMapping, changed_assignments, draft_document
 from routing.core.levers import LEVERS, Lever, LeverSet
 from routing.core.recommendation import ClassRecommendation, lever_sets
@@ -18,6 +19,7 @@ from routing.models import ClassMapping, RequestClass
 from routing.queries.recommendation import WINDOW_DAYS, RecommendationReport, recommendation_report
 
 MONTH_DAYS = Decimal("30.4375")
+CENT = Decimal("0.01")
 
 
 class NoBaseline(LookupError):
@@ -104,7 +106,7 @@ class CachingRow:
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What is recommended for one class, why, and what it saves."""
+    """What is recommended for one class, why, and what it saves. Savings per month are cents that sum to the total."""
 
     request_class: str
     title: str
@@ -129,6 +131,12 @@ class ClassRow:
     incumbent_verdict: VerdictRow
     target_verdict: VerdictRow
     caching_options: tuple[CachingRow, ...] = ()
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether quality and cost of the recommended model are shown: neither an exception nor assumed tokens."""
+        stays = self.target == self.incumbent
+        return stays or (self.target_verdict.status == "clears" and not self.is_assumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +185,13 @@ class DraftView:
 
 def per_month(usd: Decimal, days: int = WINDOW_DAYS) -> Decimal:
     """An amount of the window as an estimate per month (× 30.4375 / days)."""
-    return (usd * MONTH_DAYS / days).quantize(Decimal("0.000001"))
+    return (usd * MONTH_DAYS / days).quantize(MICRO_USD, ROUND_HALF_UP)
+
+
+def per_month_in_cents(usd: Mapping[str, Decimal], days: int = WINDOW_DAYS) -> dict[str, Decimal]:
+    """The same for rows that are shown below each other: cents, and their sum is the (rounded) sum of the rows."""
+    factor = Fraction(MONTH_DAYS) / days
+    return split_exactly({name: Fraction(value) * factor for name, value in usd.items()}, CENT)
 
 
 def recommendation_view(
@@ -248,7 +262,8 @@ def _mappings(on: date) -> list[UsageMapping]:
 def _view(report: RecommendationReport) -> RecommendationView:
     recommendation = report.recommendation
     tiers = {name: facts.tier for name, facts in release_facts().items()}
-    rows = tuple(_class_row(row, report, tiers) for row in recommendation.classes)
+    monthly = per_month_in_cents({row.request_class: row.saving_usd for row in recommendation.classes}, report.days)
+    rows = tuple(_class_row(row, report, tiers, monthly[row.request_class]) for row in recommendation.classes)
     current = sum((row.current_cost_usd for row in rows), Decimal(0))
     total = _steps(recommendation.costs, recommendation.levers)
     saving = current - total.recommended_cost_usd
@@ -277,7 +292,7 @@ def _view(report: RecommendationReport) -> RecommendationView:
         total=total,
         current_cost_usd=current,
         saving_usd=saving,
-        saving_usd_per_month=per_month(saving),
+        saving_usd_per_month=sum(monthly.values(), Decimal(0)),
         unsolved=tuple(
             UnsolvedRow(row.request_class, row.reason, row.current_cost_usd) for row in recommendation.unsolved
         ),
@@ -285,7 +300,9 @@ def _view(report: RecommendationReport) -> RecommendationView:
     )
 
 
-def _class_row(row: ClassRecommendation, report: RecommendationReport, tiers: Mapping[str, str]) -> ClassRow:
+def _class_row(
+    row: ClassRecommendation, report: RecommendationReport, tiers: Mapping[str, str], saving_usd_per_month: Decimal
+) -> ClassRow:
     verdicts = report.verdicts[row.request_class]
     costs = row.target_costs
     return ClassRow(
@@ -301,7 +318,7 @@ def _class_row(row: ClassRecommendation, report: RecommendationReport, tiers: Ma
         is_assumed=row.is_assumed,
         current_cost_usd=row.current_cost_usd,
         saving_usd=row.saving_usd,
-        saving_usd_per_month=per_month(row.saving_usd),
+        saving_usd_per_month=saving_usd_per_month,
         steps=_steps(row.costs, report.recommendation.levers),
         caching=costs.caching.ttl,
         caching_reasons=tuple(option.reason for option in costs.caching_options),

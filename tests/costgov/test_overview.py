@@ -16,7 +16,7 @@ from costgov.jsonout import dumps
 from costgov.queries.overview import Overview, overview
 from costgov.queries.recommendation import recommendation_view
 from costgov.queries.spend import spend
-from routing.models import EvalImport
+from routing.models import EvalCase, EvalImport
 from tests.costgov import small_world as world
 from tests.costgov.page_checks import problems
 
@@ -99,6 +99,29 @@ def test_savings_are_those_of_the_recommendation() -> None:
     assert {line.slug: line.saving_usd for line in view.classes} == {
         row.request_class: row.saving_usd_per_month for row in advised.classes
     }
+
+
+def test_a_saving_on_assumed_tokens_is_not_called_proven(client: Client) -> None:
+    people = world.whole()
+    EvalCase.objects.filter(run__request_class__slug="drafting", model=world.HAIKU).delete()
+    world.evals("drafting", world.HAIKU, 200, 200, world.AS_OF - timedelta(days=3))
+    EvalCase.objects.filter(model=world.HAIKU).update(
+        uncached_input_tok=None, cache_read_tok=None, cache_write_5m_tok=None, cache_write_1h_tok=None, output_tok=None
+    )
+    bump_data_version()
+    view = shown()
+    drafting = recommendation_view(as_of=world.AS_OF).row("drafting")
+    assert drafting is not None and view.saving is not None
+    assert (drafting.target, drafting.is_assumed) == (world.HAIKU, True)
+    # 21.00 in 28 days on Sonnet at 3/15; a third of it on Haiku at 1/5: 14.00 × 30.4375 ÷ 28
+    assert view.saving.unsure_usd == view.saving.usd_per_month == Decimal("15.22")
+    assert view.saving.sure_usd == 0
+    assert view.saving.share_of_spend == pytest.approx(14 / 30.8)
+    client.force_login(people["vic"])
+    html = client.get("/").content.decode()
+    assert "a month can be saved, <strong>$0</strong> of it proven" in html
+    assert "<strong>$15</strong> rests on exceptions or on tokens assumed equal" in html
+    assert "on proven quality" not in html
 
 
 def test_activations_and_what_waits() -> None:
