@@ -20,6 +20,7 @@ from django.db import transaction
 from audit import operations as audit
 from audit.models import AuditEntry
 from audit.roles import Role
+from billing.core.terms import parse_terms
 from billing.models import Import, Organisation
 from billing.operations.imports import ImportOptions, cancel_import, unfinished_imports
 from billing.operations.prices import seed_list_prices
@@ -33,13 +34,16 @@ from costgov.demo.organisation import (
     DEFAULT_TITLE,
     NAME,
     NOTICE,
+    OFFER_NAME,
     DemoClass,
+    offer_document,
     policy_document,
 )
-from costgov.demo.people import EMIL, ERIN, PEOPLE, Person
+from costgov.demo.people import EMIL, ERIN, PAULA, PEOPLE, Person
 from costgov.demo.usage_files import DAYS, MOVED_DAYS_BEFORE, MOVED_HOUR, UsageFile, usage_files
 from costgov.jsonout import plain
 from costgov.models import User
+from costgov.operations.commitments import size_offer
 from costgov.operations.setup import create_user, save_organisation
 from costgov.operations.usage import import_usage
 from costgov.queries.recommendation import recommendation_view
@@ -111,6 +115,7 @@ class _Load:
         ]
         for _, event in sorted(events, key=lambda item: item[0]):
             event()
+        self.offer()
         _mark(LOADED, self.last, min(self.at(0, 1), self.as_of))
         self.told(f"The demo organisation is loaded: {DAYS} days up to {self.last - timedelta(days=1)}")
 
@@ -176,6 +181,17 @@ class _Load:
             "Haiku 4.5 clears the bar on extraction@1 at a fifth of the price per token.",
             "450 cases, above the line. Watch it when the suite changes.",
         )
+
+    def offer(self) -> None:
+        """An invented offer, sized on the day the demo ends: idempotent, as the same inputs give the sizing kept."""
+        sizing = size_offer(
+            actor=_user(PAULA),
+            terms=parse_terms(offer_document(self.last)),
+            name=OFFER_NAME,
+            as_of=min(self.at(0, 1), self.as_of),
+            is_demo=True,
+        )
+        self.told(f"{OFFER_NAME}: sizing {sizing.pk}")
 
     def decide(self, version: int, days: tuple[int, int, int], title: str, note: str, comment: str) -> None:
         """Propose → approve → activate, each with its own past instant; steps already taken are left as they are."""

@@ -1,6 +1,7 @@
 """Who the demo organisation is: its classes of requests, where each comes from, and its policies."""
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any, Final, Literal
 
 OPUS_45: Final = "claude-opus-4-5"
@@ -13,6 +14,7 @@ UNKNOWN_MODEL: Final = "claude-labs-preview"  # no such model exists: nobody has
 RAW_NAME: Final = {OPUS_45: "claude-opus-4-5-20251101", HAIKU_45: "claude-haiku-4-5-20251001"}
 
 NAME: Final = "Northwind Robotics (demo)"
+OFFER_NAME: Final = "Invented offer (demo)"
 ORGANISATION_ID: Final = "0d3e6f5a-8c1b-4f6e-9a7d-2b5c8e1f4a60"
 BASELINE: Final = OPUS_45
 NOTICE: Final = (
@@ -154,6 +156,27 @@ MOVED: Final = "record-extraction"  # from Opus 4.5 to Haiku 4.5 when the second
 POLICY: Final = "claude-prod"
 
 _MAX_INPUT: Final = {OPUS_45: 200_000, OPUS_46: 1_000_000, SONNET_46: 1_000_000, HAIKU_45: 200_000}
+
+
+def offer_document(last: date) -> dict[str, Any]:
+    """The invented offer (costgov.terms/1): a year that begins with the month after the next one."""
+    month = last.replace(day=1)
+    for _ in range(2):
+        month = (month + timedelta(days=31)).replace(day=1)
+    return {
+        "schema": "costgov.terms/1",
+        "currency": "USD",
+        "start": month.isoformat(),
+        "months": 12,
+        "true_up": "annual",
+        "overage": "list",
+        "stated_in": "payable",
+        "bands": [
+            {"name": "T1", "commitment": "100000", "discount": "0.06"},
+            {"name": "T2", "commitment": "250000", "discount": "0.12"},
+            {"name": "T3", "commitment": "500000", "discount": "0.18"},
+        ],
+    }
 
 
 def policy_document(*, version: int) -> dict[str, Any]:

@@ -52,7 +52,6 @@ FORM = {
 @pytest.fixture(autouse=True)
 def frozen(settings: Any) -> None:
     settings.COSTGOV_AS_OF = world.AS_OF
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -28,9 +28,6 @@ SAMPLES = Path(__file__).parents[1] / "importers" / "evals" / "samples"
 @pytest.fixture(autouse=True)
 def _frozen(settings) -> None:
     settings.COSTGOV_AS_OF = world.AS_OF
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.MD5PasswordHasher"
-    ]  # five people a test, logged in by force
 
 
 @pytest.fixture

@@ -31,7 +31,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def frozen(settings: Any) -> None:
     settings.COSTGOV_AS_OF = world.AS_OF
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # people who never log in here
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from itertools import pairwise
 import pytest
 
 from audit.models import AuditEntry
-from billing.models import Import
+from billing.models import CommitmentSizing, Import
+from billing.queries.commitments import sizing_record
 from billing.queries.imports import request_store, stored_imports
 from costgov.demo.eval_files import EVAL_FILES
 from costgov.demo.organisation import CLASSES
@@ -39,6 +40,17 @@ class Sources:
     usage: Usage
     evals: dict
     hashes: dict
+
+
+def test_the_invented_offer_is_sized_on_the_optimised_spend(demo):
+    sizing = CommitmentSizing.objects.select_related("terms", "created_by").get()
+    assert (sizing.terms.name, sizing.created_by.get_username()) == ("Invented offer (demo)", "paula")
+    assert sizing.terms.document["start"] == "2027-01-01"
+    record = sizing_record(sizing_id=sizing.pk)
+    # The story of the product: what fits the bill before routing is too much after it.
+    assert record.sizing.policy("baseline").best.name == "T2"
+    assert record.sizing.policy("optimised").best.name == "T1"
+    assert record.sizing.routing.value_usd > 0
 
 
 @pytest.fixture(scope="session")
