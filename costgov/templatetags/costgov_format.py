@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from billing.core.words import MINUS, signed
+from billing.core.words import MINUS, percent_as_set, signed
 
 register = template.Library()
 
@@ -103,6 +103,13 @@ def pct(value: Any, places: int = 1) -> str:
     """A share as per cent: 0.931 → 93.1%."""
     number = _decimal(value)
     return UNKNOWN if number is None else signed(number * 100, int(places), suffix="%")
+
+
+@register.filter
+def pct_set(value: Any) -> str:
+    """A share somebody chose, exactly: a line of 92.5% read as 93% would stand above rates that reach it."""
+    number = _decimal(value)
+    return UNKNOWN if number is None else percent_as_set(number)
 
 
 @register.filter

@@ -177,7 +177,7 @@ def quality_row(tier: str, week: TierWeek) -> Row:
         rate_range(quality.low, quality.high),
         pct(quality.line),
         f"{week.cases:,}",
-        f"{pct(quality.covered_share, 0)} of {week.weighed_by}",
+        _covered(week),
     ]
 
 
@@ -186,9 +186,14 @@ def coverage_text(series: TierSeries) -> str:
     week = series.latest
     if week is None:
         return ""
+    return f"evidence for {_covered(week)}"
+
+
+def _covered(week: TierWeek) -> str:
+    """The share with evidence, never rounded up to all."""
     share = week.quality.covered_share
     said = "all" if share >= 0.9995 else "over 99% of" if share >= 0.995 else f"{pct(share, 0)} of"
-    return f"evidence for {said} {week.weighed_by}"
+    return f"{said} {week.weighed_by}"
 
 
 urlpatterns = [path("", overview_page, name="overview")]

@@ -23,7 +23,7 @@ def test_rows_that_would_not_add_up_when_rounded_one_by_one() -> None:
     ]
     one_by_one = [per_month(Decimal(usd)).quantize(CENT, ROUND_HALF_UP) for usd in saved]
     assert sum(one_by_one) == Decimal("16896.01")
-    assert per_month(sum(map(Decimal, saved))).quantize(CENT, ROUND_HALF_UP) == Decimal("16896.00")
+    assert per_month(sum(map(Decimal, saved), Decimal(0))).quantize(CENT, ROUND_HALF_UP) == Decimal("16896.00")
     rows = per_month_in_cents({str(n): Decimal(usd) for n, usd in enumerate(saved)})
     assert sum(rows.values()) == Decimal("16896.00")
     assert sum(row != alone for row, alone in zip(rows.values(), one_by_one, strict=True)) == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from billing.core.words import percent, percent_as_set, signed, usd
 from costgov.charts import parts
-from costgov.templatetags.costgov_format import pct, usd0
+from costgov.templatetags.costgov_format import pct, pct_set, usd0
 from costgov.templatetags.costgov_format import usd as usd_filter
 
 
@@ -33,7 +33,7 @@ def test_shares(share: float | Decimal, places: int, words: str):
     ("share", "words"), [(0.93, "93%"), (0.925, "92.5%"), (Decimal("0.050000"), "5%"), (0.0, "0%"), (0.28, "28%")]
 )
 def test_shares_somebody_set(share: float | Decimal, words: str):
-    assert percent_as_set(share) == words
+    assert percent_as_set(share) == pct_set(share) == words
 
 
 @pytest.mark.parametrize(
