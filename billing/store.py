@@ -8,6 +8,7 @@ generation: a stray one, left by a worker that was killed, is never read and is 
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,9 +99,8 @@ class RequestStore:
     @contextmanager
     def engine(self, name: str) -> Iterator["Engine"]:
         """A DuckDB of one's own with a folder for its temporary files; both are gone afterwards."""
-        folder = self.temp / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
+        self.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.temp))  # two readers at once share nothing
         connection = duckdb.connect(
             config={
                 "threads": 2,

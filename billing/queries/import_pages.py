@@ -218,7 +218,7 @@ def _brought(item: Import) -> tuple[ModelBrought, ...]:
         if stored is None:
             return ()
         store = request_store()
-        with store.engine(f"page-{item.pk}-{datetime.now(UTC).timestamp()}") as engine:
+        with store.engine(f"page-{item.pk}") as engine:
             models = engine.summary(stored).models
         return tuple(ModelBrought(model, int(requests), int(tokens)) for model, requests, tokens in models)
     sums: dict[str, int] = defaultdict(int)
