@@ -31,10 +31,19 @@ class BlockUsage:
 
 @dataclass(frozen=True, slots=True)
 class BlockCost:
-    """Cost in usd at the prices of one day; `unpriced_tok` tokens have no price and are not in it."""
+    """Cost in usd at the prices of one day; `unpriced_tok` tokens have no price and are not in it.
+
+    `searches_usd` is the part of it for web searches, `unpriced_searches` those without a price.
+    """
 
     cost_usd: Decimal
     unpriced_tok: int
+    searches_usd: Decimal = ZERO
+    unpriced_searches: int = 0
+
+    @property
+    def is_priced(self) -> bool:
+        return not self.unpriced_tok and not self.unpriced_searches
 
 
 def counted_span() -> tuple[date, date] | None:
@@ -94,6 +103,7 @@ def costs_on(usage: Iterable[BlockUsage], book: PriceBook, on: date) -> dict[tup
     for row in usage:
         held = found.get((row.request_class, row.block), BlockCost(ZERO, 0))
         cost, unpriced = held.cost_usd, held.unpriced_tok
+        searches_usd, unpriced_searches = held.searches_usd, held.unpriced_searches
         for kind in PRICED_KINDS:
             quantity = row.counts[COUNTER_OF_KIND[kind]]
             if not quantity:
@@ -101,8 +111,13 @@ def costs_on(usage: Iterable[BlockUsage], book: PriceBook, on: date) -> dict[tup
             try:
                 price = book.lookup(row.key, kind, on).price
             except PriceNotFound:
-                unpriced += 0 if kind == "web_search" else quantity
+                if kind == "web_search":
+                    unpriced_searches += quantity
+                else:
+                    unpriced += quantity
             else:
-                cost += line_cost(quantity, price.usd_per_unit, unit_exponent=price.unit_exponent)
-        found[row.request_class, row.block] = BlockCost(cost, unpriced)
+                part = line_cost(quantity, price.usd_per_unit, unit_exponent=price.unit_exponent)
+                cost += part
+                searches_usd += part if kind == "web_search" else ZERO
+        found[row.request_class, row.block] = BlockCost(cost, unpriced, searches_usd, unpriced_searches)
     return found

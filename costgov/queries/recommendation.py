@@ -9,7 +9,7 @@ from typing import Any
 
 from billing.models import Organisation
 from billing.queries.prices import release_facts
-from costgov.queries.spend import class_costs
+from costgov.queries.spend import current_costs
 from routing.core.attribution import MICRO_USD, shapley, split_exactly, waterfall
 from routing.core.drafts import AssignmentChange, RegisteredClass, UsageMapping, changed_assignments, draft_document
 from routing.core.levers import LEVERS, Lever, LeverSet
@@ -245,7 +245,7 @@ def _report(as_of: datetime, baseline_model: str, levers: Sequence[Lever]) -> Re
     return recommendation_report(
         baseline_model=model,
         as_of=as_of,
-        current_costs=class_costs(start=start, end=end),
+        current_costs=current_costs(start=start, end=end, on=end),
         levers=levers,
     )
 

@@ -1,7 +1,7 @@
 """Spend as people and machines read it: cost by any dimensions, with unpriced and unclassified quantities beside it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
@@ -9,8 +9,10 @@ from typing import Final
 from billing.core.money import ZERO, sum_usd
 from billing.core.pricebook import PriceBook
 from billing.core.usage import COUNTERS
-from billing.queries.prices import release_facts
+from billing.queries.drivers import costs_on, usage_blocks
+from billing.queries.prices import price_book, release_facts
 from billing.queries.usage import DIMENSIONS, PricedGroup, UnpricedUsage, priced_usage, usage_days
+from routing.queries.recommendation import CurrentCost
 
 TIER: Final = "tier"
 SPEND_DIMENSIONS: Final = (*DIMENSIONS, TIER)
@@ -102,10 +104,22 @@ def spend(
     )
 
 
-def class_costs(*, start: date, end: date) -> dict[str, Decimal | None]:
-    """Cost of each class on days [start, end); None where a part of it has no price."""
-    usage = priced_usage(start=start, end=end, by=("class",))
-    return {group.values[0]: group.cost_usd if group.is_priced else None for group in usage.groups if group.values[0]}
+def current_costs(*, start: date, end: date, on: date) -> dict[str, CurrentCost]:
+    """What each class's usage of days [start, end) costs at the list prices of one day."""
+    usage = [row for row in usage_blocks(start=start, end=end, block_days=(end - start).days) if row.request_class]
+    book = price_book()
+    plain = [replace(row, key=replace(row.key, geo="global", speed="standard")) for row in usage]
+    own, global_standard = costs_on(usage, book, on), costs_on(plain, book, on)
+    found = {}
+    for (request_class, block), cost in own.items():
+        if not cost.is_priced:
+            found[request_class] = CurrentCost(None)
+            continue
+        usual = global_standard[request_class, block]
+        tokens_usd, usual_usd = cost.cost_usd - cost.searches_usd, usual.cost_usd - usual.searches_usd
+        premium = tokens_usd / usual_usd if usual.is_priced and usual_usd else Decimal(1)
+        found[request_class] = CurrentCost(cost.cost_usd, premium, cost.searches_usd)
+    return found
 
 
 def _row(values: Mapping[str, str], groups: Sequence[PricedGroup]) -> SpendRow:

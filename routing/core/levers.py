@@ -124,6 +124,13 @@ class LeverCosts:
         by_levers = {levers: cost * ratio for levers, cost in self.by_levers.items()}
         return LeverCosts(model, by_levers, self.caching, self.caching_options, self.batch_share, self.batch_reason)
 
+    def surcharged(self, *, premium: Decimal, extra_usd: Decimal) -> "LeverCosts":
+        """With what a unit costs on any model alike: a premium on tokens (inference geo, speed), web searches."""
+        by_levers = {levers: cost * premium + extra_usd for levers, cost in self.by_levers.items()}
+        return LeverCosts(
+            self.model, by_levers, self.caching, self.caching_options, self.batch_share, self.batch_reason
+        )
+
 
 def prefix_usd_per_mtok(rates: Rates, cache: CacheUse) -> Decimal:
     """Price of a prefix token: P_in without caching, else write on a miss and read on a hit (= P_in · F)."""

@@ -38,6 +38,25 @@ class RecommendationReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CurrentCost:
+    """What a class's usage of the window costs at the list prices of the day, usd; None where a part has no price.
+
+    Part of it no move changes: `premium` is what its tokens cost at their own inference geo and speed over global and
+    standard ones (1 = nothing), `searches_usd` what its web searches cost. Both are added to every model's cost.
+    """
+
+    cost_usd: Decimal | None
+    premium: Decimal = Decimal(1)
+    searches_usd: Decimal = Decimal(0)
+
+    def added_to(self, costs: LeverCosts, units: Decimal) -> LeverCosts:
+        return costs.surcharged(premium=self.premium, extra_usd=self.searches_usd / units if units else Decimal(0))
+
+
+_NOTHING = CurrentCost(None)
+
+
+@dataclass(frozen=True, slots=True)
 class PlanCosts:
     """Unit costs of one class at the prices of a day, usd per `unit_name`; `units` of them were in the window.
 
@@ -98,6 +117,7 @@ class _Facts:
     classes: tuple[RequestClass, ...]
     by_class: Mapping[str, list[ServedUsage]]
     serving: Mapping[str, str]
+    current: Mapping[str, CurrentCost]
 
 
 def reference_models(report: RecommendationReport) -> dict[str, str]:
@@ -127,6 +147,8 @@ def plan_costs(
         results = _by_candidate(estate.results.get(row.slug, []))
         wanted = {incumbent, report.baseline_model, *models.get(row.slug, ())}
         costs = {model: _costs(model, incumbent, traffic, results, estate)[0] for model in sorted(wanted)}
+        extras = report.facts.current.get(row.slug, _NOTHING)
+        costs = {model: cost if cost is None else extras.added_to(cost, traffic.units) for model, cost in costs.items()}
         baseline = costs[report.baseline_model]
         found[row.slug] = PlanCosts(
             request_class=row.slug,
@@ -144,13 +166,14 @@ def recommendation_report(
     *,
     baseline_model: str,
     as_of: datetime,
-    current_costs: Mapping[str, Decimal | None],
+    current_costs: Mapping[str, CurrentCost],
     levers: Sequence[Lever] = LEVERS,
     environment: str = "prod",
 ) -> RecommendationReport:
     """Recommend for the 28 whole days before `as_of`.
 
-    `current_costs`: what each class cost in that window at the prices in force, None where part of it is unpriced.
+    `current_costs`: what each class's usage in that window costs at the prices in force on the day of `as_of`, the same
+    that every model is priced at: a price that changed in between is no saving.
     A class without counted usage, cost or price is listed as unsolved with the reason.
     """
     end = as_of.date()
@@ -166,7 +189,7 @@ def recommendation_report(
     problems: list[ClassProblem | Unsolved] = []
     unsolved: list[ClassProblem | Unsolved] = []
     for row in classes:
-        cost = current_costs.get(row.slug)
+        cost = current_costs.get(row.slug, _NOTHING)
         problem = _problem(row, by_class.get(row.slug, []), serving.get(row.slug), baseline_model, cost, estate)
         (problems if isinstance(problem, ClassProblem) else unsolved).append(problem)
     return RecommendationReport(
@@ -181,7 +204,7 @@ def recommendation_report(
         price_version=price_version(),
         policy=policy,
         verdicts=estate.verdicts,
-        facts=_Facts(estate, tuple(classes), by_class, serving),
+        facts=_Facts(estate, tuple(classes), by_class, serving, current_costs),
     )
 
 
@@ -212,18 +235,20 @@ def _problem(
     served: Sequence[ServedUsage],
     incumbent: str | None,
     baseline_model: str,
-    current_cost_usd: Decimal | None,
+    current: CurrentCost,
     estate: _Estate,
 ) -> ClassProblem | Unsolved:
     if not served or incumbent is None:
         return Unsolved(row.slug, "no counted usage in the window", None)
+    current_cost_usd = current.cost_usd
     if current_cost_usd is None:
         return Unsolved(row.slug, "part of its usage is unpriced: see the Prices page", None)
     traffic = _traffic(row, served, incumbent, estate)
     results = _by_candidate(estate.results.get(row.slug, []))
     costs: dict[str, tuple[LeverCosts | None, ModelFactors]] = {}
     for model in sorted({*estate.models, incumbent, baseline_model, traffic.reference_model}):
-        costs[model] = _costs(model, incumbent, traffic, results, estate)
+        cost, factors = _costs(model, incumbent, traffic, results, estate)
+        costs[model] = (cost if cost is None else current.added_to(cost, traffic.units), factors)
     baseline, incumbent_costs = costs[baseline_model][0], costs[incumbent][0]
     if baseline is None or incumbent_costs is None:
         missing = costs[baseline_model][1] if baseline is None else costs[incumbent][1]

@@ -12,9 +12,9 @@ from billing.core.sizing_record import (
     rules,
     stated,
     text_of,
-    usd,
 )
 from billing.core.terms import Band, Terms
+from billing.core.words import usd
 from tests.core.sizings import START, TERMS, record
 
 

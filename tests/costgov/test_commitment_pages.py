@@ -16,8 +16,9 @@ from python_calamine import CalamineWorkbook
 from audit.models import AuditEntry
 from billing.core.money import round_usd
 from billing.core.sizing import OPTIMISED, POLICIES
-from billing.core.sizing_record import answer, text_of, usd
+from billing.core.sizing_record import answer, text_of
 from billing.core.terms import Terms, parse_terms, read_terms, terms_document
+from billing.core.words import usd
 from billing.models import CommitmentSizing, CommitmentTerms, Price
 from billing.queries.commitments import kept_terms, sizing_record
 from costgov import charts
