@@ -1,5 +1,7 @@
 """Forms of the joint pages: they read and explain input; operations decide."""
 
+from typing import Any
+
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 
@@ -38,8 +40,8 @@ class OrganisationForm(forms.Form):
     baseline_model = forms.CharField(
         max_length=128,
         required=False,
-        label="Uniform baseline model",
-        help_text="Savings are counted against every class running on this model, e.g. claude-opus-4-5.",
+        label="Model savings are counted against",
+        help_text="What every class would cost on this model, e.g. claude-opus-4-5.",
     )
 
 
@@ -73,6 +75,9 @@ class TokenForm(forms.Form):
         required=False, label="Environments", help_text="Comma separated; empty = every environment."
     )
     days = forms.IntegerField(min_value=1, max_value=730, initial=365, label="Valid for (days)")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, auto_id="token_%s", **kwargs)  # the settings page holds another field called "name"
 
     def clean_environments(self) -> list[str]:
         return [part.strip() for part in self.cleaned_data["environments"].split(",") if part.strip()]

@@ -48,7 +48,7 @@ class SizingRecord:
     sizing: Sizing
 
     def policy_title(self, policy: str) -> str:
-        return POLICY_TITLES.get(policy) or f"Uniform {self.basis.baseline_name}"
+        return POLICY_TITLES.get(policy) or f"All on {self.basis.baseline_name.removeprefix('Claude ')}"
 
     def band(self, name: str) -> Band:
         """The offer as the terms state it."""

@@ -30,7 +30,7 @@ def test_an_offer_is_sized_and_its_sheet_downloaded(page: Page, demo_site: Site,
     answer = page.locator("main .answer-s").inner_text()
     assert "Expected bill $" in answer and "risk of paying for spend you do not have" in answer
     expect(page.locator("main")).to_contain_text("Optimised: routed first, then committed")
-    expect(page.locator("main")).to_contain_text("Uniform Claude Opus 4.5: committed without routing")
+    expect(page.locator("main")).to_contain_text("All on Opus 4.5: committed without routing")
     expect(page.locator("main")).to_contain_text("No commitment")
 
     with page.expect_download() as waiting:

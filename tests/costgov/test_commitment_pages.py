@@ -197,7 +197,7 @@ def test_the_curve_draws_what_was_kept():
     record = sizings.record(count=500)
     figure = commitment_figure(record)
     lines = [trace for trace in figure["data"] if trace.get("name")]
-    assert {trace["name"] for trace in lines} == {"Uniform Opus 4.5", "Current policy", "Optimised"}
+    assert {trace["name"] for trace in lines} == {"All on Opus 4.5", "Current policy", "Optimised"}
     marks = {
         trace["text"][0]: (trace["x"][0], trace["y"][0]) for trace in figure["data"] if trace.get("mode") == "markers"
     }

@@ -207,7 +207,7 @@ def test_the_command_prints_the_answer_and_every_offer(
     code, out, err = run(capsys, "--terms", str(document))
     assert (code, err) == (0, "")
     assert "Optimised" in out
-    assert "Uniform Claude" in out
+    assert "All on " in out
     assert "<- recommended" in out
     assert "No commitment" in out
     assert "T2 beats T1 from $" in out
