@@ -86,6 +86,7 @@ def axis(**changes: Any) -> dict[str, Any]:
         "ticks": "",
         "tickfont": {"color": "--cg-mute", "size": 12},
         "automargin": True,
+        "ticklabelstandoff": 3,  # the lowest figure of one axis and the first of the other meet in the corner
         **changes,
     }
 

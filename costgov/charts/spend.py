@@ -159,7 +159,7 @@ def quality_panels(
         }
         said = style.label if panel.line is None else f"{style.label}, line {words.percent(panel.line)}"
         said = f"{said} · {panel.note}" if panel.note else said
-        shape["annotations"].append(label(said, size=12, weight=600, colour=style.text, yshift=-2, **at))
+        shape["annotations"].append(label(said, size=12, weight=600, colour=style.text, yshift=-2, bgcolor="--cg-card", **at))
     shape["xaxis"] = time_axis(first, last, anchor=f"y{len(panels)}" if len(panels) > 1 else "y")
     shape["annotations"] += [{**name, "yanchor": "bottom", "yshift": 1} for name in names]
     # On phones the spend chart above names the activations; here only their lines fit.

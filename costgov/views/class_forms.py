@@ -65,7 +65,7 @@ class ClassForm(forms.Form):
     latency = forms.ChoiceField(label="Latency", choices=RequestClass.Latency.choices)
     batchable_share = _share_field("Share that can wait for batch, %", "Empty = all if it can wait, else none.")
     keeps_own_caching = forms.BooleanField(
-        label="The client caches by itself, also in the uniform baseline", required=False
+        label="The client caches by itself, also when nothing is routed", required=False
     )
     prefix_share = _share_field("Repeated start of the prompt, % of input", "Where caching is not measured yet.")
     prefix_tok = forms.DecimalField(
@@ -201,7 +201,7 @@ class ClassFormPage:
             ("Quality", "What a model must be shown to reach",
              ("bar", "tolerance", "alpha", "max_age_days")),
             ("Evaluation plan", "Which models compete", ("plan_candidates",)),
-            ("Levers", "What may be cached or wait", ("latency", "batchable_share", "keeps_own_caching", "prefix_share",
+            ("Caching and batch", "What may be cached, and what can wait", ("latency", "batchable_share", "keeps_own_caching", "prefix_share",
              "prefix_tok", "hit_share_5m", "hit_share_1h", "reuse_source")),
             ("Note", "", ("note",)),
         ]  # fmt: skip
