@@ -78,10 +78,11 @@ def _summary(book: Book, record: SizingRecord, title: str) -> None:
     sheet.line(("Worth of routing first, a year", "text"), (worth, "usd_best"), formulas={1: difference})
     sheet.line(("  standard error", "text"), (routing.value_se_usd, "usd"))
     lowest = sizing.routing_lowest
-    sheet.line(
-        (f"Without the limit on risk ({lowest.signed_first} → {lowest.routed_first})", "typed"),
-        (lowest.value_usd, "usd"),
-    )
+    if (lowest.signed_first, lowest.routed_first) != (routing.signed_first, routing.routed_first):
+        sheet.line(
+            (f"Without the limit on risk ({lowest.signed_first} → {lowest.routed_first})", "typed"),
+            (lowest.value_usd, "usd"),
+        )
     sheet.gap()
     sheet.line(("The offer", "group"))
     for name, value in rules(record.terms):

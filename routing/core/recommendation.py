@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from itertools import combinations
 from typing import Literal
@@ -160,7 +160,7 @@ def recommend(
 
 def window_cost_usd(units: Decimal, unit_cost_usd: Decimal) -> Decimal:
     """Cost of the window, rounded to a micro-dollar once, before any difference is taken (methods.md §8.2)."""
-    return (units * unit_cost_usd).quantize(MICRO_USD, rounding=ROUND_HALF_EVEN)
+    return (units * unit_cost_usd).quantize(MICRO_USD, rounding=ROUND_HALF_UP)
 
 
 def _recommend_class(problem: ClassProblem, levers: tuple[Lever, ...]) -> ClassRecommendation:
@@ -283,15 +283,19 @@ def _window_costs(problem: ClassProblem, target: LeverCosts, levers: tuple[Lever
 def _missing_evidence(
     problem: ClassProblem, options: Sequence[Option], target: Option, levers: LeverSet
 ) -> tuple[MissingEvidence, ...]:
-    """Cheaper models that only lack evidence, dearest gap first: what the next eval is worth."""
+    """Cheaper models that only lack evidence, dearest gap first: what the next eval is worth.
+
+    A model whose cost is measured and not shown to be lower would not be moved to even if it cleared: no case of it is
+    worth anything.
+    """
     rows = []
     for option in options:
         waits = option.verdict in {"not_enough_evidence", "no_evidence"} or option.is_stale
-        refused = bool(problem.candidate(option.model).refusal)
+        candidate = problem.candidate(option.model)
+        refused = bool(candidate.refusal) or candidate.counts_as_cheaper is False
         if option.is_admissible or refused or not waits or option.unit_cost_usd is None or target.unit_cost_usd is None:
             continue
         if option.unit_cost_usd < target.unit_cost_usd:
             saving = window_cost_usd(problem.units, target.unit_cost_usd - option.unit_cost_usd)
-            needed = problem.candidate(option.model).cases_needed
-            rows.append(MissingEvidence(option.model, saving, needed, option.verdict_text))
+            rows.append(MissingEvidence(option.model, saving, candidate.cases_needed, option.verdict_text))
     return tuple(sorted(rows, key=lambda row: (-row.saving_usd, row.model)))

@@ -160,6 +160,12 @@ def test_assumed_factors_are_marked():
     assert not solve(c("m0", 10), c("m1", 6)).is_assumed
 
 
+def test_no_evidence_is_worth_having_on_a_model_that_is_not_shown_to_be_cheaper():
+    waits = {"verdict": "not_enough_evidence", "needed": 12}
+    row = solve(c("m0", 10), c("m1", 6, cheaper=False, **waits), c("m2", 7, cheaper=None, **waits), c("m3", 8, **waits))
+    assert [x.model for x in row.missing_evidence] == ["m2", "m3"]
+
+
 def test_missing_evidence_is_priced_and_ranked():
     row = solve(
         c("m0", 10), c("m1", 6, "not_enough_evidence", needed=40), c("m2", 2, "no_evidence"), c("m3", 1, "falls_short")
