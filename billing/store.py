@@ -186,13 +186,19 @@ class Engine:
         """Break off the running query; may be called from another thread."""
         self.connection.interrupt()
 
-    def stage(self, fmt: RequestFormat, path: Path, compression: str, *, channel: str) -> Staged:
-        """Read a file into one Parquet file of STAGE_COLUMNS and is_bad. Raises StageFailed when it cannot be read."""
+    def stage(
+        self, fmt: RequestFormat, path: Path, compression: str, *, channel: str, within: tuple[datetime, datetime]
+    ) -> Staged:
+        """Read a file into one Parquet file of STAGE_COLUMNS and is_bad. Raises StageFailed when it cannot be read.
+
+        A row of a time outside `within` is bad.
+        """
         source = (
             f"read_json({_quoted(path)}, format = 'newline_delimited', compression = '{compression}', "
             f"maximum_object_size = 16777216, columns = {fmt.columns})"
         )
         needed = " OR ".join(f"{name} IS NULL" for name in ("occurred_at", *COUNTER_COLUMNS))
+        needed += f" OR occurred_at < {_instant(within[0])} OR occurred_at >= {_instant(within[1])}"
         columns = ", ".join(name for name in STAGE_COLUMNS if name != "channel")
         query = (
             f"COPY (SELECT {columns}, coalesce(nullif(channel, ''), {_text(channel)}) AS channel, "

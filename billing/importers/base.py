@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -27,6 +28,10 @@ PROBLEMS_SHOWN: Final = 100
 MAX_LINE_BYTES: Final = 16 * 1024**2  # also read_json's maximum_object_size
 MAX_WHOLE_BYTES: Final = 64 * 1024**2  # of a file that has to be read as one JSON value, decompressed
 _SHOWN: Final = 60
+EARLIEST: Final = datetime(
+    2020, 1, 1, tzinfo=UTC
+)  # no Claude request is older: an earlier time is a mistake of its writer
+CLOCK_SKEW: Final = timedelta(days=1)  # so far a logger's clock may run ahead of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,17 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
+def implausible_time(at: datetime, *, as_of: datetime) -> str:
+    """Why usage cannot be of `at`; '' where it can. One wrong year would stretch every history and forecast.
+
+    >>> implausible_time(datetime(1970, 1, 1, tzinfo=UTC), as_of=datetime(2026, 11, 10, tzinfo=UTC))
+    'before 2020, when there was no Claude to ask'
+    """
+    if at < EARLIEST:
+        return f"before {EARLIEST.year}, when there was no Claude to ask"
+    return f"in the future: it is {as_of:%Y-%m-%dT%H:%MZ} now" if at >= as_of + CLOCK_SKEW else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The beginning of a file, decompressed: what a format looks at to say whether a file is its own."""
@@ -110,6 +126,9 @@ class RequestFormat(Protocol):
     def claims(self, head: Head) -> bool: ...
 
     def check(self, record: Mapping[str, Any], line: int | None) -> RowCheck: ...
+
+    def started(self, record: Mapping[str, Any]) -> tuple[str, datetime]:
+        """Field and instant of the start of a record that `check` finds nothing wrong with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from billing.importers.base import (
@@ -127,6 +128,9 @@ class LiteLLMPayload:
         clean = _cleaned(record)
         problems = [problem for problem in _problems(clean, line) if problem is not None]
         return RowCheck(tuple(problems), () if problems else (clean,))
+
+    def started(self, record: Mapping[str, Any]) -> tuple[str, datetime]:
+        return "startTime", datetime.fromtimestamp(record["startTime"], UTC)
 
 
 def _problems(record: Mapping[str, Any], line: int | None) -> list[Problem | None]:

@@ -1,6 +1,7 @@
 """Request logs: one JSON object per line around the Messages API response (formats/messages-api-request-logs.md)."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from billing.core.periods import PeriodError, parse_instant
@@ -96,6 +97,9 @@ class MessagesApiLog:
     def check(self, record: Mapping[str, Any], line: int | None) -> RowCheck:
         problems = [problem for problem in self._problems(record, line) if problem is not None]
         return RowCheck(tuple(problems), () if problems else tuple(self._records(record)))
+
+    def started(self, record: Mapping[str, Any]) -> tuple[str, datetime]:
+        return "timestamp", parse_instant(record["timestamp"])
 
     def _problems(self, record: Mapping[str, Any], line: int | None) -> list[Problem | None]:
         problems: list[Problem | None] = [_check_timestamp(record, line)]

@@ -18,6 +18,8 @@ from billing.core.counting import Excess
 from billing.core.models import canonical_model
 from billing.core.usage import COUNTERS
 from billing.importers.base import (
+    CLOCK_SKEW,
+    EARLIEST,
     PROBLEMS_SHOWN,
     ImportRefused,
     Problem,
@@ -25,6 +27,7 @@ from billing.importers.base import (
     RequestFormat,
     compression_of,
     each_record,
+    implausible_time,
 )
 from billing.importers.usage_formats import BUCKET_FORMATS, REQUEST_FORMATS, identify
 from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
@@ -40,6 +43,7 @@ _DEFAULT_SOURCE: Final = {
 }
 FINDINGS_SHOWN: Final = 20
 _ROWS_PER_TICK: Final = 20_000
+_CLOCK_REMEDY: Final = "Correct the time, or the clock of the machine that wrote it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,10 @@ class Attempt:
         if bucketed is not None:
             self.lease.progress(0.1, "Reading the report")
             report = bucketed.read(self.path, file_name=self.row.file_name, canonical=canonical)
+            starts = sorted({bucket.period.start for bucket in report.buckets})
+            wrong = [each for start in starts for each in self.time_problems("starting_at", start, None)]
+            if wrong:
+                raise ImportRefused(self.row.file_name, wrong[:PROBLEMS_SHOWN], len(wrong))
             self.lock_merge(0.5)
             return self.save_report(source, report)
         store = request_store()
@@ -141,7 +149,9 @@ class Attempt:
         self.lease.progress(0.05, "Reading the file")
         if is_lines:
             with contextlib.suppress(StageFailed), self.lease.watched(engine, 0.05, 0.5, "Reading the file"):
-                staged = engine.stage(fmt, self.path, compression_of(self.path), channel=source.channel)
+                staged = engine.stage(
+                    fmt, self.path, compression_of(self.path), channel=source.channel, within=self.within()
+                )
                 if staged.bad == 0 and staged.rows:
                     return
         clean = engine.folder / "good.jsonl"
@@ -150,7 +160,7 @@ class Attempt:
             raise ImportRefused(self.row.file_name, self.problems, self.rejected)
         try:
             with self.lease.watched(engine, 0.3, 0.5, "Reading the good rows"):
-                staged = engine.stage(fmt, clean, "none", channel=source.channel)
+                staged = engine.stage(fmt, clean, "none", channel=source.channel, within=self.within())
         except StageFailed as error:
             raise self.unreadable() from error
         if staged.bad:
@@ -159,6 +169,10 @@ class Attempt:
             if self.problems:
                 raise ImportRefused(self.row.file_name, self.problems, self.rejected)
             raise ImportRefused.because(self.row.file_name, "the file holds no requests", "Check what was exported")
+
+    def within(self) -> tuple[datetime, datetime]:
+        """Usage can only be of [then, then)."""
+        return EARLIEST, self.as_of + CLOCK_SKEW
 
     def unreadable(self) -> ImportRefused:
         return ImportRefused.because(
@@ -180,13 +194,17 @@ class Attempt:
                     found = (Problem(line, "", "", "not a JSON object", "Write one request per line"),)
                 else:
                     checked = fmt.check(record, line)
-                    found = checked.problems
-                    for item in checked.records:
+                    found = checked.problems or self.time_problems(*fmt.started(record), line)
+                    for item in () if found else checked.records:
                         out.write(json.dumps(item) + "\n")
                 if found:
                     self.rejected += 1
                     if len(self.problems) < PROBLEMS_SHOWN:
                         self.problems += found
+
+    def time_problems(self, name: str, at: datetime, line: int | None) -> tuple[Problem, ...]:
+        reason = implausible_time(at, as_of=self.as_of)
+        return (Problem(line, name, at.isoformat().replace("+00:00", "Z"), reason, _CLOCK_REMEDY),) if reason else ()
 
     def save_requests(
         self, engine: Engine, store: RequestStore, source: UsageSource, canonical: Callable[[str], str]

@@ -74,6 +74,30 @@ BAD_FILES: list[tuple[str, str, bytes, tuple[str, ...]]] = [
         ("report.json: data[0].results[0].output_tokens = -1: a count cannot be negative", "Correct"),
     ),
     (
+        "a year before Claude",
+        "log.jsonl",
+        text([*good(2), envelope(7, "0001-01-01T00:00:00Z")]).encode(),
+        ("log.jsonl: line 3: timestamp = 0001-01-01T00:00:00Z: before 2020", "Correct the time, or the clock"),
+    ),
+    (
+        "the future",
+        "log.jsonl",
+        text([*good(1), envelope(7, "2026-11-24T12:00:00Z")]).encode(),
+        ("line 2: timestamp = 2026-11-24T12:00:00Z: in the future: it is 2026-11-23T12:00Z now", "the clock"),
+    ),
+    (
+        "the future in LiteLLM's seconds",
+        "spend.jsonl",
+        text([payload(1), payload(2, started=3_900_000_000.0)]).encode(),
+        ("spend.jsonl: line 2: startTime = 2093-08-01T", "in the future"),
+    ),
+    (
+        "the future in a report",
+        "report.json",
+        json.dumps(report(("2100-01-01T00:00:00Z", "2100-01-02T00:00:00Z", [result(output_tokens=1)]))).encode(),
+        ("report.json: starting_at = 2100-01-01T00:00:00Z: in the future", "Correct the time"),
+    ),
+    (
         "bad row in the middle",
         "log.jsonl",
         text([*good(5), '{"timestamp": ', *good(4)]).encode(),

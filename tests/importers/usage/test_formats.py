@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from billing.core.models import canonical_model
 from billing.importers.anthropic_admin_usage import AnthropicAdminUsage
-from billing.importers.base import STAGE_COLUMNS, ImportRefused, RequestFormat, compression_of
+from billing.importers.base import EARLIEST, STAGE_COLUMNS, ImportRefused, RequestFormat, compression_of
 from billing.importers.litellm_payload import LiteLLMPayload
 from billing.importers.messages_api_log import MessagesApiLog
 from billing.importers.usage_formats import identify
@@ -21,6 +22,7 @@ from billing.store import RequestStore, StageFailed
 from tests.importers.usage.envelopes import envelope, payload, report, result, write_json, write_lines
 
 SAMPLES = Path(__file__).parent / "samples"
+ANY_TIME = (EARLIEST, datetime(2100, 1, 1, tzinfo=UTC))
 
 
 def canonical(raw: str) -> str:
@@ -31,7 +33,7 @@ def staged(tmp_path: Path, fmt: RequestFormat, path: Path) -> list[dict[str, Any
     """Rows as the fast path stages them, is_bad included. Raises StageFailed."""
     store = RequestStore(tmp_path / "requests", tmp_path / "tmp")
     with store.engine("test") as engine:
-        engine.stage(fmt, path, compression_of(path), channel="anthropic")
+        engine.stage(fmt, path, compression_of(path), channel="anthropic", within=ANY_TIME)
         columns = ("request_id", *STAGE_COLUMNS, "is_bad")
         query = f"SELECT {', '.join(columns)} FROM '{engine.stage_path}' ORDER BY occurred_at, request_id, own_id"
         return [dict(zip(columns, row, strict=True)) for row in engine.query(query)]
