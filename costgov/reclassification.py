@@ -1,4 +1,4 @@
-"""Classify stored requests again in the background: one at a time, with an answer a page can show."""
+"""Classify stored usage again in the background: one at a time, with an answer a page can show."""
 
 from dataclasses import dataclass
 from uuid import uuid4
@@ -16,7 +16,7 @@ _AT_MOST_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Reclassification:
-    """How it goes: running, done (with the number of requests changed), failed or unknown."""
+    """How it goes: running, done (with the number of requests and report rows changed), failed or unknown."""
 
     task_id: str
     state: str

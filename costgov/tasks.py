@@ -55,8 +55,8 @@ def sweep_import_leftovers() -> int:
 
 @shared_task(name="costgov.reclassify_usage", acks_late=True)
 def reclassify_usage(*, actor_id: int) -> int:
-    """Classify stored requests again under the policy now active; the number whose class changed."""
-    return usage.reclassify(actor=get_user_model().objects.get(pk=actor_id), as_of=now())
+    """Classify stored usage again; the number of requests and report rows whose class changed."""
+    return sum(usage.reclassify(actor=get_user_model().objects.get(pk=actor_id), as_of=now()))
 
 
 @shared_task(name="costgov.size_commitment", acks_late=True, bind=True)

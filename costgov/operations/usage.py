@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from celery import current_app
 from django.contrib.auth.models import AbstractBaseUser
@@ -27,7 +27,14 @@ _END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class NoSuchPolicy(LookupError):
-    """There is no policy of that version, or none at all; the message says what to do."""
+    """There is no policy of that version; the message says what to do."""
+
+
+class Reclassified(NamedTuple):
+    """How many requests, and rows of reports, have another class now."""
+
+    requests: int
+    report_rows: int
 
 
 def classify_plan() -> ClassifyPlan:
@@ -86,18 +93,20 @@ def reclassify(
     start: date | None = None,
     end: date | None = None,
     policy_version: int | None = None,
-) -> int:
+) -> Reclassified:
     """Give stored requests of days [start, end) the class of a named policy, reports that of today's mappings.
 
-    Recorded decisions and registered class tags stay. Without a version the policy now active is taken. Returns the
-    number of requests whose label changed. Raises NoSuchPolicy, Forbidden.
+    Recorded decisions and registered class tags stay. Without a version the policy now active is taken. Before the
+    first activation there is none, and tags and mappings alone decide: usage imported before its class was registered
+    must reach the class, or no first policy could ever be recommended. Raises NoSuchPolicy, Forbidden.
     """
     require(actor, Right.IMPORT_USAGE)
-    version, document = _named_policy(policy_version)
+    named = _named_policy(policy_version)
     since = datetime(start.year, start.month, start.day, tzinfo=UTC) if start else _FIRST
     until = datetime(end.year, end.month, end.day, tzinfo=UTC) if end else _END
-    period = _period(document, version, since, until)
-    plan = ClassifyPlan(class_slugs(), (period,), _class_of_key(class_mappings()))
+    version = named[0] if named is not None else None
+    periods = (_period(named[1], named[0], since, until),) if named is not None else ()
+    plan = ClassifyPlan(class_slugs(), periods, _class_of_key(class_mappings()))
     with transaction.atomic():
         changed = relabel_requests(plan=plan, period=(since, until))
         buckets = relabel_buckets(plan=plan, period=(since, until))
@@ -105,7 +114,7 @@ def reclassify(
             actor=actor,
             action="usage.reclassified",
             object_type="policy_version",
-            object_id=version,
+            object_id=version if version is not None else "",
             as_of=as_of,
             after={
                 "policy_version": version,
@@ -115,15 +124,14 @@ def reclassify(
                 "report_rows_changed": buckets,
             },
         )
-    return changed
+    return Reclassified(changed, buckets)
 
 
-def _named_policy(version: int | None) -> tuple[int, Mapping[str, Any]]:
+def _named_policy(version: int | None) -> tuple[int, Mapping[str, Any]] | None:
+    """The policy of that version, else the active one; None where no policy was ever active."""
     if version is None:
         active = activations_with_documents(environment=ENVIRONMENT)
-        if not active:
-            raise NoSuchPolicy("No policy was ever active: name one with --policy, or activate one first.")
-        return active[-1].version, active[-1].document
+        return (active[-1].version, active[-1].document) if active else None
     document = policy_document(version=version)
     if document is None:
         raise NoSuchPolicy(f"There is no policy version {version}: see the Policy page for those that exist.")

@@ -199,18 +199,18 @@ def test_later_activations_change_no_label_but_reclassify_does(people: tuple[Use
     assert before["req_000003"] == ("", "none", "", 0)
 
     changed = reclassify(actor=people[0], as_of=AS_OF, start=date(2026, 11, 11), end=date(2026, 11, 12))
-    assert changed == 2
+    assert changed.requests == 2
     assert labels() == {
         **before,
         "req_000004": ("hit", "policy", "only", version),
         "req_000005": ("miss", "policy", "", version),
     }
-    assert reclassify(actor=people[0], as_of=AS_OF) == 1
+    assert reclassify(actor=people[0], as_of=AS_OF).requests == 1
     assert labels()["req_000003"] == ("hit", "policy", "only", version)
     assert labels()["req_000001"] == before["req_000001"]
     assert labels()["req_000002"] == before["req_000002"]
     assert spent_by_class() == {"decided": 10, "tagged": 10, "hit": 20, "miss": 10}
-    assert reclassify(actor=people[0], as_of=AS_OF) == 0
+    assert reclassify(actor=people[0], as_of=AS_OF).requests == 0
     entry = AuditEntry.objects.filter(action="usage.reclassified").order_by("pk").first()
     assert entry is not None
     assert entry.after is not None
@@ -224,19 +224,35 @@ def test_classify_again_under_a_named_policy(people: tuple[User, User], tmp_path
     rows = [envelope(1, at(NOON), tags={"feature": "triage"})]
     import_usage(actor=None, path=write_lines(tmp_path / "log.jsonl", rows), as_of=AS_OF)
     assert labels()["req_000001"] == ("hit", "policy", "only", first)
-    assert reclassify(actor=None, as_of=AS_OF, policy_version=second) == 1
+    assert reclassify(actor=None, as_of=AS_OF, policy_version=second).requests == 1
     assert labels()["req_000001"] == ("miss", "policy", "", second)
     with pytest.raises(NoSuchPolicy, match="There is no policy version 99"):
         reclassify(actor=None, as_of=AS_OF, policy_version=99)
 
 
-def test_reclassify_needs_a_policy_and_the_right(tmp_path: Path) -> None:
-    with pytest.raises(NoSuchPolicy, match="No policy was ever active"):
-        reclassify(actor=None, as_of=AS_OF)
+def test_reclassify_needs_the_right(tmp_path: Path) -> None:
     with pytest.raises(Forbidden):
         reclassify(actor=person("victor", "viewer"), as_of=AS_OF)
     with pytest.raises(Forbidden):
         import_usage(actor=person("vera", "viewer"), path=tmp_path / "any.jsonl", as_of=AS_OF)
+
+
+def test_before_any_policy_tags_and_mappings_reach_usage_imported_before_its_class(tmp_path: Path) -> None:
+    tagged = [envelope(1, at(NOON), tags={"request_class": "hit"}), envelope(2, at(NOON))]
+    import_usage(actor=None, path=write_lines(tmp_path / "log.jsonl", tagged), as_of=AS_OF)
+    day = ("2026-11-08T00:00:00Z", "2026-11-09T00:00:00Z", [result(api_key_id="k", output_tokens=5)])
+    import_usage(actor=None, path=write_json(tmp_path / "r.json", report(day)), as_of=AS_OF)
+    assert set(spent_by_class()) == {""}
+    register("hit")
+    map_usage(actor=None, slug="hit", api_key="k", as_of=AS_OF)
+    assert set(spent_by_class()) == {""}  # registering changes no label by itself
+    assert reclassify(actor=None, as_of=AS_OF) == (1, 1)
+    assert labels()["req_000001"] == ("hit", "tag", "", 0)
+    assert labels()["req_000002"] == ("", "none", "", 0)
+    assert spent_by_class()["hit"] > 5
+    assert reclassify(actor=None, as_of=AS_OF) == (0, 0)
+    entry = AuditEntry.objects.filter(action="usage.reclassified").order_by("pk").first()
+    assert entry is not None and entry.after["policy_version"] is None
 
 
 def test_a_mapping_made_later_reaches_reports_by_reclassify(people: tuple[User, User], tmp_path: Path) -> None:

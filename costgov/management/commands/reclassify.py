@@ -1,4 +1,4 @@
-"""manage.py reclassify: class labels of stored requests, again, under a named policy."""
+"""manage.py reclassify: class labels of stored usage, again, under a named policy and today's mappings."""
 
 import sys
 from argparse import ArgumentParser
@@ -18,7 +18,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--from", dest="start", help="first day, YYYY-MM-DD (default: all)")
         parser.add_argument("--to", dest="end", help="day after the last, YYYY-MM-DD (default: all)")
-        parser.add_argument("--policy", type=int, help="policy version (default: the active one)")
+        parser.add_argument(
+            "--policy", type=int, help="policy version (default: the active one; none: class tags and mappings alone)"
+        )
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,6 +36,10 @@ class Command(BaseCommand):
             self.stderr.write(str(error))
             sys.exit(2)
         if options["json"]:
-            self.stdout.write(dumps({"requests_changed": changed}).decode())
+            self.stdout.write(
+                dumps({"requests_changed": changed.requests, "report_rows_changed": changed.report_rows}).decode()
+            )
         else:
-            self.stdout.write(f"{changed:,} requests have another class now.")
+            self.stdout.write(
+                f"{changed.requests:,} requests and {changed.report_rows:,} rows of reports have another class now."
+            )
