@@ -12,6 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from audit.models import AuditEntry
+from audit.operations import bump_data_version
+from billing.models import DailyUsage
 from costgov.celery import app
 from costgov.jsonin import Unreadable, read
 from costgov.jsonout import plain
@@ -83,6 +85,16 @@ def test_draft_says_what_moves_and_what_it_saves(lena):
     assert f"from ${month:,.0f} to" in page
     assert "Reply drafting" in page
     assert "Evals are made up." in page
+    assert "All classes" in page and "no recommendation" not in page
+
+
+def test_a_draft_says_which_classes_are_in_none_of_its_figures(lena):
+    RequestClass.objects.create(slug="odd", title="Odd jobs")
+    DailyUsage.objects.filter(request_class="drafting").update(model="claude-lab-1")
+    bump_data_version()
+    page = said(lena, "/policies/draft/")
+    assert "without 2 classes that have no recommendation" in page
+    assert "Classes with a recommendation" in page and "All classes" not in page
 
 
 # -- the whole journey ----------------------------------------------------------------------------------------------
