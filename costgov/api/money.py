@@ -158,7 +158,11 @@ class ImportView(ApiView):
 class ForecastApi(ApiView):
     @endpoint(summary="The latest forecast", tag=AHEAD, answers=SavedForecast, refusals=(404,))
     def get(self, request: Request) -> Response:
-        """Spend under the uniform baseline, the current policy and the optimised one; all of it an estimate."""
+        """Spend under the uniform baseline, the current policy and the optimised one; all of it an estimate.
+
+        The newest one kept without a scenario, whatever months it covers: sizing an offer keeps one of its year.
+        `start` and `end` say which; POST for others.
+        """
         row = latest_forecast()
         if row is None:
             raise NotFound("No forecast was made yet: POST here, or open the Forecast page.")
