@@ -264,7 +264,7 @@ def mapping_add(request: HttpRequest, slug: str) -> HttpResponse:
         return _page(request, ClassForm(on=now().date(), initial=_initial(row), registered=row), row, mapping_form=form)
     messages.success(
         request,
-        "The mapping is saved. It holds for usage imported from now on; reclassify stored usage to apply it there.",
+        "The mapping is saved. It holds for usage imported from now on; classify stored usage again (below) to apply it there.",
     )
     return redirect("class-edit", slug)
 

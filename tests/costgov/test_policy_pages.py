@@ -371,10 +371,10 @@ def test_first_policy_offers_to_classify_stored_requests(people, lena, tomas):
     task_id = answer["Location"].partition("=")[2]
     assert lena.post("/policies/reclassify/")["Location"] == answer["Location"]  # a double click
     waits = said(lena, answer["Location"])
-    assert "Stored requests are being classified by the new policy." in waits
+    assert "Stored requests are being classified again." in waits
     assert "Stored requests are being classified" in said(lena, f"/policies/reclassify/{task_id}/")
     work(task_id)
-    assert "0 requests have another class now." in said(lena, answer["Location"])
+    assert "0 requests and rows of reports have another class now." in said(lena, answer["Location"])
     assert AuditEntry.objects.get(action="usage.reclassified").actor_name == "lena"
     assert "This is your first policy." not in said(lena, "/policies/")
     assert "not known any more" in said(lena, "/policies/?reclassify=reclassify-unknown")
