@@ -182,7 +182,7 @@ def _line(
 def _saving_note(advised: ClassRow, names: dict[str, ModelName]) -> str:
     """Where the saving comes from, if from a move; a move that restores quality says so."""
     if advised.target == advised.incumbent:
-        return ""
+        return "reuse of prompts assumed" if advised.reuse_is_assumed else ""
     name = model_name(names, advised.target).name
     if advised.move == "restore_quality":
         return f"quality restored by {name}"

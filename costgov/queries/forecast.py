@@ -42,6 +42,7 @@ from costgov.queries.forecast_view import (
     PolicyForecast,
     SpreadUsd,
 )
+from costgov.queries.recommendation import reuse_is_assumed
 
 SETTINGS_VERSION: Final = 1  # raise when the same inputs would give other figures
 PAGE_PATHS: Final = 2_000
@@ -149,7 +150,11 @@ def _view(prepared: PreparedForecast, fitted: _Fitted, spend: Floats, by_class: 
     totals = spend.sum(axis=2).mean(axis=1)
     policies = tuple(_policy(name, spend[i]) for i, name in enumerate(POLICIES))
     low, high = np.quantile((spend[1] - spend[2]).sum(axis=1), (0.1, 0.9))
-    assumed = {row.request_class for row in inputs.report.recommendation.classes if row.is_assumed}
+    assumed = {
+        row.request_class
+        for row in inputs.report.recommendation.classes
+        if row.is_assumed or reuse_is_assumed(row, inputs.report)
+    }
     quality = sum((row.optimised_usd - row.current_usd for row in rows if row.move == "restore_quality"), Decimal(0))
     return ForecastView(
         cutoff=inputs.cutoff,

@@ -152,7 +152,7 @@ class Difference:
     """Current less optimised, mean of the horizon: what is approved, what is proven but not approved.
 
     `low_usd` and `high_usd`: P10 and P90 of the difference in each future. Part of the other two: `quality_cost_usd`,
-    what moves that restore quality cost, and `assumed_usd`, on moves to models whose tokens nobody has measured.
+    what moves that restore quality cost, and `assumed_usd`, where tokens or the reuse of prompts are assumed.
     """
 
     total_usd: Decimal

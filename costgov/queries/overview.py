@@ -62,7 +62,7 @@ class WaitingChange:
 class SavingSummary:
     """What the recommendation would save a month; estimates. `restore_usd`: cost of moves that restore quality.
 
-    `unsure_usd`: the part of it that rests on exceptions or on tokens assumed equal. `share_of_spend`: of all spend.
+    `unsure_usd`: the part of it that rests on exceptions or on assumed tokens or reuse. `share_of_spend`: of all spend.
     `unproven_usd`: the most that models without enough evidence could add, one model a class.
     """
 

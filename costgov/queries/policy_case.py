@@ -47,6 +47,7 @@ class MoveRow:
     change: float | None
     reason: str
     is_assumed: bool
+    reuse_is_assumed: bool
     is_proven: bool
 
 
@@ -269,7 +270,11 @@ def _move(
         change=float(-saving / now) if saving is not None and now else None,
         reason=in_words(row.reason, names) if is_recommended else _otherwise(row, model, names),
         is_assumed=row.is_assumed and is_recommended,
-        is_proven=model == row.incumbent or (verdict is not None and verdict.status == "clears" and not row.is_assumed),
+        reuse_is_assumed=row.reuse_is_assumed and is_recommended,
+        is_proven=(
+            model == row.incumbent or (verdict is not None and verdict.status == "clears" and not row.is_assumed)
+        )
+        and not (row.reuse_is_assumed and is_recommended),
     )
 
 

@@ -131,12 +131,13 @@ class ClassRow:
     incumbent_verdict: VerdictRow
     target_verdict: VerdictRow
     caching_options: tuple[CachingRow, ...] = ()
+    reuse_is_assumed: bool = False
 
     @property
     def is_proven(self) -> bool:
-        """Whether quality and cost of the recommended model are shown: neither an exception nor assumed tokens."""
+        """Whether quality and cost of what is recommended are shown: no exception, no assumed tokens or reuse."""
         stays = self.target == self.incumbent
-        return stays or (self.target_verdict.status == "clears" and not self.is_assumed)
+        return (stays or (self.target_verdict.status == "clears" and not self.is_assumed)) and not self.reuse_is_assumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +351,15 @@ def _class_row(
             )
             for option in costs.caching_options
         ),
+        reuse_is_assumed=reuse_is_assumed(row, report),
+    )
+
+
+def reuse_is_assumed(row: ClassRecommendation, report: RecommendationReport) -> bool:
+    """Whether caching is recommended on an owner's entry or a trace: the class itself has never cached."""
+    served = report.facts.by_class[row.request_class]
+    return row.target_costs.caching.ttl in {"5m", "1h"} and not any(
+        each.cache_read_tok or each.cache_write_tok for each in served
     )
 
 

@@ -120,7 +120,7 @@ def test_a_saving_on_assumed_tokens_is_not_called_proven(client: Client) -> None
     client.force_login(people["vic"])
     html = client.get("/").content.decode()
     assert "a month can be saved, <strong>$0</strong> of it proven" in html
-    assert "<strong>$15</strong> rests on exceptions or on tokens assumed equal" in html
+    assert "<strong>$15</strong> rests on exceptions or on assumed tokens or reuse" in html
     assert "on proven quality" not in html
 
 

@@ -13,6 +13,7 @@ from audit.operations import bump_data_version
 from billing.models import DailyUsage, Price
 from costgov.queries.forecast import prepare_forecast, run_forecast
 from costgov.queries.recommendation import CENT, ClassRow, per_month, per_month_in_cents, recommendation_view
+from routing.models import RequestClass
 from tests.costgov import small_world as world
 
 WINDOW = st.decimals(-(10**7), 10**7, places=6)
@@ -131,3 +132,15 @@ def test_a_price_that_fell_within_the_window_is_no_saving() -> None:
     row = triage()
     # 14 of the days cost twice as much when they happened (73.50 in all); today they would cost what they cost now.
     assert (row.current_cost_usd, row.saving_usd) == (Decimal(49), Decimal("39.2"))
+
+
+@pytest.mark.usefixtures("triage_on_opus")
+def test_a_saving_on_assumed_reuse_is_not_proven() -> None:
+    assert triage().is_proven  # quality shown, tokens measured in evals
+    reuse = {"prefix_share": 0.9, "hit_share_5m": 0.6, "source": "a guess"}
+    RequestClass.objects.filter(slug="triage").update(reuse=reuse)
+    row = triage()
+    assert (row.caching, row.reuse_is_assumed, row.is_proven) == ("5m", True, False)
+    DailyUsage.objects.update(cache_read_tok=180_000, cache_write_5m_tok=20_000)
+    row = triage()
+    assert (row.caching, row.reuse_is_assumed, row.is_proven) == ("5m", False, True)
