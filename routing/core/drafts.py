@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from routing.core.recommendation import ClassRecommendation, Recommendation
@@ -51,8 +52,13 @@ def draft_document(
     """The active document with the recommended assignments; without one, rules are made from the class mappings.
 
     `version` is 1 or the active one and is replaced at submission. Classes nothing is recommended for keep theirs.
+    A class with a recommendation that no rule leads to gets rules for requests that name it: its usage came with its
+    name, and without a rule gateways would never give it the model whose saving is shown.
     """
     document = deepcopy(dict(active)) if active is not None else _first_document(mappings)
+    reached = {rule["class"] for rule in document["rules"]} | {document["default_class"]}
+    unreached = sorted({row.request_class for row in recommendation.classes} - reached)
+    document["rules"] = [*_rules_by_name(unreached, {rule["id"] for rule in document["rules"]}), *document["rules"]]
     registered = {row.slug: row for row in classes}
     used = {rule["class"] for rule in document["rules"]} | {document["default_class"]}
     document["classes"] = {slug: _class_entry(registered.get(slug), slug) for slug in sorted(used)}
@@ -112,6 +118,20 @@ def _first_document(mappings: Sequence[UsageMapping]) -> dict[str, Any]:
         "allow_bypass": True,
         "models": {},
     }
+
+
+def _rules_by_name(slugs: Sequence[str], taken: set[str]) -> list[dict[str, Any]]:
+    """Rules for requests that say their class: by header (x-costgov-meta-request-class) or as a LiteLLM tag.
+
+    They come first, as a class named in a log comes before the policy's own verdict on it.
+    """
+    free = (name for number in count(1) if (name := f"named{number}") not in taken)
+    rules: list[dict[str, Any]] = []
+    for slug in slugs:
+        by_header = {"field": "meta.request_class", "op": "in", "value": [slug]}
+        by_tag = {"field": "tags", "op": "has_any", "value": [f"request_class:{slug}"]}
+        rules += [{"id": next(free), "class": slug, "when": [condition]} for condition in (by_header, by_tag)]
+    return rules
 
 
 def _class_entry(row: RegisteredClass | None, slug: str) -> dict[str, str]:
