@@ -128,15 +128,15 @@ def _growth(text: str) -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise UnknownScenario(f"growth:{text} is not a number; +20 % a year is growth:0.2") from error
+        raise UnknownScenario(f"growth:{text} is not a number; +20% a year is growth:0.2") from error
     if not -0.99 <= value <= MAX_GROWTH:
-        raise UnknownScenario(f"growth:{text} is out of range; use −0.99 to {MAX_GROWTH:g}, +20 % a year is growth:0.2")
+        raise UnknownScenario(f"growth:{text} is out of range; use −0.99 to {MAX_GROWTH:g}, +20% a year is growth:0.2")
     return value
 
 
 def _factor(value: float) -> float:
     if not 0 <= value <= 10:
-        raise UnknownScenario("a list price cannot fall by more than 100 %; write −33 % as list-33")
+        raise UnknownScenario("a list price cannot fall by more than 100%; write −33% as list-33")
     return round(value, 4)
 
 

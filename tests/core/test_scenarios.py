@@ -41,7 +41,7 @@ def test_a_price_cut_starts_in_month_thirteen_where_the_horizon_has_one() -> Non
         ("boom", "unknown scenario 'boom'"),
         ("growth:lots", "growth:lots is not a number"),
         ("growth:40", "out of range"),
-        ("list-120", "more than 100 %"),
+        ("list-120", "more than 100%"),
         ("list-33@13", "month 13 is outside the 12 months"),
         ("rollout+99", "unknown scenario"),
         ("off:nobody", "off:nobody: no such class; there are triage"),
