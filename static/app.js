@@ -111,6 +111,15 @@
     if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach(function (d) { d.open = false; d.querySelector("summary").focus(); });
   });
   document.addEventListener("costgov:theme", function () { drawAll(document); pressed(); });
+  // Paper is white: a dark page prints in the light colours, its charts included.
+  var before = null;
+  window.addEventListener("beforeprint", function () {
+    if (root.getAttribute("data-bs-theme") !== "dark") return;
+    before = "dark"; root.setAttribute("data-bs-theme", "light"); drawAll(document);
+  });
+  window.addEventListener("afterprint", function () {
+    if (before) { root.setAttribute("data-bs-theme", before); before = null; drawAll(document); }
+  });
   document.addEventListener("htmx:afterSwap", function (event) {
     // After an outerHTML swap the target is gone from the page: look everywhere then.
     var at = (event.detail && event.detail.target) || event.target;

@@ -157,9 +157,14 @@ def hindsight(rows: Sequence[Hindsight], *, months_before: int = 1) -> Figure:
     shape = layout(bargap=0.45)
     # The order is that of the rows: months without an outcome would otherwise go first.
     shape["xaxis"] = axis(type="category", showgrid=False, categoryorder="array", categoryarray=names, tickangle=0)
-    shape["xaxis"].update(tickvals=names, ticktext=[_month_tick(row.month, i) for i, row in enumerate(rows)])
+    ticks = [_month_tick(row.month, i) for i, row in enumerate(rows)]
+    shape["xaxis"].update(tickvals=names, ticktext=ticks)
     shape["yaxis"] = money_axis("USD per month")
-    return figure(data, shape, {"yaxis.title.text": "", "margin.l": 44})
+    narrow: Figure = {"yaxis.title.text": "", "margin.l": 44}
+    if len(rows) > 7:  # every second month fits a phone, among them the January that names the year
+        parity = next((i for i, row in enumerate(rows) if row.month.month == 1), 0) % 2
+        narrow["xaxis.ticktext"] = [tick if i % 2 == parity else "" for i, tick in enumerate(ticks)]
+    return figure(data, shape, narrow)
 
 
 def _month_tick(month: date, index: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from textwrap import wrap
 
 from billing.core import words
 from costgov.charts.parts import (
@@ -159,7 +160,9 @@ def quality_panels(
         }
         said = style.label if panel.line is None else f"{style.label}, line {words.percent(panel.line)}"
         said = f"{said} · {panel.note}" if panel.note else said
-        shape["annotations"].append(label(said, size=12, weight=600, colour=style.text, yshift=-2, bgcolor="--cg-card", **at))
+        shape["annotations"].append(
+            label(said, size=12, weight=600, colour=style.text, yshift=-2, bgcolor="--cg-card", **at)
+        )
     shape["xaxis"] = time_axis(first, last, anchor=f"y{len(panels)}" if len(panels) > 1 else "y")
     shape["annotations"] += [{**name, "yanchor": "bottom", "yshift": 1} for name in names]
     # On phones the spend chart above names the activations; here only their lines fit.
@@ -245,6 +248,6 @@ def waterfall(parts: Sequence[Part], *, unit: str = "USD per month", after: str 
     shape["yaxis"] = money_axis(unit, range=[bottom * 1.1, top * 1.13])
     brief = {f"annotations.{i}.text": usd_brief(part.usd) for i, part in enumerate(parts)}
     small = {f"annotations.{i}.font.size": 11 for i, _ in enumerate(parts)}
-    return figure(
-        [bars], shape, {"yaxis.title.text": "", "margin.l": 44, "xaxis.tickfont.size": 10.5, **brief, **small}
-    )
+    broken = {"xaxis.ticktext": ["<br>".join(wrap(part.label, 9, break_long_words=False)) for part in parts]}
+    narrow = {"yaxis.title.text": "", "margin.l": 44, "xaxis.tickfont.size": 10.5, **broken, **brief, **small}
+    return figure([bars], shape, narrow)
