@@ -94,7 +94,7 @@ def describe(assignment: Mapping[str, Any]) -> str:
         words.append("in batch")
     basis_points = assignment.get("rollout", {}).get("basis_points", 10_000)
     if basis_points < 10_000:
-        words.append(f"for {basis_points / 100:g} % of requests")
+        words.append(f"for {basis_points / 100:g}% of requests")
     return ", ".join(words)
 
 
