@@ -158,7 +158,9 @@ class Services:
         """Start the server; wait for what is left of a killed one: its backends end a moment after their postmaster,
         and its process id stays taken until somebody has reaped it."""
         end = time.monotonic() + START_SECONDS
+        log = self.children.log_folder / "postgres.log"
         while True:
+            begun = log.stat().st_size if log.exists() else 0
             child = self.children.spawn(
                 "postgres",
                 argv,
@@ -168,12 +170,11 @@ class Services:
                 cwd=Path("/"),
                 identity=self.identity,
             )
-            begun = child.log.stat().st_size
             try:
                 self._wait_for(child, ready)
                 return
             except ServiceFailed:
-                said = child.log.read_bytes()[begun:]
+                said = log.read_bytes()[begun:]
                 if not any(sign in said for sign in _REMAINS) or time.monotonic() > end:
                     raise
                 self.children.running.remove(child)
