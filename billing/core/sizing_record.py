@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from billing.core.sizing import BASELINE, CURRENT, OPTIMISED, OfferFigures, Sizing
+from billing.core.sizing import CURRENT, OPTIMISED, OfferFigures, Sizing
 from billing.core.terms import Band, Terms
 from billing.core.words import percent, usd
 
@@ -47,8 +47,13 @@ class SizingRecord:
     basis: Basis
     sizing: Sizing
 
+    @property
+    def baseline(self) -> str:
+        """The baseline model as charts and sentences name it."""
+        return self.basis.baseline_name.removeprefix("Claude ")
+
     def policy_title(self, policy: str) -> str:
-        return POLICY_TITLES.get(policy) or f"All on {self.basis.baseline_name.removeprefix('Claude ')}"
+        return POLICY_TITLES.get(policy) or f"All on {self.baseline}"
 
     def band(self, name: str) -> Band:
         """The offer as the terms state it."""
@@ -92,21 +97,21 @@ def answer(record: SizingRecord) -> tuple[Span, ...]:
 
 def routing_sentence(record: SizingRecord) -> str:
     """The value of routing before committing, in one sentence."""
-    routing, title = record.sizing.routing, _lower(record.policy_title(BASELINE))
+    routing, title = record.sizing.routing, f"everything on {record.baseline}"
     first, then = (_paying(record, name) for name in (routing.signed_first, routing.routed_first))
     if routing.signed_first == routing.routed_first:
         return (
-            f"{first[0].upper()}{first[1:]} suits the spend under {title} as well as the routed spend: whether you "
+            f"{first[0].upper()}{first[1:]} suits the spend with {title} as well as the routed spend: whether you "
             "route or sign first changes nothing about the commitment."
         )
     error = f"(standard error {usd(routing.value_se_usd)})"
     if routing.value_usd < 0:
         return (
-            f"Before routing, {first} suits the spend under {title}; keeping to it after routing would cost "
+            f"Before routing, {first} suits the spend with {title}; keeping to it after routing would cost "
             f"{usd(-routing.value_usd)} a year less on average {error}, but falls short of the commitment too often."
         )
     return (
-        f"Routing before committing is worth {usd(routing.value_usd)} a year {error}: {first} suits the spend under "
+        f"Routing before committing is worth {usd(routing.value_usd)} a year {error}: {first} suits the spend with "
         f"{title}, but once work is routed {then} is cheaper."
     )
 
@@ -139,8 +144,3 @@ def above_limit(row: OfferFigures, sizing: Sizing) -> bool:
 def _paying(record: SizingRecord, name: str) -> str:
     """An offer inside a sentence, where "no commitment" would read as "none"."""
     return name if record.band(name).commitment_usd else "paying without a commitment"
-
-
-def _lower(title: str) -> str:
-    """A policy's title inside a sentence."""
-    return title[0].lower() + title[1:]

@@ -248,7 +248,8 @@ def class_history(
             "yref": "paper",
             "yanchor": "bottom",
         }
-        shape["annotations"].append(label(text, size=12, weight=600, colour="--cg-ink", yshift=3, **corner))
+        corner |= {"yshift": 3, "bgcolor": "--cg-card"}  # an activation's line passes behind the name
+        shape["annotations"].append(label(text, size=12, weight=600, colour="--cg-ink", **corner))
     narrow: Figure = {"margin.l": 44, "xaxis.nticks": 5, "legend.y": -0.08, "legend.yanchor": "top"}
     # Above the first panel's title, in two rows in turn.
     narrow |= {f"annotations.{i}.yshift": 17 + 13 * (i % 2) for i, _ in enumerate(names)} | {"margin.t": 54}

@@ -36,7 +36,7 @@ def test_the_worth_of_routing_in_one_sentence(kept: SizingRecord):
     routing = kept.sizing.routing
     assert routing_sentence(kept) == (
         f"Routing before committing is worth {usd(routing.value_usd)} a year (standard error "
-        f"{usd(routing.value_se_usd)}): T2 suits the spend under uniform Opus 4.5, but once work is routed T1 is "
+        f"{usd(routing.value_se_usd)}): T2 suits the spend with everything on Opus 4.5, but once work is routed T1 is "
         "cheaper."
     )
 
@@ -47,8 +47,8 @@ def test_no_band_is_worth_signing():
         "Do not commit to these bands. Without a commitment the routed bill is expected"
     )
     assert routing_sentence(high) == (
-        "Paying without a commitment suits the spend under uniform Opus 4.5 as well as the routed spend: whether you "
-        "route or sign first changes nothing about the commitment."
+        "Paying without a commitment suits the spend with everything on Opus 4.5 as well as the routed spend: "
+        "whether you route or sign first changes nothing about the commitment."
     )
 
 
@@ -61,7 +61,9 @@ def test_without_a_commitment_cheaper_is_not_read_as_none_is_cheaper():
 def test_the_same_band_either_way():
     low = record(Terms(START, "list", "payable", (Band("T1", Decimal(300_000), Decimal("0.06")),)))
     assert text_of(answer(low)).startswith("Commit $300,000 a year (T1). Expected bill ")
-    assert routing_sentence(low).startswith("T1 suits the spend under uniform Opus 4.5 as well as the routed spend")
+    assert routing_sentence(low).startswith(
+        "T1 suits the spend with everything on Opus 4.5 as well as the routed spend"
+    )
 
 
 def test_a_negative_worth_is_not_sold_as_a_gain(kept: SizingRecord):
