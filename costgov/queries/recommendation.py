@@ -145,6 +145,7 @@ class UnsolvedRow:
     request_class: str
     reason: str
     current_cost_usd: Decimal | None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,10 +296,16 @@ def _view(report: RecommendationReport) -> RecommendationView:
         saving_usd=saving,
         saving_usd_per_month=sum(monthly.values(), Decimal(0)),
         unsolved=tuple(
-            UnsolvedRow(row.request_class, row.reason, row.current_cost_usd) for row in recommendation.unsolved
+            UnsolvedRow(row.request_class, row.reason, row.current_cost_usd, _title(report, row.request_class))
+            for row in recommendation.unsolved
         ),
         missing_evidence=tuple(sorted(missing, key=lambda row: (-row.saving_usd, row.request_class, row.model))),
     )
+
+
+def _title(report: RecommendationReport, request_class: str) -> str:
+    verdicts = report.verdicts.get(request_class)
+    return request_class if verdicts is None else verdicts.title
 
 
 def _class_row(
