@@ -174,13 +174,20 @@ def _line(
         verdict_text=verdict.text,
         more_cases=verdict.cases_needed,
         stale=verdict.stale,
-        saving_usd=advised.saving_usd_per_month if advised is not None else None,
+        saving_usd=_saving_available(advised) if advised is not None else None,
         saving_note=_saving_note(advised, names) if advised is not None else "",
     )
 
 
+def _saving_available(advised: ClassRow) -> Decimal:
+    """Nothing where the policy in force does what is recommended: it is decided, and not to be claimed again."""
+    return Decimal(0) if advised.is_in_force else advised.saving_usd_per_month
+
+
 def _saving_note(advised: ClassRow, names: dict[str, ModelName]) -> str:
     """Where the saving comes from, if from a move; a move that restores quality says so."""
+    if advised.is_in_force:
+        return "in force" if abs(advised.saving_usd_per_month) >= 1 else ""
     if advised.target == advised.incumbent:
         return "reuse of prompts assumed" if advised.reuse_is_assumed else ""
     name = model_name(names, advised.target).name

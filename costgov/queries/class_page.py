@@ -256,13 +256,14 @@ def _candidate(
         tier=named.tier,
         role=role or ("runner_up" if option.model == advice.runner_up else ""),
         unit_cost_usd=option.unit_cost_usd,
-        now_usd=now_usd if option.model == advice.incumbent else None,
+        # What is in force may be younger than the window: then its requests tell another model's cost.
+        now_usd=now_usd if option.model == advice.incumbent and not (advice.is_in_force and relative) else None,
         relative_cost=relative,
         cost_source=option.cost_source,
         measured=_how_measured(option.cost_source),
         is_admissible=option.is_admissible,
         reason=option.reason,
-        saving_usd=advice.saving_usd_per_month if option.model == advice.target else None,
+        saving_usd=advice.saving_usd_per_month if option.model == advice.target and not advice.is_in_force else None,
         saving_if_shown_usd=missing.saving_usd_per_month if missing is not None else None,
         verdict=option.verdict,
     )

@@ -62,6 +62,7 @@ class WaitingChange:
 class SavingSummary:
     """What the recommendation would save a month; estimates. `restore_usd`: cost of moves that restore quality.
 
+    What the policy in force does already is not in it: `decided_usd` is what that would have saved these 28 days.
     `unsure_usd`: the part of it that rests on exceptions or on assumed tokens or reuse. `share_of_spend`: of all spend.
     `unproven_usd`: the most that models without enough evidence could add, one model a class.
     """
@@ -72,6 +73,7 @@ class SavingSummary:
     moves: int
     restore_usd: Decimal
     restores: int
+    decided_usd: Decimal
     unproven_usd: Decimal
     unproven_classes: int
 
@@ -315,17 +317,19 @@ def _saving(lines: ClassLines, spend_usd: Decimal) -> SavingSummary | None:
     view = lines.recommendation
     if view is None or not view.classes:
         return None
-    restored = [row for row in view.classes if row.move == "restore_quality"]
+    available = [row for row in view.classes if not row.is_in_force]
+    restored = [row for row in available if row.move == "restore_quality"]
     best: dict[str, Decimal] = {}
     for gap in view.missing_evidence:
         best[gap.request_class] = max(best.get(gap.request_class, Decimal(0)), gap.saving_usd_per_month)
     return SavingSummary(
-        usd_per_month=view.saving_usd_per_month,
-        unsure_usd=sum_usd(row.saving_usd_per_month for row in view.classes if not row.is_proven),
-        share_of_spend=float(view.saving_usd / spend_usd) if spend_usd else None,
-        moves=sum(row.move == "save" for row in view.classes),
+        usd_per_month=sum_usd(row.saving_usd_per_month for row in available),
+        unsure_usd=sum_usd(row.saving_usd_per_month for row in available if not row.is_proven),
+        share_of_spend=float(sum_usd(row.saving_usd for row in available) / spend_usd) if spend_usd else None,
+        moves=sum(row.move == "save" for row in available),
         restore_usd=sum_usd(-row.saving_usd_per_month for row in restored),
         restores=len(restored),
+        decided_usd=sum_usd(row.saving_usd_per_month for row in view.classes if row.is_in_force),
         unproven_usd=sum_usd(best.values()),
         unproven_classes=len(best),
     )

@@ -11,7 +11,14 @@ from billing.models import Organisation
 from billing.queries.prices import release_facts
 from costgov.queries.spend import current_costs
 from routing.core.attribution import MICRO_USD, shapley, split_exactly, waterfall
-from routing.core.drafts import AssignmentChange, RegisteredClass, UsageMapping, changed_assignments, draft_document
+from routing.core.drafts import (
+    AssignmentChange,
+    RegisteredClass,
+    UsageMapping,
+    changed_assignments,
+    draft_document,
+    recommended_assignment,
+)
 from routing.core.levers import LEVERS, Lever, LeverSet
 from routing.core.recommendation import ClassRecommendation, lever_sets
 from routing.core.verdicts import Verdict
@@ -106,7 +113,11 @@ class CachingRow:
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What is recommended for one class, why, and what it saves. Savings per month are cents that sum to the total."""
+    """What is recommended for one class, why, and what it saves. Savings per month are cents that sum to the total.
+
+    `is_in_force`: the active policy does just this already. What the window would have cost less is then not to be won
+    any more: it shows in the spend of requests from the activation on.
+    """
 
     request_class: str
     title: str
@@ -132,6 +143,7 @@ class ClassRow:
     target_verdict: VerdictRow
     caching_options: tuple[CachingRow, ...] = ()
     reuse_is_assumed: bool = False
+    is_in_force: bool = False
 
     @property
     def is_proven(self) -> bool:
@@ -359,7 +371,16 @@ def _class_row(
             for option in costs.caching_options
         ),
         reuse_is_assumed=reuse_is_assumed(row, report),
+        is_in_force=_is_in_force(row, report),
     )
+
+
+def _is_in_force(row: ClassRecommendation, report: RecommendationReport) -> bool:
+    policy = report.policy
+    if policy is None or policy.settled_target(row.request_class) != row.target:
+        return False
+    active: object = policy.document["assignments"][row.request_class]["target"]
+    return active == recommended_assignment(row, report.recommendation)["target"]
 
 
 def reuse_is_assumed(row: ClassRecommendation, report: RecommendationReport) -> bool:

@@ -201,8 +201,9 @@ class ClassFormPage:
             ("Quality", "What a model must be shown to reach",
              ("bar", "tolerance", "alpha", "max_age_days")),
             ("Evaluation plan", "Which models compete", ("plan_candidates",)),
-            ("Caching and batch", "What may be cached, and what can wait", ("latency", "batchable_share", "keeps_own_caching", "prefix_share",
-             "prefix_tok", "hit_share_5m", "hit_share_1h", "reuse_source")),
+            ("Caching and batch", "What may be cached, and what can wait",
+             ("latency", "batchable_share", "keeps_own_caching", "prefix_share", "prefix_tok",
+              "hit_share_5m", "hit_share_1h", "reuse_source")),
             ("Note", "", ("note",)),
         ]  # fmt: skip
         return [
@@ -264,7 +265,7 @@ def mapping_add(request: HttpRequest, slug: str) -> HttpResponse:
         return _page(request, ClassForm(on=now().date(), initial=_initial(row), registered=row), row, mapping_form=form)
     messages.success(
         request,
-        "The mapping is saved. It holds for usage imported from now on; classify stored usage again (below) to apply it there.",
+        "The mapping is saved. It holds for usage imported from now on; below you can classify stored usage again.",
     )
     return redirect("class-edit", slug)
 

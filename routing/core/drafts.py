@@ -65,7 +65,9 @@ def draft_document(
     recommended = {row.request_class: row for row in recommendation.classes}
     previous: dict[str, Any] = document["assignments"]
     document["assignments"] = {
-        slug: _assignment(recommended[slug], recommendation) if slug in recommended else previous.get(slug, KEEP)
+        slug: recommended_assignment(recommended[slug], recommendation)
+        if slug in recommended
+        else previous.get(slug, KEEP)
         for slug in sorted(used)
     }
     document["models"] = _models(document, max_input_tok)
@@ -141,7 +143,7 @@ def _class_entry(row: RegisteredClass | None, slug: str) -> dict[str, str]:
     return {name: value for name, value in entry.items() if value}
 
 
-def _assignment(row: ClassRecommendation, recommendation: Recommendation) -> dict[str, Any]:
+def recommended_assignment(row: ClassRecommendation, recommendation: Recommendation) -> dict[str, Any]:
     """Target with the levers that pay. A client that caches by itself keeps its own marks ("keep", the default)."""
     target: dict[str, Any] = {"model": row.target}
     costs = row.target_costs

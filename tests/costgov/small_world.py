@@ -140,11 +140,13 @@ def mapping(slug: str, api_key: str) -> None:
     ClassMapping.objects.create(request_class=RequestClass.objects.get(slug=slug), api_key=api_key)
 
 
-def policy(author: User, version: int, assignments: dict[str, Any], at: datetime, *, active: bool) -> ChangeRequest:
+def policy(
+    author: User, version: int, assignments: dict[str, Any], at: datetime, *, active: bool, mode: str = "enforce"
+) -> ChangeRequest:
     """A policy version, in review or in force; the document holds only what pages read."""
     row = PolicyVersion.objects.create(
         policy="claude-prod", version=version, content_hash=f"{version:064x}", created_by=author, created_at=at,
-        document={"mode": "enforce", "assignments": assignments, "rules": [], "default_class": "general"},
+        document={"mode": mode, "assignments": assignments, "rules": [], "default_class": "general"},
     )  # fmt: skip
     change = ChangeRequest.objects.create(
         policy_version=row, title=f"Change {version}", author=author, proposed_at=at, evidence_hash="0" * 64,

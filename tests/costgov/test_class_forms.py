@@ -144,7 +144,7 @@ def test_mappings_are_added_and_removed(client: Client, people):
     assert answer["Location"] == "/classes/triage/edit/"
     row = ClassMapping.objects.get(workspace="wrkspc_1")
     html = text(client.get("/classes/triage/edit/"))
-    assert "from 1 Jun 2026 until 1 Jul 2026" in html and "classify stored usage" in html
+    assert "from 1 Jun 2026 until 1 Jul 2026" in html and "classify stored usage again" in html
     assert 'action="/policies/reclassify/"' in html
     client.post(f"/classes/triage/mappings/{row.pk}/remove/")
     assert not ClassMapping.objects.filter(workspace="wrkspc_1").exists()
