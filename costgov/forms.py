@@ -12,7 +12,7 @@ from costgov.tokens import SCOPES
 
 class FirstAdministratorForm(forms.Form):
     organisation_name = forms.CharField(max_length=120, label="Organisation", help_text="Shown on every page.")
-    username = forms.CharField(max_length=150, label="User name", validators=[User.username_validator])
+    username = forms.CharField(max_length=150, label="Username", validators=[User.username_validator])
     email = forms.EmailField(required=False, label="E-mail (optional)")
     password = forms.CharField(
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
@@ -46,7 +46,7 @@ class OrganisationForm(forms.Form):
 
 
 class UserForm(forms.Form):
-    username = forms.CharField(max_length=150, label="User name", validators=[User.username_validator])
+    username = forms.CharField(max_length=150, label="Username", validators=[User.username_validator])
     password = forms.CharField(
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), label="First password"
     )
