@@ -9,12 +9,16 @@ from costgov.pages import BadQuery, Refusal, page
 
 
 class RefusalMiddleware:
-    """403 for a missing right, 400 for an unreadable query parameter."""
+    """403 for a missing right, 400 for an unreadable address or query parameter."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        # PostgreSQL stores no NUL, and Django lets one pass in addresses: any query with it would be a server error.
+        if "\0" in request.path or any("\0" in text for pair in request.GET.lists() for text in (pair[0], *pair[1])):
+            message = "It holds a NUL character (%00). Take it out, or start from the overview."
+            return _answer(request, 400, "bad_address", "This address cannot be read", message)
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:

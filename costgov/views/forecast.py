@@ -67,6 +67,7 @@ class ForecastPage:
 
     view: ForecastView | None
     refusal: str
+    lacks_baseline: bool
     years: tuple[YearRow, ...]
     few_tries: str
     how_inputs: list[tuple[str, str]]
@@ -145,11 +146,13 @@ def build_page(asked: Asked, as_of: datetime) -> ForecastPage:
     try:
         prepared = prepare_forecast(as_of=as_of, months=asked.months, scenario=asked.scenario)
     except (ForecastRefused, NoBaseline) as reason:
-        return ForecastPage(None, str(reason), (), "", [], (), None, "", [], None, "", [])
+        lacks = isinstance(reason, NoBaseline)
+        return ForecastPage(None, str(reason), lacks, (), "", [], (), None, "", [], None, "", [])
     view, _ = run_forecast(prepared)
     return ForecastPage(
         view=view,
         refusal="",
+        lacks_baseline=False,
         years=_years(view),
         few_tries=_few_tries(view),
         how_inputs=_how_inputs(view),

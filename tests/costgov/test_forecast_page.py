@@ -101,6 +101,15 @@ def test_without_usage_the_page_says_what_to_do(client: Client) -> None:
     assert "Size a commitment" not in page
 
 
+def test_without_a_baseline_the_page_leads_to_the_settings(client: Client) -> None:
+    set_up()
+    world.organisation(baseline="")
+    someone("engineer", client)
+    page = text(client)
+    assert "No baseline model is set" in page
+    assert "A forecast needs a baseline model" in page and "Open the settings" in page and "Import usage" not in page
+
+
 def test_a_short_history_says_how_much_is_missing(client: Client) -> None:
     set_up(evals=False, days=5)
     someone("engineer", client)
