@@ -1,5 +1,6 @@
 """Filters that write values for people. None is always "–": what is not known is never shown as 0."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -194,6 +195,12 @@ def period(value: Any, end: Any = None) -> str:
     if stop_day is None:
         return f"from {datefmt(start_day)}"
     return period_text(start_day, max(start_day, stop_day - timedelta(days=1)))
+
+
+@register.filter
+def first_sentence(text: str) -> str:
+    """A note where the whole of it stands further down: up to its first full stop or colon."""
+    return re.split(r"(?<=\.)\s|:\s", text, maxsplit=1)[0].removesuffix(".")
 
 
 @register.filter

@@ -103,6 +103,18 @@ def test_periods_are_half_open_and_said_with_both_days(first: Any, stop: Any, sa
     assert fmt.period((first, stop)) == said
 
 
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        ("Results are generated. Tokens are assumed.", "Results are generated"),
+        ("SWE-bench v1.0 stands for our evals: counts are those published.", "SWE-bench v1.0 stands for our evals"),
+        ("Nobody has run evals", "Nobody has run evals"),
+    ],
+)
+def test_a_note_is_shortened_to_a_whole_sentence(note: str, said: str) -> None:
+    assert render("{{ note|first_sentence }}", note=note) == said
+
+
 def test_an_open_period_says_so() -> None:
     assert fmt.period((date(2026, 11, 1), None)) == "from 1 Nov 2026"
 
