@@ -77,7 +77,8 @@ class TokenForm(forms.Form):
     days = forms.IntegerField(min_value=1, max_value=730, initial=365, label="Valid for (days)")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, auto_id="token_%s", **kwargs)  # the settings page holds another field called "name"
+        super().__init__(*args, **kwargs)
+        self.auto_id = "token_%s"  # the settings page holds another field called "name"
 
     def clean_environments(self) -> list[str]:
         return [part.strip() for part in self.cleaned_data["environments"].split(",") if part.strip()]
