@@ -93,8 +93,28 @@ class Services:
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             user = pwd.getpwnam(UNPRIVILEGED)
             self.owner = (user.pw_uid, user.pw_gid)
-            if not can_enter(self.var, *self.owner):
-                self.state = _SHARED_STATE / _key(self.var)
+            self.state = self._state_folder(*self.owner)
+
+    def _state_folder(self, uid: int, gid: int) -> Path:
+        """Where the database of this COSTGOV_VAR is, once and for all: a note says so where it is not inside it.
+
+        Without the note, a parent folder closed or opened later would silently begin a new, empty database.
+        """
+        note = self.var / "postgres-is-in"
+        if note.exists():
+            return Path(note.read_text().strip())
+        if can_enter(self.var, uid, gid):
+            return self.var
+        if (self.var / "postgres").exists():
+            raise ServiceFailed(
+                f"The database is in {self.var}, but PostgreSQL, which runs as {UNPRIVILEGED}, may not pass through the "
+                "parent folders any more: allow it with chmod o+x on each of them."
+            )
+        _SHARED_STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_key(self.var)}-", dir=_SHARED_STATE))
+        folder.chmod(0o755)
+        note.write_text(f"{folder}\n")
+        return folder
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -190,6 +210,7 @@ class Services:
         shutil.rmtree(self.postgres_data, ignore_errors=True)
         if self.state != self.var:
             shutil.rmtree(self.state, ignore_errors=True)
+            (self.var / "postgres-is-in").unlink(missing_ok=True)
 
     def _make_run_folder(self) -> None:
         """Local connections are trusted, so nobody else may reach the sockets."""

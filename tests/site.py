@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -104,13 +105,17 @@ def alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that others may pass through, as the project's usually is: pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="costgov-site-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
+
+
+@contextlib.contextmanager
 def running(var: Path, *, demo: bool = False, **changes: str) -> Iterator[Site]:
     """A site that is stopped at the end, whatever happens."""
-    var.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for folder in (var, *var.parents):  # as root PostgreSQL runs as another user, who must pass through
-        with contextlib.suppress(PermissionError):
-            if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-                folder.chmod(folder.stat().st_mode | 0o011)
     site = Site(var, free_port(), demo=demo, **changes)
     try:
         yield site.wait_ready()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.chromium import REMEDY, find
-from tests.site import Site, running
+from tests.site import Site, open_folder, running
 
 AS_OF = "2026-11-22T08:00:00Z"
 ARGUMENTS = (
@@ -24,8 +24,8 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
 
 
 @pytest.fixture(scope="session")
-def demo_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running(tmp_path_factory.mktemp("demo") / "var", demo=True, COSTGOV_AS_OF=AS_OF) as site:
+def demo_site() -> Iterator[Site]:
+    with open_folder() as folder, running(folder / "var", demo=True, COSTGOV_AS_OF=AS_OF) as site:
         yield site
 
 

@@ -8,13 +8,20 @@ import time
 
 import pytest
 
-from tests.site import Site, alive, environment, free_port, manage, running
+from costgov.services import ServiceFailed, Services
+from tests.site import Site, alive, environment, free_port, manage, open_folder, running
 
 pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("site")]
 
 
 def _title(page):
     return page.partition("<title>")[2].partition("</title>")[0]
+
+
+@pytest.fixture
+def folder():
+    with open_folder() as found:
+        yield found
 
 
 def _until_gone(pids, seconds=15.0):
@@ -26,9 +33,9 @@ def _until_gone(pids, seconds=15.0):
     raise AssertionError(f"still running: {left}")
 
 
-def test_a_life_of_starts_and_stops(tmp_path):
+def test_a_life_of_starts_and_stops(folder):
     """One folder through: first start, a command beside it, Ctrl-C, kill -9 of everything, start again."""
-    var = tmp_path / "var"
+    var = folder / "var"
     with running(var) as site:
         assert _title(site.get("/")) == "First set-up · costgov"  # the first visit leads there
         pids = site.pids()
@@ -68,9 +75,8 @@ def test_a_life_of_starts_and_stops(tmp_path):
         _until_gone(supervisor_killed.values())
 
 
-def test_a_command_starts_the_services_for_its_own_duration(tmp_path):
-    tmp_path.chmod(0o755)
-    var = tmp_path / "alone"
+def test_a_command_starts_the_services_for_its_own_duration(folder):
+    var = folder / "alone"
     around = environment(var, free_port())
     assert manage(around, "migrate", "-v0").returncode == 0
     spent = manage(around, "spend", "--json")
@@ -79,20 +85,19 @@ def test_a_command_starts_the_services_for_its_own_duration(tmp_path):
     assert left == []
 
 
-def test_a_taken_port_is_an_error_that_names_the_remedy(tmp_path):
-    tmp_path.chmod(0o755)
+def test_a_taken_port_is_an_error_that_names_the_remedy(folder):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        site = Site(tmp_path / "var", number)
+        site = Site(folder / "var", number)
         assert site.process.wait(30) == 1
         assert f"Port {number} is taken by another program: set PORT, as in PORT=8001." in site.output
-    assert not (tmp_path / "var" / "pid").exists()
+    assert not (folder / "var" / "pid").exists()
 
 
-def test_the_end_of_a_child_is_told_and_stops_the_rest(tmp_path):
-    with running(tmp_path / "var") as site:
+def test_the_end_of_a_child_is_told_and_stops_the_rest(folder):
+    with running(folder / "var") as site:
         pids = site.pids()
         os.kill(pids["worker"], signal.SIGKILL)
         assert site.process.wait(60) == 1
@@ -100,15 +105,33 @@ def test_the_end_of_a_child_is_told_and_stops_the_rest(tmp_path):
         _until_gone(pids.values())
 
 
-def test_stop_while_starting_leaves_nothing(tmp_path):
-    tmp_path.chmod(0o755)
-    site = Site(tmp_path / "var", free_port())
+def test_stop_while_starting_leaves_nothing(folder):
+    site = Site(folder / "var", free_port())
     end = time.monotonic() + 60
     while "PostgreSQL and Valkey are up" not in site.output and time.monotonic() < end:
         time.sleep(0.05)
     pids = site.pids()
     assert site.stop(signal.SIGTERM) == 0
     _until_gone(pids.values())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only as root does PostgreSQL run as another user")
+def test_a_database_is_never_lost_by_a_folder_closed_or_opened(folder):
+    """As root the database lies elsewhere when nobody may enter the folder; what begins somewhere stays there."""
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    elsewhere = Services(closed / "var")
+    assert not elsewhere.state.is_relative_to(closed)
+    closed.chmod(0o755)
+    assert Services(closed / "var").state == elsewhere.state
+    elsewhere.discard()
+
+    inside = Services(folder / "open" / "var")
+    assert inside.state == inside.var
+    inside.postgres_data.mkdir()
+    (folder / "open").chmod(0o700)
+    with pytest.raises(ServiceFailed, match="allow it with chmod o\\+x"):
+        Services(folder / "open" / "var")
 
 
 _MAKE_ADMINISTRATOR = """
