@@ -107,7 +107,7 @@ class Services:
             return self.var
         if (self.var / "postgres").exists():
             raise ServiceFailed(
-                f"The database is in {self.var}, but PostgreSQL, which runs as {UNPRIVILEGED}, may not pass through the "
+                f"The database is in {self.var}, but PostgreSQL, which runs as {UNPRIVILEGED}, may not pass the "
                 "parent folders any more: allow it with chmod o+x on each of them."
             )
         _SHARED_STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
