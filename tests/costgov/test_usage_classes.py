@@ -252,7 +252,9 @@ def test_before_any_policy_tags_and_mappings_reach_usage_imported_before_its_cla
     assert spent_by_class()["hit"] > 5
     assert reclassify(actor=None, as_of=AS_OF) == (0, 0)
     entry = AuditEntry.objects.filter(action="usage.reclassified").order_by("pk").first()
-    assert entry is not None and entry.after["policy_version"] is None
+    assert entry is not None
+    assert entry.after is not None
+    assert entry.after["policy_version"] is None
 
 
 def test_a_mapping_made_later_reaches_reports_by_reclassify(people: tuple[User, User], tmp_path: Path) -> None:

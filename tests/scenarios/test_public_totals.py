@@ -30,7 +30,7 @@ pytestmark = [
         not (SHARED / "README.md").is_file(), reason="COSTGOV_SHARED does not name the folder of public data"
     ),
 ]
-BEGIN = datetime(2026, 11, 2, tzinfo=UTC)
+BEGIN = datetime(2026, 6, 1, tzinfo=UTC)
 CENT = Decimal("0.01")
 KINDS = {"uncached_input": "1", "cache_read": "0.1", "cache_write_5m": "1.25", "cache_write_1h": "2"}
 # Flat list prices, USD per million tokens of input and output (data/prices/claude_list_prices.csv, without its tiers).

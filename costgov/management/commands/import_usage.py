@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.utils import timezone
 
 from billing.importers.base import ImportRefused
 from billing.importers.usage_formats import format_names
 from billing.operations.imports import ImportOptions
 from costgov.jsonout import dumps
 from costgov.operations.usage import import_usage
+from costgov.pages import now
 
 
 class Command(BaseCommand):
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         outcomes, refused = [], False
         for path in options["files"]:
             try:
-                outcome = import_usage(actor=None, path=path, as_of=timezone.now(), options=chosen)
+                outcome = import_usage(actor=None, path=path, as_of=now(), options=chosen)
             except ImportRefused as refusal:
                 self.stderr.write(str(refusal))
                 refused = True

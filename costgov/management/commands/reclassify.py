@@ -5,11 +5,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.utils import timezone
 
 from billing.core.periods import PeriodError, parse_day
 from costgov.jsonout import dumps
 from costgov.operations.usage import NoSuchPolicy, reclassify
+from costgov.pages import now
 
 
 class Command(BaseCommand):
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             if start and end and start >= end:
                 raise PeriodError(f"--from {start} must be before --to {end}, which is not included")
             changed = reclassify(
-                actor=None, as_of=timezone.now(), start=start, end=end, policy_version=options["policy"]
+                actor=None, as_of=now(), start=start, end=end, policy_version=options["policy"]
             )
         except (PeriodError, NoSuchPolicy) as error:
             self.stderr.write(str(error))
