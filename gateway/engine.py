@@ -149,8 +149,8 @@ class CompiledPolicy:
     """
 
     __slots__ = (
-        "_allow_bypass", "_observe", "_rule_assignments", "_rule_classes", "_rule_ids", "_sticky_keys", "_tables",
-        "decision_fields", "policy", "unreachable_rules", "used_fields", "version",
+        "_allow_bypass", "_observe", "_outcomes", "_sticky_keys", "_tables", "decision_fields", "policy",
+        "unreachable_rules", "used_fields", "version",
     )  # fmt: skip
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -160,14 +160,15 @@ class CompiledPolicy:
         self._observe = document["mode"] == "observe"
         self._allow_bypass: bool = document.get("allow_bypass", False)
         self._sticky_keys: tuple[str, ...] = tuple(document["sticky_keys"])
-        # The default stands last: the position -1 of "no rule matches" is its index.
-        self._rule_ids: tuple[str | None, ...] = (*(rule["id"] for rule in rules), None)
-        self._rule_classes: tuple[str, ...] = (*(rule["class"] for rule in rules), document["default_class"])
         self._tables = RuleTables(rules)
         assignments = {
             name: Assignment(assignment, document["models"]) for name, assignment in document["assignments"].items()
         }
-        self._rule_assignments = tuple(assignments[name] for name in self._rule_classes)
+        # Rule, class and assignment by position. The default stands last: -1, "no rule matches", is its index.
+        ids_and_classes = (*((rule["id"], rule["class"]) for rule in rules), (None, document["default_class"]))
+        self._outcomes: tuple[tuple[str | None, str, Assignment], ...] = tuple(
+            (rule_id, name, assignments[name]) for rule_id, name in ids_and_classes
+        )
         self.used_fields: frozenset[str] = self._tables.fields
         self.decision_fields: frozenset[str] = self.used_fields.union(
             *(assignment.guard_fields for assignment in assignments.values())
@@ -181,8 +182,8 @@ class CompiledPolicy:
 
         Raises TypeError or KeyError when a fact has the wrong type: pass raw facts through ``normalise_facts`` first.
         """
-        position = self._tables.first_match(facts)
-        return self._rule_ids[position], self._rule_classes[position]
+        rule, request_class, _ = self._outcomes[self._tables.first_match(facts)]
+        return rule, request_class
 
     def decide(
         self,
@@ -215,13 +216,12 @@ class CompiledPolicy:
             else:
                 logged = self._logged(facts)
                 position = self._tables.first_match(facts)
-                rule = self._rule_ids[position]
-                request_class = self._rule_classes[position]
-                arm, candidate, bucket, reason = self._rule_assignments[position].arm(self._sticky_keys, sticky)
+                rule, request_class, assignment = self._outcomes[position]
+                arm, candidate, bucket, reason = assignment.arm(self._sticky_keys, sticky)
                 target = candidate.model or requested
-                guard = candidate.failing_guard(facts, requested)
-                if guard is not None:
-                    reason = guard
+                failing = None if candidate.guard is None else candidate.guard.failing(facts, requested)
+                if failing is not None:
+                    reason = failing
                 else:
                     if not candidate.changes(facts, requested):
                         reason = reason or ("keep_requested" if candidate.model is None else "already")
@@ -229,7 +229,7 @@ class CompiledPolicy:
                         reason = "observe"
                     else:
                         applied = True
-                    if not self._observe:
+                    if candidate.advises and not self._observe:
                         advice = candidate.advice(facts, requested)
         except Exception as error:  # the contract of §4.9: a request never fails because of costgov
             return self._failed(error, requested, environment, sequence, adapter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ BASELINE: Final = "baseline"
 SAMPLING_PARAMS: Final = ("temperature", "top_k", "top_p")
 EFFORT_PATH: Final = "output_config.effort"
 _U32: Final = 2**32
+_FIRST_U32: Final = struct.Struct(">I").unpack_from
 
 
 def bucket_of(salt: str, key: str) -> tuple[str, int]:
@@ -39,7 +41,7 @@ class Candidate:
     """One target or baseline, compiled. Every patch and advice is new, so a caller may change what it gets."""
 
     __slots__ = (
-        "_advises", "_batch", "_cache", "_cap", "_effort", "_fallback", "_models", "_swap", "guard", "model",
+        "_batch", "_cache", "_cap", "_effort", "_fallback", "_models", "_swap", "advises", "guard", "model",
         "model_key",
     )  # fmt: skip
 
@@ -61,8 +63,8 @@ class Candidate:
             for entry in target.get("fallback", ())
             for name in (entry["model"],)
         ]
-
-        self._advises = self._batch != "no" or bool(self._fallback)
+        #: Whether `advice` could hold anything.
+        self.advises = self._batch != "no" or bool(self._fallback)
 
     @property
     def guard_fields(self) -> frozenset[str]:
@@ -71,10 +73,6 @@ class Candidate:
         if self._cap is not None:
             fields.add("max_tokens")
         return frozenset(fields.union(*(guard.fields for guard, _, _ in self._fallback)))
-
-    def failing_guard(self, facts: Mapping[str, Any], requested: str) -> str | None:
-        """Reason of the first guard that fails, in the order of §4.7; None when all pass. Keeping the model passes."""
-        return None if self.guard is None else self.guard.failing(facts, requested)
 
     def changes(self, facts: Mapping[str, Any], requested: str) -> bool:
         """Whether :meth:`patch` would hold anything."""
@@ -102,8 +100,6 @@ class Candidate:
 
     def advice(self, facts: Mapping[str, Any], requested: str) -> dict[str, Any]:
         """``batch`` (absent = no) and ``fallback`` entries whose model passes the guards."""
-        if not self._advises:
-            return {}
         advice: dict[str, Any] = {}
         if self._batch != "no":
             advice["batch"] = self._batch
@@ -202,7 +198,7 @@ class Assignment:
         else:
             return BASELINE, self._baseline, None, "no_sticky_key"
         # Comparing the first 4 bytes as a number orders exactly as comparing their 8 hex digits as text.
-        u32 = int.from_bytes(hashlib.sha256((self._salt + key).encode()).digest()[:4], "big")
+        (u32,) = _FIRST_U32(hashlib.sha256((self._salt + key).encode()).digest())
         bucket = u32 * FULL_ROLLOUT >> 32
         if u32 < self._u32_limit:
             return POLICY, self._target, bucket, None
