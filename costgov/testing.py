@@ -23,6 +23,9 @@ def _start() -> None:
     atexit.register(services.discard)
     atexit.register(services.stop)  # the first to run: in reverse order
     os.environ["COSTGOV_VAR"] = folder.name
+    # Playwright keeps an event loop on the main thread from its first browser test on; later tests of the same process
+    # use the database all the same, one at a time.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     if not os.environ.get("REDIS_URL"):
         services.start_redis(databases=64)
         os.environ["REDIS_URL"] = redis_url(services.var)

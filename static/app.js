@@ -125,8 +125,14 @@
     var at = (event.detail && event.detail.target) || event.target;
     ready((at && at.isConnected && at.parentElement) || document);
   });
-  // Open details ("Show the data") resize nothing; a chart in a closed one is drawn when it opens.
-  document.addEventListener("toggle", function (event) { if (event.target.open) drawAll(event.target); }, true);
+  // A chart in closed details is drawn when they open; one that fills its card shrinks or grows with what opens beside it.
+  document.addEventListener("toggle", function (event) {
+    if (event.target.open) drawAll(event.target);
+    var around = event.target.closest(".row");
+    if (around) around.querySelectorAll(".js-plotly-plot").forEach(function (el) {
+      if (el.clientHeight && el._fullLayout && Math.abs(el._fullLayout.height - el.clientHeight) > 1) window.Plotly.Plots.resize(el);
+    });
+  }, true);
   var waiting;
   window.addEventListener("resize", function () {
     clearTimeout(waiting);

@@ -422,7 +422,9 @@ def _request_findings(summary: Summary) -> list[str]:
             f"{summary.gateway_cache_hits:,} answers came from LiteLLM's own cache: no tokens of the provider."
         )
     if summary.unclassified:
-        findings.append(f"{summary.unclassified:,} requests have no class.")
+        findings.append(
+            f"{summary.unclassified:,} request{'s have' if summary.unclassified != 1 else ' has'} no class."
+        )
     return findings
 
 

@@ -93,7 +93,7 @@ def commitment_curve(
             )
     highest = max((float(amount) for curve in curves for amount in curve.amounts if amount is not None), default=1.0)
     shape = layout()
-    shape["margin"].update(t=64, b=46)
+    shape["margin"].update(t=64, b=58)
     shape["legend"]["y"] = 1.08
     for index, (amount, text) in enumerate(bands):
         at = num(amount)

@@ -85,6 +85,7 @@ def test_a_leftover_of_a_killed_supervisor_is_stopped_but_nobody_else(tmp_path):
     try:
         pid_file = tmp_path / "pid"
         pid_file.write_text(f"{mine.pid}\n")
+        _wait_for(lambda: "leftover-mark" in command_line(mine.pid))  # a moment after exec it has no words yet
         stop_leftover(pid_file, "another-mark", signal.SIGTERM, 2)
         assert mine.poll() is None
         stop_leftover(pid_file, "leftover-mark", signal.SIGTERM, 0.1)

@@ -29,9 +29,7 @@ class Command(BaseCommand):
             end = parse_day(options["end"]) if options["end"] else None
             if start and end and start >= end:
                 raise PeriodError(f"--from {start} must be before --to {end}, which is not included")
-            changed = reclassify(
-                actor=None, as_of=now(), start=start, end=end, policy_version=options["policy"]
-            )
+            changed = reclassify(actor=None, as_of=now(), start=start, end=end, policy_version=options["policy"])
         except (PeriodError, NoSuchPolicy) as error:
             self.stderr.write(str(error))
             sys.exit(2)
