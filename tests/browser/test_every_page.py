@@ -110,13 +110,23 @@ def links(page: Page) -> list[str]:
     return [path.partition("#")[0] for path in found]
 
 
+# Charts are drawn anew a tenth of a second after their card changed: wait until each fills its place, at most 2 s.
+SETTLED = """new Promise(done => {
+  const end = performance.now() + 2000;
+  const fits = plot => !plot.clientHeight || Math.abs(plot._fullLayout.height - plot.clientHeight) <= 1;
+  const look = () => [...document.querySelectorAll(".js-plotly-plot")].every(fits) || performance.now() > end
+    ? requestAnimationFrame(() => done()) : setTimeout(look, 30);
+  requestAnimationFrame(() => setTimeout(look, 60));
+})"""
+
+
 def looked_at(page: Page, width: int) -> list[str]:
     """What is wrong in light and in dark, with everything unfolded."""
     wrong: list[str] = []
     for theme in ("light", "dark"):
         page.evaluate("theme => { costgovTheme.set(theme); }", theme)
         page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true; })")
-        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 60)))")
+        page.evaluate(SETTLED)
         wrong += [f"{width} {theme}: {fault}" for fault in page.evaluate(f"({PROBE})()")]
     return wrong
 
