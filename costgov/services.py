@@ -102,7 +102,12 @@ class Services:
         """
         note = self.var / "postgres-is-in"
         if note.exists():
-            return Path(note.read_text().strip())
+            noted = Path(note.read_text().strip())
+            if not noted.is_dir():
+                raise ServiceFailed(
+                    f"The database was in {noted}, which is gone: put it back, or delete {note} to begin an empty one."
+                )
+            return noted
         if can_enter(self.var, uid, gid):
             return self.var
         if (self.var / "postgres").exists():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -124,6 +125,10 @@ def test_a_database_is_never_lost_by_a_folder_closed_or_opened(folder):
     assert not elsewhere.state.is_relative_to(closed)
     closed.chmod(0o755)
     assert Services(closed / "var").state == elsewhere.state
+    shutil.move(elsewhere.state, folder / "moved")
+    with pytest.raises(ServiceFailed, match="which is gone: put it back"):
+        Services(closed / "var")
+    shutil.move(folder / "moved", elsewhere.state)
     elsewhere.discard()
 
     inside = Services(folder / "open" / "var")
