@@ -25,6 +25,13 @@ class Right(StrEnum):
     EDIT_TERMS = "edit commitment terms"
     SIZE_COMMITMENT = "size a commitment"
     MAKE_FORECAST = "make a forecast"
+    IMPORT_COSTS = "import cost reports and bills"
+    EDIT_INVOICES = "enter invoices"
+    EXPLAIN_RESIDUALS = "explain differences of a month"
+    CLOSE_PERIODS = "close a month"
+    COMMENT_PERIODS = "comment on a month"
+    EDIT_COST_CENTRES = "edit cost centres"
+    DELETE_DATA = "delete imported data"
     EDIT_ORGANISATION = "edit the organisation's settings"
 
 
@@ -36,6 +43,8 @@ _ENGINEERING = {
     Right.APPROVE_POLICY,
     Right.ACTIVATE_POLICY,
     Right.MAKE_FORECAST,
+    Right.IMPORT_COSTS,
+    Right.COMMENT_PERIODS,
 }
 _PROCUREMENT = {
     Right.IMPORT_USAGE,
@@ -43,6 +52,12 @@ _PROCUREMENT = {
     Right.EDIT_TERMS,
     Right.SIZE_COMMITMENT,
     Right.MAKE_FORECAST,
+    Right.IMPORT_COSTS,
+    Right.EDIT_INVOICES,
+    Right.EXPLAIN_RESIDUALS,
+    Right.CLOSE_PERIODS,
+    Right.COMMENT_PERIODS,
+    Right.EDIT_COST_CENTRES,
 }
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.ENGINEER: frozenset(_ENGINEERING),

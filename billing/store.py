@@ -19,6 +19,7 @@ from typing import Any, Final
 import duckdb
 
 from billing.importers.base import MACROS, STAGE_COLUMNS, RequestFormat
+from billing.importers.records import StagedRows
 
 MEMORY_LIMIT: Final = "480MB"
 COUNTER_COLUMNS: Final = (
@@ -187,7 +188,13 @@ class Engine:
         self.connection.interrupt()
 
     def stage(
-        self, fmt: RequestFormat, path: Path, compression: str, *, channel: str, within: tuple[datetime, datetime]
+        self,
+        fmt: RequestFormat | StagedRows,
+        path: Path,
+        compression: str,
+        *,
+        channel: str,
+        within: tuple[datetime, datetime],
     ) -> Staged:
         """Read a file into one Parquet file of STAGE_COLUMNS and is_bad. Raises StageFailed when it cannot be read.
 

@@ -7,17 +7,20 @@ from billing.importers.anthropic_admin_usage import AnthropicAdminUsage
 from billing.importers.base import BucketFormat, Head, ImportRefused, RequestFormat, read_head
 from billing.importers.litellm_payload import LiteLLMPayload
 from billing.importers.messages_api_log import MessagesApiLog
+from billing.importers.records import RecordFormat
 
+UsageFormat = RequestFormat | RecordFormat | BucketFormat
 REQUEST_FORMATS: Final[tuple[RequestFormat, ...]] = (MessagesApiLog(), LiteLLMPayload())
+RECORD_FORMATS: Final[tuple[RecordFormat, ...]] = ()
 BUCKET_FORMATS: Final[tuple[BucketFormat, ...]] = (AnthropicAdminUsage(),)
-FORMATS: Final[tuple[RequestFormat | BucketFormat, ...]] = (*REQUEST_FORMATS, *BUCKET_FORMATS)
+FORMATS: Final[tuple[UsageFormat, ...]] = (*REQUEST_FORMATS, *RECORD_FORMATS, *BUCKET_FORMATS)
 
 
 def format_names() -> tuple[str, ...]:
     return tuple(item.name for item in FORMATS)
 
 
-def identify(path: Path, *, file_name: str, format_name: str = "") -> tuple[RequestFormat | BucketFormat, Head]:
+def identify(path: Path, *, file_name: str, format_name: str = "") -> tuple[UsageFormat, Head]:
     """The one format that claims a file, or the one asked for. Raises ImportRefused when none or several do."""
     listing = "; ".join(f"{item.name} ({item.title})" for item in FORMATS)
     named = next((item for item in FORMATS if item.name == format_name), None)

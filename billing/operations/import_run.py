@@ -29,7 +29,8 @@ from billing.importers.base import (
     each_record,
     implausible_time,
 )
-from billing.importers.usage_formats import BUCKET_FORMATS, REQUEST_FORMATS, identify
+from billing.importers.records import RecordFormat, RequestRow, StagedRows, staged_row
+from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS, identify
 from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
 from billing.operations.import_lease import Lease
 from billing.operations.rollups import recount_days, replace_hours
@@ -108,7 +109,9 @@ class Attempt:
     def carry_out(self) -> ImportOutcome:
         fmt, head = identify(self.path, file_name=self.row.file_name, format_name=self.options.format)
         bucketed = next((item for item in BUCKET_FORMATS if item is fmt), None)
-        source = _source(self.options.source or _DEFAULT_SOURCE[fmt.name], bucketed is None, self.row.file_name)
+        source = _source(
+            self.options.source or _DEFAULT_SOURCE.get(fmt.name, fmt.title), bucketed is None, self.row.file_name
+        )
         self.row.format = fmt.name
         aliases = model_aliases()
 
@@ -127,7 +130,12 @@ class Attempt:
         store = request_store()
         store.remove_import(self.row.pk)  # what an earlier, killed attempt left
         with store.engine(f"import-{self.row.pk}-{self.row.attempts}") as engine:
-            self.read_requests(engine, next(item for item in REQUEST_FORMATS if item is fmt), source, head.is_lines)
+            recorded = next((item for item in RECORD_FORMATS if item is fmt), None)
+            if recorded is not None:
+                self.read_records(engine, recorded, source)
+            else:
+                logged = next(item for item in REQUEST_FORMATS if item is fmt)
+                self.read_requests(engine, logged, source, head.is_lines)
             self.lock_merge(0.55)
             return self.save_requests(engine, store, source, canonical)
 
@@ -156,6 +164,40 @@ class Attempt:
                     return
         clean = engine.folder / "good.jsonl"
         self.write_good_rows(fmt, clean, is_lines)
+        self.stage_good_rows(engine, fmt, clean, source)
+
+    def read_records(self, engine: Engine, fmt: RecordFormat, source: UsageSource) -> None:
+        """A format read in Python: its rows are written down as they come and staged as one typed file."""
+        for name, question in fmt.switches.items():
+            if name not in source.settings:
+                raise ImportRefused.because(
+                    self.row.file_name,
+                    f"source {source.name!r} does not say: {question}",
+                    f"Answer it for the source (setting {name}), then import the file again",
+                    field=name,
+                )
+        clean = engine.folder / "good.jsonl"
+        with clean.open("w", encoding="utf-8") as out:
+            os.chmod(clean, 0o600)
+            rows = fmt.rows(self.path, file_name=self.row.file_name, settings=source.settings)
+            for count, row in enumerate(rows):
+                if count % _ROWS_PER_TICK == 0:
+                    self.lease.progress(0.1, f"Reading the file row by row: {count:,} so far")
+                found = (row,) if isinstance(row, Problem) else self.row_problems(row, count + 1)
+                if found:
+                    self.rejected += 1
+                    if len(self.problems) < PROBLEMS_SHOWN:
+                        self.problems += found
+                elif isinstance(row, RequestRow):
+                    out.write(staged_row(row) + "\n")
+        self.stage_good_rows(engine, StagedRows(), clean, source)
+
+    def row_problems(self, row: RequestRow, number: int) -> tuple[Problem, ...]:
+        return self.time_problems("time", row.occurred_at, number)
+
+    def stage_good_rows(
+        self, engine: Engine, fmt: RequestFormat | StagedRows, clean: Path, source: UsageSource
+    ) -> None:
         if self.rejected and not self.options.good_rows:
             raise ImportRefused(self.row.file_name, self.problems, self.rejected)
         try:

@@ -86,7 +86,7 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         finally:
             connection.close()
             with connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE {', '.join(model._meta.db_table for model in WRITTEN)}")
+                cursor.execute(f"TRUNCATE {', '.join(model._meta.db_table for model in WRITTEN)} CASCADE")
             connection.close()
 
 

@@ -1,27 +1,12 @@
-"""Facts about money: where usage came from, how much of it there was, what it costs, what lies ahead."""
+"""Where usage came from and how much of it there was."""
 
 from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
 TEXT: dict[str, Any] = {"max_length": 255, "blank": True, "default": ""}
-
-
-class Organisation(models.Model):
-    """The organisation whose bill is governed here (one row)."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    name = models.CharField(max_length=120)
-    baseline_model = models.CharField(max_length=128, blank=True, help_text="Model of the 'uniform' counterfactual.")
-    notice = models.TextField(blank=True, help_text="Shown on every page, e.g. that this is the demo organisation.")
-
-    class Meta:
-        constraints = [models.CheckConstraint(condition=Q(id=1), name="billing_organisation_single_row")]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class UsageSource(models.Model):
@@ -30,6 +15,7 @@ class UsageSource(models.Model):
     class Grain(models.TextChoices):
         REQUEST = "request", "Request-level"
         BUCKET = "bucket", "Bucketed"
+        COST = "cost", "Cost report"
 
     name = models.CharField(max_length=120, unique=True)
     grain = models.CharField(max_length=16, choices=Grain)
@@ -38,6 +24,10 @@ class UsageSource(models.Model):
         default=list,
         blank=True,
         help_text="[workspace, api_key] pairs a log explains where its rows name none; empty = whole channel.",
+    )
+
+    settings = models.JSONField(
+        default=dict, blank=True, help_text="how its files are read, e.g. whether input includes cached tokens"
     )
 
     def __str__(self) -> str:
@@ -54,7 +44,7 @@ class Import(models.Model):
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
 
-    kind = models.CharField(max_length=16, default="usage")
+    kind = models.CharField(max_length=16, default="usage", help_text="usage or costs")
     source = models.ForeignKey(UsageSource, null=True, blank=True, on_delete=models.PROTECT, related_name="imports")
     file_name = models.CharField(max_length=255)
     file_path = models.CharField(
@@ -205,134 +195,4 @@ class DailyUsage(UsageKey, UsageCounters):
                 fields=["date", "origin", "source", *USAGE_KEY_FIELDS], name="billing_daily_usage_natural_key"
             ),
             models.CheckConstraint(condition=COUNTERS_NOT_NEGATIVE, name="billing_daily_usage_not_negative"),
-        ]
-
-
-class ModelRelease(models.Model):
-    """A model somebody has placed: canonical id, tier, limits, retirement."""
-
-    class Tier(models.TextChoices):
-        FRONTIER = "frontier", "Frontier"
-        BALANCED = "balanced", "Balanced"
-        FAST = "fast", "Fast"
-        OTHER = "other", "Other"
-
-    canonical_id = models.CharField(max_length=128, unique=True)
-    display_name = models.CharField(max_length=128)
-    family = models.CharField(max_length=64, blank=True)
-    tier = models.CharField(max_length=16, choices=Tier, default=Tier.OTHER)
-    tokenizer_generation = models.PositiveSmallIntegerField(null=True, blank=True)
-    max_input_tok = models.PositiveIntegerField(null=True, blank=True)
-    min_cacheable_tok = models.PositiveIntegerField(null=True, blank=True)
-    released_on = models.DateField(null=True, blank=True)
-    retires_on = models.DateField(null=True, blank=True)
-    source = models.TextField(blank=True)
-    checked_on = models.DateField(null=True, blank=True)
-    is_allowed = models.BooleanField(default=True, help_text="May be a routing target.")
-
-    class Meta:
-        ordering = ["canonical_id"]
-
-    def __str__(self) -> str:
-        return self.canonical_id
-
-
-class ModelAlias(models.Model):
-    alias = models.CharField(max_length=255, unique=True)
-    release = models.ForeignKey(ModelRelease, on_delete=models.CASCADE, related_name="aliases")
-
-
-class Price(models.Model):
-    """A dated list price. Append-only: a new row from a later day replaces an older one from that day on."""
-
-    model = models.CharField(max_length=128)
-    token_kind = models.CharField(max_length=32)
-    service_tier = models.CharField(max_length=32, default="standard")
-    prompt_length_band = models.CharField(max_length=32, default="all")
-    geo = models.CharField(max_length=32, default="global")
-    speed = models.CharField(max_length=32, default="standard")
-    usd_per_unit = models.DecimalField(
-        max_digits=18, decimal_places=9, help_text="usd per million tokens; per 1,000 web searches"
-    )
-    valid_from = models.DateField(null=True, blank=True, help_text="empty = from the model's release")
-    valid_to = models.DateField(null=True, blank=True, help_text="first day it no longer holds")
-    source = models.TextField()
-    checked_on = models.DateField()
-    note = models.TextField(blank=True)
-    proposed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
-    proposed_at = models.DateTimeField()
-    approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
-    approved_at = models.DateTimeField(null=True, blank=True, help_text="empty = proposed, not used yet")
-
-    class Meta:
-        ordering = ["model", "service_tier", "speed", "geo", "prompt_length_band", "token_kind", "valid_from"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["model", "token_kind", "service_tier", "prompt_length_band", "geo", "speed", "valid_from"],
-                name="billing_price_one_per_start",
-                nulls_distinct=False,
-            ),
-            models.CheckConstraint(condition=Q(usd_per_unit__gte=0), name="billing_price_not_negative"),
-            models.CheckConstraint(
-                condition=Q(valid_from__isnull=True) | Q(valid_to__isnull=True) | Q(valid_from__lt=F("valid_to")),
-                name="billing_price_start_before_end",
-            ),
-        ]
-
-
-class Forecast(models.Model):
-    """A finished forecast with what it rests on. `paths` holds the sample paths (npz: policy × path × month)."""
-
-    cutoff_date = models.DateField(help_text="last day of history used")
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
-    created_at = models.DateTimeField()
-    scenario = models.JSONField(default=dict)
-    inputs = models.JSONField(
-        default=dict, help_text="versions: data, prices, policy hash; seed, number of paths, settings version"
-    )
-    inputs_hash = models.CharField(max_length=64, unique=True)
-    result = models.JSONField(default=dict)
-    paths = models.BinaryField(null=True)
-
-    class Meta:
-        ordering = ["-created_at", "-id"]
-
-
-class CommitmentTerms(models.Model):
-    """An offer as typed in: costgov.terms/1."""
-
-    name = models.CharField(max_length=120)
-    document = models.JSONField()
-    content_hash = models.CharField(max_length=64, unique=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
-    created_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ["-created_at", "-id"]
-
-
-class CommitmentSizing(models.Model):
-    """What was recommended under an offer, and on what it rests."""
-
-    forecast = models.ForeignKey(Forecast, on_delete=models.PROTECT, related_name="sizings")
-    terms = models.ForeignKey(CommitmentTerms, on_delete=models.PROTECT, related_name="sizings")
-    policy_hash = models.CharField(max_length=64, blank=True)
-    result = models.JSONField()
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
-    created_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ["-created_at", "-id"]
-        constraints = [
-            models.UniqueConstraint(fields=["forecast", "terms"], name="billing_sizing_one_per_forecast_and_terms")
         ]

@@ -1,0 +1,89 @@
+"""Comma-separated tables of others: read by column name, every row in full or refused with its line."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import zstandard
+
+from billing.importers.base import Head, ImportRefused, broken_compression, open_bytes
+
+MAX_FIELD_CHARS: Final = 1_000_000
+
+
+def header_of(head: Head) -> tuple[str, ...]:
+    """Column names of a comma-separated file, stripped; () where it does not look like one."""
+    first = head.text.lstrip("\ufeff").lstrip().split("\n", 1)[0].rstrip("\r")
+    if first.startswith(("{", "[")) or "," not in first:
+        return ()
+    try:
+        return tuple(name.strip() for name in next(csv.reader([first], strict=True), []))
+    except csv.Error:
+        return ()
+
+
+def table_rows(path: Path, file_name: str, *, required: Sequence[str] = ()) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Rows with their line, stripped, by column name; columns nobody asked for are kept. gzip and zstd are opened.
+
+    Raises ImportRefused for a header that lacks a required column or names one twice, for text that is not UTF-8, a
+    row of another width, a broken quote or compression, and a file without rows.
+    """
+    line = 1
+    try:
+        with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
+            csv.field_size_limit(MAX_FIELD_CHARS)
+            reader = csv.reader(file, strict=True)
+            names = [name.strip() for name in next(reader, [])]
+            _check_header(names, file_name, required)
+            found = 0
+            while True:
+                line = reader.line_num + 1
+                fields = next(reader, None)
+                if fields is None:
+                    break
+                if not any(field.strip() for field in fields):
+                    continue
+                if len(fields) != len(names):
+                    raise ImportRefused.because(
+                        file_name,
+                        f"{len(fields)} fields where the header names {len(names)}",
+                        "The row may be cut off, or a comma stands outside quotes; correct it",
+                        line=line,
+                    )
+                found += 1
+                yield line, dict(zip(names, (field.strip() for field in fields), strict=True))
+    except UnicodeDecodeError as error:
+        raise ImportRefused.because(
+            file_name, f"not text in UTF-8 (byte {error.start})", "Save the file as CSV in UTF-8"
+        ) from error
+    except csv.Error as error:
+        raise ImportRefused.because(
+            file_name, f"not CSV: {error}", "Look for an unclosed quote, or export the file again", line=line
+        ) from error
+    except (OSError, EOFError, zstandard.ZstdError) as error:
+        raise broken_compression(file_name) from error
+    if not found:
+        raise ImportRefused.because(file_name, "the file has a header and no rows", "Check what was exported")
+
+
+def _check_header(names: Sequence[str], file_name: str, required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in names]
+    if missing and len(names) == 1 and ";" in names[0]:
+        raise ImportRefused.because(
+            file_name,
+            "the columns are separated by semicolons",
+            "Use the file as it was downloaded; a spreadsheet that saved it anew has changed it",
+            line=1,
+        )
+    if missing:
+        raise ImportRefused.because(
+            file_name,
+            f"column{'s' if len(missing) > 1 else ''} missing: {', '.join(missing)}",
+            "Keep the header line as it was exported",
+            line=1,
+        )
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise ImportRefused.because(file_name, "the column stands twice", "Remove one", field=twice, line=1)
