@@ -52,8 +52,8 @@ class PriceKey:
 
 
 # Why there is no price, as the remedy it calls for: data that names or separates more, an alias or prices for a model
-# nobody knows, a price for what is known, or a look at data that contradicts itself.
-Cause = Literal["data", "model", "price", "contradiction"]
+# nobody knows, a price for what is known, a look at data that contradicts itself, or none: its month was closed so.
+Cause = Literal["data", "model", "price", "contradiction", "closed"]
 
 
 class PriceNotFound(LookupError):
@@ -171,6 +171,10 @@ class PriceBook:
     @property
     def models(self) -> frozenset[str]:
         return frozenset(price.model for price in self.prices)
+
+    def with_prices(self, new: Iterable[Price]) -> "PriceBook":
+        """A book with more prices. Raises PriceError for a second price of one key, band and start."""
+        return PriceBook([*self.prices, *new])
 
     def change_days(self) -> tuple[date, ...]:
         """Days on which some price begins or ends, ascending. Between two of them every look-up gives the same."""

@@ -40,5 +40,5 @@ def price_effect(*, new: Sequence[Price], book: PriceBook | None = None) -> Pric
     start, end = days[0], days[1] + timedelta(days=1)
     model = new[0].model
     before = cost_lines(start=start, end=end, model=model, book=held)
-    after = cost_lines(start=start, end=end, model=model, book=PriceBook([*held.prices, *new]))
+    after = cost_lines(start=start, end=end, model=model, book=held.with_prices(new))
     return PriceEffect(model, start, end, before.cost_usd, after.cost_usd, before.unpriced_tok, after.unpriced_tok)

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from django.db.models import Q
 
+from billing.core.closed_books import ClosedMonth, HistoryBook
 from billing.core.pricebook import Price as ListPrice
 from billing.core.pricebook import PriceBook, PriceKey, PriceNotFound
+from billing.core.spending import contract_months
 from billing.core.usage import TOKEN_KINDS
-from billing.models import ModelAlias, ModelRelease, Price
+from billing.models import BillingPeriod, ModelAlias, ModelRelease, Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,41 @@ class ModelPrices:
     reason: str
 
 
-def price_book() -> PriceBook:
-    """Every approved list price, as the one look-up that prices usage."""
-    return PriceBook(list_price(row) for row in Price.objects.filter(approved_at__isnull=False).order_by("pk"))
+def price_book(*, known_at: datetime | None = None) -> PriceBook:
+    """Every approved list price, as the one look-up that prices usage: closed months keep the prices of their closing.
+
+    `known_at`: only what was approved until that instant, the same for every day, whatever months are closed.
+    """
+    rows = list(Price.objects.filter(approved_at__isnull=False).order_by("pk"))
+    if known_at is not None:
+        return _known_book(rows, known_at)
+    closed = _closed_months(rows)
+    prices = [list_price(row) for row in rows]
+    return HistoryBook(prices, closed) if closed else PriceBook(prices)
+
+
+def _closed_months(rows: Sequence[Price]) -> list[ClosedMonth]:
+    """The closed months; with a book of its own each that something approved afterwards reaches into."""
+    found = []
+    periods = BillingPeriod.objects.filter(state=BillingPeriod.State.CLOSED).order_by("month")
+    for month, known_at in periods.values_list("month", "prices_known_at"):
+        assert known_at is not None  # the database lets no month be closed without it
+        start, end = contract_months(month, 1)[0]
+        late = any(_approved_after(row, known_at) and _begins_before(row, end) for row in rows)
+        found.append(ClosedMonth(start, end, known_at, _known_book(rows, known_at) if late else None))
+    return found
+
+
+def _known_book(rows: Sequence[Price], known_at: datetime) -> PriceBook:
+    return PriceBook(list_price(row) for row in rows if not _approved_after(row, known_at))
+
+
+def _approved_after(row: Price, known_at: datetime) -> bool:
+    return row.approved_at is None or row.approved_at > known_at
+
+
+def _begins_before(row: Price, day: date) -> bool:
+    return row.valid_from is None or row.valid_from < day
 
 
 def list_price(row: Price) -> ListPrice:

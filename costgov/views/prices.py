@@ -129,6 +129,8 @@ def unpriced_row(group: UnpricedGroup) -> UnpricedRow:
         return UnpricedRow(group, kinds, (name, add))
     if group.cause == "price":
         return UnpricedRow(group, kinds, (add,))
+    if group.cause == "closed":
+        return UnpricedRow(group, kinds, ())
     return UnpricedRow(group, kinds, (Remedy("Import finer usage", _url("imports"), "database-import"),))
 
 

@@ -114,7 +114,7 @@ def test_months_of_days_are_summed_in_one_query():
     ) as queries:
         usage = priced_usage(start=date(2026, 6, 1), end=date(2026, 9, 1), by=("model",), book=price_book())
     assert usage.groups[0].cost_usd == D("1.5")
-    assert len(queries) == 2  # the prices, the sums
+    assert len(queries) == 3  # the prices, the closed months, the sums
 
 
 def test_usage_of_an_unknown_model_is_listed_with_its_remedy_and_costs_nothing_known():
