@@ -31,6 +31,7 @@ class CostReportLine(models.Model):
     source = models.ForeignKey(UsageSource, on_delete=models.PROTECT, related_name="+")
     latest_import = models.ForeignKey(Import, on_delete=models.PROTECT, related_name="cost_lines")
     position = models.PositiveIntegerField(help_text="line or item of the file, from 1")
+    part = models.PositiveSmallIntegerField(default=0, help_text="0, or the number of a credit stated in that line")
     period_start = models.DateTimeField()
     period_end = models.DateTimeField(help_text="exclusive")
     billing_month = models.DateField(help_text="first day of the month it is billed in; a correction's is a later one")
@@ -65,7 +66,7 @@ class CostReportLine(models.Model):
         indexes = [models.Index(fields=["billing_month", "source"], name="billing_cost_line_month")]
         constraints = [
             models.UniqueConstraint(
-                fields=["latest_import", "position", "cost_type"], name="billing_cost_line_once_per_file"
+                fields=["latest_import", "position", "part"], name="billing_cost_line_once_per_file"
             ),
             models.CheckConstraint(
                 condition=Q(period_start__lt=F("period_end")), name="billing_cost_line_start_before_end"
