@@ -28,10 +28,11 @@ BANDS_TOK: Final[Mapping[str, tuple[int, int]]] = {
 }
 UNTOLD_GEOS: Final = UNTOLD | {"not_available", "(none)"}
 PRICE_PLACES: Final = 9  # numeric(18,9)
+DERIVED_PLACES: Final = 26  # a contract's percentage, or a scenario's and a contract's, of such a price
 MAX_PRICE: Final = Decimal(10) ** 9
 
 
-def unit_exponent(kind: PricedKind) -> int:
+def unit_exponent(kind: str) -> int:
     """A price is per 10^this of its kind: tokens per million, web searches per thousand."""
     return 3 if kind == "web_search" else 6
 
@@ -49,6 +50,7 @@ class PriceKey:
     prompt_length_band: str = ""
     geo: str = ""
     speed: str = ""
+    channel: str = ""  # list prices are the same in all; a contract may hold for one only
 
 
 # Why there is no price, as the remedy it calls for: data that names or separates more, an alias or prices for a model
@@ -81,7 +83,11 @@ class PriceNotFound(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A dated list price. `usd_per_unit` is usd per million tokens, or per 1,000 web searches."""
+    """A dated list price. `usd_per_unit` is usd per million tokens, or per 1,000 web searches.
+
+    `terms` says how it was derived where it is not the list's own ("10 % off the list price 5.00 under contract …"),
+    `contract` and `list_usd_per_unit` under which contract and from which list price (None = the list has none).
+    """
 
     model: str
     token_kind: PricedKind
@@ -95,6 +101,9 @@ class Price:
     valid_from: date | None = None
     valid_to: date | None = None
     note: str = ""
+    terms: str = ""
+    contract: str = ""
+    list_usd_per_unit: Decimal | None = None
 
     def __post_init__(self) -> None:
         if self.token_kind not in PRICED_KINDS:
@@ -105,10 +114,11 @@ class Price:
             if not getattr(self, name):
                 raise PriceError(f"a price needs its {name}: {self.model or '(no model)'} {self.token_kind}")
         exponent = self.usd_per_unit.as_tuple().exponent
-        if not isinstance(exponent, int) or not 0 <= self.usd_per_unit < MAX_PRICE or exponent < -PRICE_PLACES:
+        places = DERIVED_PLACES if self.terms else PRICE_PLACES
+        if not isinstance(exponent, int) or not 0 <= self.usd_per_unit < MAX_PRICE or exponent < -places:
             raise PriceError(
                 f"{self.model} {self.token_kind}: {self.usd_per_unit} is not a price; "
-                f"use at least 0, below {MAX_PRICE:,}, at most {PRICE_PLACES} places"
+                f"use at least 0, below {MAX_PRICE:,}, at most {places} places"
             )
         if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
             raise PriceError(f"{self.model} {self.token_kind}: starts {self.valid_from}, but ends {self.valid_to}")
@@ -172,6 +182,11 @@ class PriceBook:
     def models(self) -> frozenset[str]:
         return frozenset(price.model for price in self.prices)
 
+    @property
+    def by_channel(self) -> bool:
+        """The channel matters to some look-up: usage of several must be priced apart."""
+        return False
+
     def with_prices(self, new: Iterable[Price]) -> "PriceBook":
         """A book with more prices. Raises PriceError for a second price of one key, band and start."""
         return PriceBook([*self.prices, *new])
@@ -196,24 +211,13 @@ class PriceBook:
             return FoundPrice(
                 self._winner(key, kind, on, (key.model, kind, "standard", "global", "standard"), ALL_BANDS)
             )
-        tier, geo, speed = key.service_tier, key.geo, key.speed
-        assumptions = []
-        if tier in UNTOLD:
-            tier = "standard"
-            assumptions.append(f"service tier {_told(key.service_tier)}: taken as standard")
-        if geo in UNTOLD_GEOS:
-            geo = "global"
-            assumptions.append(f"inference geo {_told(key.geo)}: global list price")
-        if speed in UNTOLD:
-            speed = "standard"
-            assumptions.append(f"speed {_told(key.speed)}: taken as standard")
+        tier, geo, speed, assumptions = taken_as(key)
         slot = (key.model, kind, tier, geo, speed)
         price = self._winner(key, kind, on, slot, key.prompt_length_band)
         if key.prompt_length_band in UNTOLD and price.prompt_length_band != ALL_BANDS:
-            assumptions.append(
-                f"prompt-length band {_told(key.prompt_length_band)}: every price known on that day is the same"
-            )
-        return FoundPrice(price, tuple(assumptions))
+            same = f"prompt-length band {_told(key.prompt_length_band)}: every price known on that day is the same"
+            assumptions = (*assumptions, same)
+        return FoundPrice(price, assumptions)
 
     def _winner(self, key: PriceKey, kind: PricedKind, on: date, slot: _Slot, band: str) -> Price:
         rows = self._slots.get(slot, [])
@@ -275,6 +279,22 @@ class PriceBook:
                 key, kind, on, "price", f"service tier {tier} has no list price", f"{add}, or enter the contract's"
             )
         return PriceNotFound(key, kind, on, "price", "no price for this tier, geo and speed", add)
+
+
+def taken_as(key: PriceKey) -> tuple[str, str, str, tuple[str, ...]]:
+    """Service tier, geo and speed a look-up goes by, and a sentence for each that the usage does not tell."""
+    tier, geo, speed = key.service_tier, key.geo, key.speed
+    assumptions = []
+    if tier in UNTOLD:
+        tier = "standard"
+        assumptions.append(f"service tier {_told(key.service_tier)}: taken as standard")
+    if geo in UNTOLD_GEOS:
+        geo = "global"
+        assumptions.append(f"inference geo {_told(key.geo)}: global list price")
+    if speed in UNTOLD:
+        speed = "standard"
+        assumptions.append(f"speed {_told(key.speed)}: taken as standard")
+    return tier, geo, speed, tuple(assumptions)
 
 
 def _row_for(rows: Iterable[Price], segment: tuple[int, int], on: date) -> Price | None:

@@ -101,7 +101,7 @@ def priced_usage(*, start: date, end: date, by: Sequence[str] = (), book: PriceB
     pricer = Pricer(book if book is not None else price_book())
     found: dict[tuple[str, ...], PricedGroup] = {}
     missing = _Unpriced()
-    for row in _sums(start, end, by, pricer.book.change_days()):
+    for row in _sums(start, end, by, pricer.book):
         group = found.setdefault(row.values, PricedGroup(row.values))
         group.requests = None if group.requests is None or row.requests is None else group.requests + row.requests
         for kind in PRICED_KINDS:
@@ -126,7 +126,8 @@ class ExplainedLine:
     """All usage of a period at one dated price: `cost_usd` = units × usd_per_unit, exact, on days of [first, last].
 
     service_tier, prompt_length_band, geo and speed are those of the price; where the usage does not state its own, an
-    assumption says so.
+    assumption says so. `terms`: how a price that is not the list's own comes about, `contract` under which contract,
+    `list_usd_per_unit` what the list says instead (None = this is the list price, or the list has none).
     """
 
     model: str
@@ -145,6 +146,9 @@ class ExplainedLine:
     source: str
     checked_on: date
     note: str
+    terms: str
+    contract: str
+    list_usd_per_unit: Decimal | None
     assumptions: tuple[str, ...]
     first_day: date
     last_day: date
@@ -180,7 +184,7 @@ def cost_lines(
     only = {name: value for name, value in (("class", request_class), ("model", model)) if value is not None}
     parts: dict[tuple[Price, tuple[str, ...]], list[tuple[CostLine, date, date]]] = defaultdict(list)
     missing = _Unpriced()
-    for row in _sums(start, end, (), pricer.book.change_days(), only):
+    for row in _sums(start, end, (), pricer.book, only):
         for kind in PRICED_KINDS:
             if not (quantity := row.counts[COUNTER_OF_KIND[kind]]):
                 continue
@@ -225,6 +229,9 @@ def _explained(
         source=price.source,
         checked_on=price.checked_on,
         note=price.note,
+        terms=price.terms,
+        contract=price.contract,
+        list_usd_per_unit=price.list_usd_per_unit,
         assumptions=assumptions,
         first_day=min(first for _, first, _ in parts),
         last_day=max(last for _, _, last in parts),
@@ -283,11 +290,13 @@ class _Sum:
 
 
 def _sums(
-    start: date, end: date, by: Sequence[str], change_days: Sequence[date], only: Mapping[str, str] | None = None
+    start: date, end: date, by: Sequence[str], book: PriceBook, only: Mapping[str, str] | None = None
 ) -> list[_Sum]:
     """Sums by dimensions and price key, apart wherever a price changes: between two changes all days cost the same."""
+    change_days = book.change_days()
     dimensions = [DIMENSIONS[name] for name in by]
-    price_columns = [f"u.{name}" for name in _PRICE_COLUMNS]
+    key_names = (*_PRICE_COLUMNS, "channel") if book.by_channel else _PRICE_COLUMNS
+    price_columns = [f"u.{name}" for name in key_names]
     sums = ", ".join(f"sum(u.{name})::int8" for name in COUNTERS)
     columns = ", ".join([*dimensions, *price_columns])
     numbers = ", ".join(str(i + 1) for i in range(len(dimensions) + len(price_columns) + 1))
@@ -305,7 +314,7 @@ def _sums(
         return [
             _Sum(
                 values=tuple(row[:width]),
-                key=PriceKey(**dict(zip(_PRICE_COLUMNS, row[width : width + keys], strict=True))),
+                key=PriceKey(**dict(zip(key_names, row[width : width + keys], strict=True))),
                 first_day=row[width + keys + 1],
                 last_day=row[width + keys + 2],
                 counts=dict(zip(COUNTERS, row[width + keys + 3 : -1], strict=True)),
