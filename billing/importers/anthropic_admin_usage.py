@@ -1,14 +1,11 @@
 """Anthropic Admin API usage report: pages of buckets (formats/anthropic-admin-usage-cost-api.md)."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import zstandard
-
-from billing.core.periods import Period, PeriodError, parse_instant
+from billing.core.periods import Period
 from billing.core.usage import (
     DEFAULT_WORKSPACE,
     NOT_APPLICABLE,
@@ -18,21 +15,9 @@ from billing.core.usage import (
     UsageKey,
     sum_counts,
 )
-from billing.importers.base import (
-    Head,
-    ImportRefused,
-    Problem,
-    Report,
-    broken_compression,
-    check_count,
-    loads_strict,
-    open_bytes,
-    read_whole,
-    shown,
-)
+from billing.importers.anthropic_pages import HOUR, WIDTHS, bucketed_results, check_texts, kind_of, pages_of
+from billing.importers.base import Head, ImportRefused, Problem, Report, check_count, shown
 
-_HOUR: Final = timedelta(hours=1)
-_WIDTHS: Final = {timedelta(minutes=1): 1, _HOUR: 1, timedelta(days=1): 24}
 _GROUPED: Final = {
     "workspace_id": DEFAULT_WORKSPACE,
     "api_key_id": NOT_APPLICABLE,
@@ -53,30 +38,12 @@ class AnthropicAdminUsage:
     title = "Anthropic Admin API usage report: JSON pages"
 
     def claims(self, head: Head) -> bool:
-        if head.rows:
-            return any(
-                isinstance(row.get("data"), list) and all(_is_bucket(item) for item in row["data"][:5])
-                for row in head.rows
-            )
-        # A long or cut page does not parse as a whole; its beginning still tells.
-        return head.text.lstrip()[:1] in "{[" and '"data"' in head.text and '"starting_at"' in head.text
+        return kind_of(head) == "usage_report"
 
     def read(self, path: Path, *, file_name: str, canonical: Callable[[str], str]) -> Report:
-        pages = list(_pages(path, file_name))
+        pages = list(pages_of(path, file_name, "a usage report"))
         problems: list[Problem] = []
-        rows: list[tuple[Period, Mapping[str, Any], str]] = []
-        empty: list[Period] = []
-        for number, page in enumerate(pages, start=1):
-            for bucket, place in _buckets(page, number, len(pages), problems):
-                period = _period(bucket, place, problems)
-                results = bucket.get("results")
-                if not isinstance(results, list):
-                    problems.append(
-                        Problem(None, f"{place}.results", "", "missing", "Take the page as the API returns it")
-                    )
-                elif period is not None:
-                    empty.append(period)
-                    rows += [(period, result, f"{place}.results[{i}]") for i, result in enumerate(results)]
+        rows, empty = bucketed_results(pages, problems)
         for _, result, place in rows:
             _check_result(result, place, problems, file_name)
         widths = {period.end - period.start for period in empty}
@@ -98,81 +65,7 @@ class AnthropicAdminUsage:
             findings.append("The last page says has_more: further pages exist and should be imported as well.")
         grouped = {key for key in _GROUPED if any(result.get(key) is not None for _, result, _ in rows)}
         buckets = _summed(rows, empty, grouped, width, canonical)
-        return Report(buckets, _WIDTHS[width], tuple(findings))
-
-
-def _pages(path: Path, file_name: str) -> Iterator[Mapping[str, Any]]:
-    """One page, a list of pages, or pages one after another."""
-    try:
-        with open_bytes(path) as file:
-            text = read_whole(file, file_name).decode("utf-8-sig").strip()
-    except (OSError, EOFError, zstandard.ZstdError) as error:
-        raise broken_compression(file_name) from error
-    except UnicodeDecodeError as error:
-        raise ImportRefused.because(file_name, "not text in UTF-8", "Save the API's answer unchanged") from error
-    decoder, position = json.JSONDecoder(), 0
-    while position < len(text):
-        try:
-            value, end = decoder.raw_decode(text, position)
-            value = loads_strict(text[position:end])
-        except (ValueError, RecursionError) as error:
-            line = text.count("\n", 0, getattr(error, "pos", position)) + 1
-            reason = getattr(error, "msg", str(error))
-            raise ImportRefused.because(
-                file_name, f"not valid JSON ({reason})", "The file may be cut off; fetch the page again", line=line
-            ) from error
-        for page in value if isinstance(value, list) else [value]:
-            if not isinstance(page, dict) or not isinstance(page.get("data"), list):
-                raise ImportRefused.because(
-                    file_name, "not a page of a usage report: no list called data", "Save the API's answer unchanged"
-                )
-            yield page
-        position = end
-        while position < len(text) and text[position] in " \r\n\t,":
-            position += 1
-
-
-def _buckets(
-    page: Mapping[str, Any], number: int, pages: int, problems: list[Problem]
-) -> Iterator[tuple[Mapping[str, Any], str]]:
-    for index, bucket in enumerate(page["data"]):
-        place = f"data[{index}]" if pages == 1 else f"page {number}, data[{index}]"
-        if isinstance(bucket, dict):
-            yield bucket, place
-        else:
-            problems.append(Problem(None, place, shown(bucket), "not a bucket", "Take the page as the API returns it"))
-
-
-def _period(bucket: Mapping[str, Any], place: str, problems: list[Problem]) -> Period | None:
-    instants: list[datetime] = []
-    for key in ("starting_at", "ending_at"):
-        value = bucket.get(key)
-        try:
-            instants.append(parse_instant(value if isinstance(value, str) else ""))
-        except PeriodError:
-            what = "missing" if value is None else "not an instant with a zone"
-            problems.append(
-                Problem(
-                    None, f"{place}.{key}", "" if value is None else shown(value), what, "Take it as the API returns it"
-                )
-            )
-    if len(instants) < 2:
-        return None
-    start, end = instants
-    width = end - start
-    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
-    if width not in _WIDTHS or (start - midnight) % width:
-        problems.append(
-            Problem(
-                None,
-                f"{place}.ending_at",
-                shown(bucket["ending_at"]),
-                f"the bucket is {width}, not a whole minute, hour or UTC day",
-                "Ask for bucket_width 1m, 1h or 1d",
-            )
-        )
-        return None
-    return Period(start, end)
+        return Report(buckets, WIDTHS[width], tuple(findings))
 
 
 def _check_result(result: Any, place: str, problems: list[Problem], file_name: str) -> None:
@@ -205,10 +98,7 @@ def _check_result(result: Any, place: str, problems: list[Problem], file_name: s
             needed=False,
         )
     )
-    for key in _GROUPED:
-        value = result.get(key)
-        if value is not None and not isinstance(value, str):
-            found.append(Problem(None, f"{place}.{key}", shown(value), "not text", "Take it as the API returns it"))
+    found += check_texts(result, tuple(_GROUPED), place)
     problems += [problem for problem in found if problem is not None]
 
 
@@ -223,15 +113,15 @@ def _summed(
     sums: dict[tuple[datetime, UsageKey, str], list[TokenCounts]] = {}
     with_rows = set()
     for period, result, _ in rows:
-        start = _hour(period.start) if width < _HOUR else period.start
+        start = _hour(period.start) if width < HOUR else period.start
         with_rows.add(start)
         sums.setdefault((start, _key(result, grouped, canonical), result.get("model") or ""), []).append(
             _counts(result)
         )
-    length = max(width, _HOUR)
+    length = max(width, HOUR)
     zero = UsageKey(model="")
     for period in empty:
-        start = _hour(period.start) if width < _HOUR else period.start
+        start = _hour(period.start) if width < HOUR else period.start
         if start not in with_rows:
             sums.setdefault((start, zero, ""), [])
     return tuple(
@@ -276,7 +166,3 @@ def _counts(result: Mapping[str, Any]) -> TokenCounts:
 
 def _hour(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
-
-
-def _is_bucket(item: Any) -> bool:
-    return isinstance(item, dict) and "starting_at" in item

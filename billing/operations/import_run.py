@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.db import transaction
 
@@ -77,9 +77,12 @@ class ImportOptions:
     source: str = ""
     replace: bool = False
     good_rows: bool = False
+    all_rows: bool = False
+    """Of a bill: also the rows of other services than Claude."""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"format": self.format, "source": self.source, "replace": self.replace, "good_rows": self.good_rows}
+        told = {"format": self.format, "source": self.source, "replace": self.replace, "good_rows": self.good_rows}
+        return told | ({"all_rows": True} if self.all_rows else {})
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "ImportOptions":
@@ -88,6 +91,7 @@ class ImportOptions:
             str(options.get("source") or ""),
             bool(options.get("replace")),
             bool(options.get("good_rows")),
+            bool(options.get("all_rows")),
         )
 
 
@@ -102,6 +106,7 @@ class Attempt:
     plan: ClassifyPlan
     lease: Lease
     is_demo: bool
+    action: ClassVar[str] = "usage.imported"
     begun: float = field(default_factory=time.monotonic)
     problems: list[Problem] = field(default_factory=list)
     rejected: int = 0
@@ -143,7 +148,7 @@ class Attempt:
         """From here on nobody else saves. The same bytes may have been imported while this attempt read or waited."""
         self.lease.progress(share, "Looking for what is stored already")
         self.lease.lock_merge(share)
-        held = Import.objects.filter(kind="usage", sha256=self.row.sha256, state=Import.State.DONE).first()
+        held = Import.objects.filter(kind=self.row.kind, sha256=self.row.sha256, state=Import.State.DONE).first()
         if held is not None:
             raise ImportRefused.because(
                 self.row.file_name,
@@ -399,7 +404,7 @@ class Attempt:
         row.save(update_fields=["findings"])
         audit.record(
             actor=row.created_by,
-            action="usage.imported",
+            action=self.action,
             object_type="import",
             object_id=row.pk,
             object_label=row.file_name,

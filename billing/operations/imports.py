@@ -1,6 +1,7 @@
-"""Imports of usage: queue one, carry it out, cancel it, find those that nobody works on any more.
+"""Imports of usage and of costs: queue one, carry it out, cancel it, find those that nobody works on any more.
 
-queued → running → done | failed | cancelled. One attempt is in `import_run`, what holds it in `import_lease`.
+queued → running → done | failed | cancelled. One attempt is in `import_run` (usage) or `cost_imports` (costs), what
+holds it in `import_lease`. A file is of one kind; an upload finds it out.
 """
 
 import hashlib
@@ -17,9 +18,11 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from audit import operations as audit
-from audit.roles import Right, require
+from audit.roles import Right, may, require
 from billing.importers.base import ImportRefused
+from billing.importers.formats import identify_any, kind_of_format
 from billing.models import Import
+from billing.operations.cost_imports import CostAttempt, parts_of
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
 from billing.operations.import_run import Attempt, ImportOptions, ImportOutcome, outcome_of
 from billing.queries.imports import incoming_folder, request_store
@@ -39,6 +42,10 @@ __all__ = [
 ]
 MAX_ATTEMPTS: Final = 5  # a file that ends its worker each time must not do so for ever
 LEFTOVER_HOURS: Final = 6
+USAGE: Final = "usage"
+COSTS: Final = "costs"
+_RIGHTS: Final = {USAGE: Right.IMPORT_USAGE, COSTS: Right.IMPORT_COSTS}
+_ATTEMPTS: Final[dict[str, type[Attempt]]] = {USAGE: Attempt, COSTS: CostAttempt}
 _DATABASE_GONE: Final = (OperationalError, InterfaceError, psycopg.OperationalError)
 
 
@@ -56,17 +63,21 @@ def start_import(
     The same bytes imported, queued or running already give that import back and start nothing. Raises Forbidden,
     ImportRefused when the file cannot be saved.
     """
-    require(actor, Right.IMPORT_USAGE)
+    if actor is not None and not may(actor, Right.IMPORT_COSTS):
+        require(actor, Right.IMPORT_USAGE)
     path, digest, size = _save_upload(upload, file_name)
     kept = False
     try:
+        chosen = options or ImportOptions()
+        kind = _kind_of(path, file_name, chosen)
+        require(actor, _RIGHTS[kind])
         with transaction.atomic():
             _lock_bytes(digest)
             held = _same_bytes(digest, unfinished=True)
             if held is not None:
                 return _repeat(held, file_name)
             row = _create(
-                actor, file_name, digest, size, as_of, options or ImportOptions(), path=path, state=Import.State.QUEUED
+                actor, file_name, digest, size, as_of, chosen, kind=kind, path=path, state=Import.State.QUEUED
             )
             transaction.on_commit(lambda: enqueue(row.pk))
         kept = True
@@ -85,11 +96,15 @@ def import_file(
     plan: ClassifyPlan = NO_PLAN,
     file_name: str = "",
     is_demo: bool = False,
+    kind: str = USAGE,
 ) -> ImportOutcome:
-    """Import a file now; the file stays where it is. Raises ImportRefused (only the refusal is saved), Forbidden."""
-    require(actor, Right.IMPORT_USAGE)
+    """Import a file now; the file stays where it is. Raises ImportRefused (only the refusal is saved), Forbidden.
+
+    Of costs, a directory is one delivery: the parts of one bill.
+    """
+    require(actor, _RIGHTS[kind])
     name = file_name or path.name
-    if not path.is_file():
+    if not path.is_file() and not (kind == COSTS and path.is_dir()):
         raise ImportRefused.because(name, "there is no such file", "Check the path")
     digest, size = _digest(path)
     with ExitStack() as stack:
@@ -99,7 +114,15 @@ def import_file(
             if held is not None:
                 return _repeat(held, name)
             row = _create(
-                actor, name, digest, size, as_of, options or ImportOptions(), path=None, state=Import.State.RUNNING
+                actor,
+                name,
+                digest,
+                size,
+                as_of,
+                options or ImportOptions(),
+                kind=kind,
+                path=None,
+                state=Import.State.RUNNING,
             )
             # Before others see the row: a worker that looks for abandoned imports must find this one held.
             lease = stack.enter_context(held_lease(row.pk))
@@ -128,10 +151,12 @@ def _run(
     Import.objects.filter(pk=row.pk, state=row.state).update(
         state=Import.State.RUNNING, started_at=as_of, attempts=row.attempts, progress_share=0.01, error=""
     )
-    attempt = Attempt(row, ImportOptions.of(row.options), path or Path(row.file_path), as_of, plan, lease, is_demo)
+    options = ImportOptions.of(row.options)
+    attempt = _ATTEMPTS[row.kind](row, options, path or Path(row.file_path), as_of, plan, lease, is_demo)
     try:
         lease.progress(0.01, "Starting")
         _check_startable(attempt)
+        _check_kind(attempt)
         outcome = attempt.carry_out()
     except ImportStopped as stopped:
         if not stopped.is_lost:
@@ -173,16 +198,40 @@ def _check_startable(attempt: Attempt) -> None:
             f"broke off {MAX_ATTEMPTS} times without an answer, as when its worker runs out of memory",
             "See the worker's log, or split the file and import its parts",
         )
-    if not attempt.path.is_file():
+    if not attempt.path.exists():
         raise ImportRefused.because(
             row.file_name, "the waiting file is gone (the import was interrupted)", "Import the file again"
+        )
+
+
+def _kind_of(path: Path, file_name: str, options: ImportOptions) -> str:
+    """Usage or costs. A file nobody recognises is refused by its import, which is then on record."""
+    try:
+        return kind_of_format(identify_any(path, file_name=file_name, format_name=options.format))
+    except ImportRefused:
+        return USAGE
+
+
+def _check_kind(attempt: Attempt) -> None:
+    """Raise ImportRefused for a file of the other kind, or one no format of either kind claims."""
+    row = attempt.row
+    parts = parts_of(attempt.path)
+    if not parts:
+        raise ImportRefused.because(row.file_name, "the directory holds no files", "Check the path")
+    fmt = identify_any(parts[0], file_name=row.file_name, format_name=attempt.options.format)
+    kind = kind_of_format(fmt)
+    if kind != row.kind:
+        command = "import_costs" if kind == COSTS else "import_usage"
+        held = "costs, not usage" if kind == COSTS else "usage, not costs"
+        raise ImportRefused.because(
+            row.file_name, f"this holds {held}: {fmt.title}", f"Import it with manage.py {command}, or on the page"
         )
 
 
 def unfinished_imports() -> list[int]:
     """Queued or running imports that nobody works on: their lease is free."""
     ids = (
-        Import.objects.filter(kind="usage", state__in=[Import.State.QUEUED, Import.State.RUNNING])
+        Import.objects.filter(state__in=[Import.State.QUEUED, Import.State.RUNNING])
         .order_by("pk")
         .values_list("pk", flat=True)
     )
@@ -209,10 +258,12 @@ def cancel_import(*, actor: AbstractBaseUser | None, import_id: int, as_of: date
 
     False when it has ended. Raises Forbidden, Import.DoesNotExist.
     """
-    require(actor, Right.IMPORT_USAGE)
+    if actor is not None and not may(actor, Right.IMPORT_COSTS):
+        require(actor, Right.IMPORT_USAGE)
     with transaction.atomic():
         # Waits while an import saves its result: then it has ended, and is not cancelled.
         row = Import.objects.select_for_update().get(pk=import_id)
+        require(actor, _RIGHTS[row.kind])
         if row.is_finished:
             return False
         waiting = row.file_path if import_id not in leased_imports() else ""  # a worker deletes what it is reading
@@ -220,7 +271,7 @@ def cancel_import(*, actor: AbstractBaseUser | None, import_id: int, as_of: date
         row.save(update_fields=["state", "finished_at", "file_path", "progress_note"])
         audit.record(
             actor=actor,
-            action="usage.import_cancelled",
+            action=f"{row.kind}.import_cancelled",
             object_type="import",
             object_id=row.pk,
             object_label=row.file_name,
@@ -238,10 +289,12 @@ def _create(
     as_of: datetime,
     options: ImportOptions,
     *,
+    kind: str,
     path: Path | None,
     state: str,
 ) -> Import:
     return Import.objects.create(
+        kind=kind,
         file_name=file_name[:255],
         file_path=str(path) if path is not None else "",
         size_bytes=size,
@@ -256,7 +309,7 @@ def _create(
 
 def _same_bytes(digest: str, *, unfinished: bool) -> Import | None:
     states = [Import.State.DONE, *([Import.State.QUEUED, Import.State.RUNNING] if unfinished else [])]
-    return Import.objects.filter(kind="usage", sha256=digest, state__in=states).order_by("pk").first()
+    return Import.objects.filter(sha256=digest, state__in=states).order_by("pk").first()
 
 
 def _lock_bytes(digest: str) -> None:
@@ -295,5 +348,9 @@ def _save_upload(upload: IO[bytes], file_name: str) -> tuple[Path, str, int]:
 
 
 def _digest(path: Path) -> tuple[str, int]:
+    if path.is_dir():
+        digests = sorted(_digest(part) for part in parts_of(path))
+        joined = "".join(digest for digest, _ in digests)
+        return hashlib.sha256(joined.encode()).hexdigest(), sum(size for _, size in digests)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size

@@ -67,6 +67,28 @@ def import_usage(
     )
 
 
+def import_costs(
+    *,
+    actor: AbstractBaseUser | None,
+    path: Path,
+    as_of: datetime,
+    options: ImportOptions | None = None,
+    file_name: str = "",
+    is_demo: bool = False,
+) -> ImportOutcome:
+    """Import a cost report or bill now; a directory is one delivery. Raises ImportRefused, Forbidden."""
+    return billing_imports.import_file(
+        actor=actor,
+        path=path,
+        as_of=as_of,
+        options=options,
+        plan=classify_plan(),
+        file_name=file_name,
+        is_demo=is_demo,
+        kind=billing_imports.COSTS,
+    )
+
+
 def start_usage_import(
     *,
     actor: AbstractBaseUser | None,

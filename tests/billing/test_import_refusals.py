@@ -155,7 +155,7 @@ BAD_FILES: list[tuple[str, str, bytes, tuple[str, ...]]] = [
         "a cost report",
         "cost.json",
         json.dumps(report((*DAY, [{"amount": "12.5", "currency": "USD"}]))).encode(),
-        ("cost.json: this is a cost report", "import_costs"),
+        ("cost.json: this holds costs, not usage: Anthropic Admin API cost report", "import_costs"),
     ),
     (
         "a report without buckets",

@@ -1,0 +1,328 @@
+"""One attempt at one cost report or bill: its lines replace what the source said about the same days or months.
+
+Nothing is ever added to what is held: a report states UTC days, a bill whole billing months of an account, and what it
+states takes the place of what was there (docs/decisions/cost-imports.md). A bill's token rows become usage as well.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import ClassVar, Final
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from billing.core.models import canonical_model
+from billing.core.money import ZERO, sum_usd
+from billing.core.periods import day_start
+from billing.core.usage import NOT_APPLICABLE, UNTOLD
+from billing.importers.base import PROBLEMS_SHOWN, ImportRefused, Problem, implausible_time
+from billing.importers.cost_base import CostFormat, CostLine, CostReport, Covers
+from billing.importers.cost_formats import identify_costs
+from billing.models import CostReportLine, ModelRelease, UsageSource
+from billing.operations.bill_usage import save_bill_usage
+from billing.operations.import_run import Attempt, ImportOutcome
+from billing.operations.stated_invoices import save_stated_invoices
+from billing.queries.imports import model_aliases
+
+SAME_USD: Final = Decimal("0.01")  # methods.md §1.7: two statements of one amount
+SAME_SHARE: Final = Decimal("0.000001")
+_AT_ONCE: Final = 2_000
+_MODELS_NAMED: Final = 8
+
+
+@dataclass
+class CostAttempt(Attempt):
+    """One attempt at one import of costs. `carry_out` raises ImportRefused, ImportStopped."""
+
+    action: ClassVar[str] = "costs.imported"
+
+    def carry_out(self) -> ImportOutcome:
+        parts = parts_of(self.path)
+        fmt, _ = identify_costs(parts[0], file_name=self.row.file_name, format_name=self.options.format)
+        self.row.format = fmt.name
+        source = cost_source(fmt, self.options.source, self.row.file_name)
+        aliases = model_aliases()
+        self.lease.progress(0.1, "Reading the file")
+        report = self.read_parts(fmt, parts, lambda raw: canonical_model(raw, aliases).model)
+        if self.rejected and not self.options.good_rows:
+            raise ImportRefused(self.row.file_name, self.problems, self.rejected)
+        if not report.lines and self.problems:
+            raise ImportRefused(self.row.file_name, self.problems, self.rejected)
+        self.lock_merge(0.5)
+        self.lease.progress(0.6, "Saving the lines")
+        with transaction.atomic():
+            self.take_row()
+            return self.save_costs(fmt, source, report)
+
+    def read_parts(self, fmt: CostFormat, parts: Sequence[Path], canonical: Callable[[str], str]) -> CostReport:
+        """The parts of one delivery as one report; lines whose time cannot be are rejected."""
+        lines: list[CostLine] = []
+        days: set[date] = set()
+        months: set[tuple[date, str]] = set()
+        groups: set[str] = set()
+        findings: list[str] = []
+        skipped = 0
+        for part in parts:
+            name = self.row.file_name if len(parts) == 1 else f"{self.row.file_name}/{part.name}"
+            if len(parts) > 1 and identify_costs(part, file_name=name)[0] is not fmt:
+                raise ImportRefused.because(
+                    name, f"not of the format {fmt.name} like the parts before it", "Import it on its own"
+                )
+            report = fmt.read(part, file_name=name, canonical=canonical, all_rows=self.options.all_rows)
+            offset = lines[-1].position if lines else 0
+            self.reject(report.problems, report.rejected)
+            for line in report.lines:
+                wrong = self.line_problem(line)
+                if wrong is not None:
+                    self.reject([wrong], 1)
+                    continue
+                lines.append(moved(line, offset))
+            days |= set(report.covers.days)
+            months |= set(report.covers.months)
+            groups |= set(report.group_by)
+            findings += [text for text in report.findings if text not in findings]
+            skipped += report.skipped
+        if skipped:
+            findings.append(
+                f"{skipped:,} row{'s are' if skipped != 1 else ' is'} not about Claude: left out. "
+                "Import with --all-rows (or its tick in the form) to keep them."
+            )
+        covers = Covers(tuple(sorted(days)), tuple(sorted(months)))
+        return CostReport(tuple(lines), covers, tuple(sorted(groups)), tuple(findings), (), 0, skipped)
+
+    def reject(self, problems: Sequence[Problem], count: int) -> None:
+        self.rejected += count
+        self.problems += problems[: max(0, PROBLEMS_SHOWN - len(self.problems))]
+
+    def line_problem(self, line: CostLine) -> Problem | None:
+        """A charge's time must be plausible; a commitment may be bought for months to come."""
+        ahead = timedelta(0) if line.category == "usage" else timedelta(days=400)
+        reason = implausible_time(line.period.start, as_of=self.as_of + ahead)
+        if not reason:
+            return None
+        at = line.period.start.isoformat().replace("+00:00", "Z")
+        return Problem(line.position, "period", at, reason, "Correct the time at its source")
+
+    def save_costs(self, fmt: CostFormat, source: UsageSource, report: CostReport) -> ImportOutcome:
+        if source.pk is None:
+            source.save()
+        lines, findings, known = list(report.lines), list(report.findings), 0
+        held = held_lines(source, report.covers)
+        if fmt.is_bill:
+            self.check_redelivery(held, lines)
+        else:
+            kept, remarks = self.finer_days(held, report)
+            known = sum(line.period.start.date() in kept for line in lines)
+            lines = [line for line in lines if line.period.start.date() not in kept]
+            findings += remarks
+            held = held.exclude(_within_days(kept)) if kept else held
+        touched = {at.astimezone(UTC).date() for at in held.values_list("period_start", flat=True).distinct()}
+        replaced = held.count()
+        held.delete()
+        CostReportLine.objects.bulk_create((self.row_of(source, line) for line in lines), batch_size=_AT_ONCE)
+        self.row.options = {**self.row.options, "group_by": list(report.group_by)}
+        if replaced:
+            findings.append(f"{replaced:,} line{'s' if replaced != 1 else ''} held before for this time: replaced.")
+        days: set[date] = set()
+        if fmt.is_bill:
+            touched |= {line.period.start.date() for line in lines}
+            days, remarks = save_bill_usage(source=source, days=touched, class_of_key=self.plan.class_of_key)
+            findings += remarks
+            findings += save_stated_invoices(source=source, row=self.row, lines=lines, as_of=self.as_of)
+        findings += model_findings(lines)
+        starts = [line.period.start for line in lines] or [day_start(day) for day in report.covers.days]
+        ends = [line.period.end for line in lines] or [day_start(day) + timedelta(days=1) for day in report.covers.days]
+        return self.finish(
+            source,
+            days,
+            findings,
+            accepted=len(lines),
+            duplicates=known,
+            failed_requests=0,
+            period_start=min(starts, default=None),
+            period_end=max(ends, default=None),
+        )
+
+    def finer_days(self, held: QuerySet[CostReportLine], report: CostReport) -> tuple[set[date], list[str]]:
+        """Days that keep their finer lines, because this coarser report states the same amount.
+
+        Two grains of one report are the same money. Raises ImportRefused where they differ, unless this file wins.
+        """
+        now: dict[tuple[date, str], Decimal] = defaultdict(lambda: ZERO)
+        for line in report.lines:
+            now[line.period.start.date(), line.currency] += line.amount
+        before: dict[tuple[date, str], Decimal] = defaultdict(lambda: ZERO)
+        finer: set[date] = set()
+        grouped = set(report.group_by)
+        for start, currency, amount, options in held.values_list(
+            "period_start", "currency", "amount", "latest_import__options"
+        ):
+            day = start.astimezone(UTC).date()
+            before[day, currency] += amount
+            if grouped < set((options or {}).get("group_by", [])):
+                finer.add(day)
+        if self.options.replace or not finer:
+            return set(), []
+        differing = sorted(
+            key
+            for key in {key for key in (*now, *before) if key[0] in finer}
+            if not same_amount(now.get(key, ZERO), before.get(key, ZERO))
+        )
+        if differing:
+            problems = [
+                Problem(
+                    None,
+                    day.isoformat(),
+                    f"{now.get((day, currency), ZERO):f}",
+                    f"this report, of fewer groups, states {now.get((day, currency), ZERO):f} {currency}; "
+                    f"the finer one held states {before.get((day, currency), ZERO):f}",
+                    "Fetch the grouped report of that day again; or import with --replace, and the groups are lost",
+                )
+                for day, currency in differing
+            ]
+            raise ImportRefused(self.row.file_name, problems[:PROBLEMS_SHOWN], len(problems))
+        count = len(finer)
+        return finer, [
+            f"{count} day{'s are' if count != 1 else ' is'} held in finer groups with the same total: these stay, "
+            "as two grains of one report are never added."
+        ]
+
+    def check_redelivery(self, held: QuerySet[CostReportLine], lines: Sequence[CostLine]) -> None:
+        """A bill's month is delivered anew as a whole. Raises ImportRefused where it looks like another part of one."""
+        if self.options.replace:
+            return
+        before = {
+            (start, kind, model, workspace, description)
+            for start, kind, model, workspace, description in held.values_list(
+                "period_start", "token_kind", "model", "workspace", "description"
+            )
+        }
+        now = {(one.period.start, one.token_kind, one.model, one.workspace, one.description) for one in lines}
+        again = len(before & now)
+        if before and 2 * again < len(before):
+            raise ImportRefused.because(
+                self.row.file_name,
+                f"of {len(before):,} kinds of line held for this billing month only {again:,} stand in this file: "
+                "it looks like another part of the same bill",
+                "Import all parts together, as a directory (manage.py import_costs DIR); "
+                "or import with --replace if the bill was written anew",
+            )
+
+    def row_of(self, source: UsageSource, line: CostLine) -> CostReportLine:
+        return CostReportLine(
+            source=source,
+            latest_import=self.row,
+            position=line.position,
+            part=line.part,
+            period_start=line.period.start,
+            period_end=line.period.end,
+            billing_month=line.billing_month,
+            category=line.category,
+            is_correction=line.is_correction,
+            cost_type=line.cost_type[:32],
+            token_kind=line.token_kind[:32],
+            channel=line.channel or source.channel,
+            organisation=line.organisation[:255],
+            workspace=line.workspace[:255],
+            api_key=line.api_key[:255],
+            model=line.model[:255],
+            service_tier=line.service_tier[:255],
+            prompt_length_band=line.prompt_length_band[:255],
+            geo=line.geo[:255],
+            speed=line.speed[:255],
+            description=line.description,
+            invoice_number=line.invoice_number[:255],
+            amount=line.amount,
+            basis=line.basis,
+            list_amount=line.list_amount,
+            contracted_amount=line.contracted_amount,
+            effective_amount=line.effective_amount,
+            currency=line.currency,
+            quantity=line.quantity,
+            unit=line.unit[:255],
+            commitment=line.commitment[:255],
+            commitment_status=line.commitment_status[:255],
+            tags=dict(line.tags),
+        )
+
+
+def parts_of(path: Path) -> list[Path]:
+    """A file, or the files of a directory that hold one delivery, by name."""
+    if not path.is_dir():
+        return [path]
+    return sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith("."))
+
+
+def cost_source(fmt: CostFormat, name: str, file_name: str) -> UsageSource:
+    """The source of that name, or a new one, not saved. Raises ImportRefused where it holds usage."""
+    wanted = name or fmt.source
+    source = UsageSource.objects.filter(name=wanted).first()
+    if source is None:
+        return UsageSource(name=wanted, grain=UsageSource.Grain.COST, channel=fmt.channel)
+    if source.grain != UsageSource.Grain.COST:
+        raise ImportRefused.because(
+            file_name,
+            f"source {wanted!r} holds usage, this file holds costs",
+            "Give cost reports and bills sources of their own",
+        )
+    return source
+
+
+def held_lines(source: UsageSource, covers: Covers) -> QuerySet[CostReportLine]:
+    """Lines of the source about the days or billing months that a file states in full."""
+    about = _within_days(covers.days)
+    for month, organisation in covers.months:
+        about |= Q(billing_month=month, organisation=organisation)
+    return CostReportLine.objects.filter(about, source=source)
+
+
+def same_amount(one: Decimal, other: Decimal) -> bool:
+    """Two statements of one amount: within a cent, or a millionth of it."""
+    return abs(one - other) <= max(SAME_USD, abs(other) * SAME_SHARE)
+
+
+def moved(line: CostLine, offset: int) -> CostLine:
+    """The line with its position counted through all parts of a delivery."""
+    if not offset:
+        return line
+    values = {name: getattr(line, name) for name in CostLine.__dataclass_fields__}
+    return CostLine(**{**values, "position": line.position + offset})
+
+
+def model_findings(lines: Sequence[CostLine]) -> list[str]:
+    """Models nobody has placed, with what they cost: kept, and compared with usage under the name they have."""
+    known = set(ModelRelease.objects.values_list("canonical_id", flat=True))
+    amounts: dict[tuple[str, str], list[Decimal]] = defaultdict(list)
+    for line in lines:
+        if line.model and line.model not in known and line.model not in UNTOLD | {NOT_APPLICABLE}:
+            amounts[line.model, line.currency].append(line.amount)
+    sums = sorted(((sum_usd(found), *key) for key, found in amounts.items()), key=lambda item: (-item[0], item[1]))
+    found = [
+        f"Unknown model {model} ({total:.2f} {currency}): add it, or an alias to a known model, on the Prices page."
+        for total, model, currency in sums[:_MODELS_NAMED]
+    ]
+    if len(sums) > _MODELS_NAMED:
+        found.append(f"… and {len(sums) - _MODELS_NAMED:,} more unknown models.")
+    return found
+
+
+def _within_days(days: Sequence[date] | set[date]) -> Q:
+    """Lines that begin on some UTC days; neighbouring days are one range, so a year is one condition."""
+    about = Q(pk__in=[])
+    ordered = sorted(set(days))
+    for index, day in enumerate(ordered):
+        if index and ordered[index - 1] == day - timedelta(days=1):
+            continue
+        last = day
+        while last + timedelta(days=1) in set(ordered[index : index + 400]):
+            last += timedelta(days=1)
+        about |= Q(period_start__gte=day_start(day), period_start__lt=day_start(last + timedelta(days=1)))
+    return about
+
+
+def line_period(row: CostReportLine) -> tuple[datetime, datetime]:
+    return row.period_start.astimezone(UTC), row.period_end.astimezone(UTC)

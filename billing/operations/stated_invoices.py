@@ -1,0 +1,115 @@
+"""Invoices that a bill states: one per issuer and number, its lines summed by what they are for."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import ROUND_FLOOR, Decimal
+from typing import Final
+
+from billing.core.money import CENT, ZERO, round_usd, sum_usd
+from billing.importers.cost_base import CostLine
+from billing.models import Import, Invoice, InvoiceLine, UsageSource
+
+_CATEGORY: Final = {
+    "usage": InvoiceLine.Category.USAGE,
+    "purchase": InvoiceLine.Category.COMMITMENT,
+    "tax": InvoiceLine.Category.TAX,
+    "credit": InvoiceLine.Category.CREDIT,
+    "adjustment": InvoiceLine.Category.ADJUSTMENT,
+}
+_LineKey = tuple[str, str, str, str, str]
+
+
+def save_stated_invoices(*, source: UsageSource, row: Import, lines: Sequence[CostLine], as_of: datetime) -> list[str]:
+    """Make, or replace, the invoices that lines name. One that somebody typed in or checked stays; returns remarks."""
+    by_invoice: dict[tuple[str, str, str], list[CostLine]] = defaultdict(list)
+    for line in lines:
+        if line.invoice_number and line.issuer:
+            by_invoice[line.issuer[:120], line.invoice_number[:120], line.currency].append(line)
+    findings: list[str] = []
+    for (issuer, number, currency), stated in sorted(by_invoice.items()):
+        if len(currency) != 3:
+            findings.append(f"Invoice {number} is in {currency}, no currency of an invoice: not kept as one.")
+            continue
+        findings += _save(source, row, issuer, number, currency, stated, as_of)
+    return findings
+
+
+def _save(
+    source: UsageSource,
+    row: Import,
+    issuer: str,
+    number: str,
+    currency: str,
+    stated: Sequence[CostLine],
+    as_of: datetime,
+) -> list[str]:
+    total = round_usd(sum_usd(line.amount for line in stated))
+    month = max(line.billing_month for line in stated)
+    held = Invoice.objects.filter(issuer=issuer, number=number, withdrawn_at__isnull=True).first()
+    if held is not None and (held.latest_import is None or held.checked_at is not None or held.currency != currency):
+        if held.total_amount == total and held.currency == currency:
+            return []
+        return [
+            f"Invoice {number} is held as {held.total_amount} {held.currency}, entered or checked by a person; this "
+            f"bill's lines of it sum to {total} {currency}. The held one stays."
+        ]
+    invoice = held or Invoice(issuer=issuer, number=number)
+    invoice.channel = next((line.channel for line in stated if line.channel), source.channel)
+    invoice.month, invoice.currency, invoice.total_amount = month, currency, total
+    invoice.issued_on = _issued(stated)
+    invoice.latest_import, invoice.entered_at = row, as_of
+    invoice.entered_by = row.created_by
+    invoice.note = "Sum of the lines that name it in an imported bill."
+    invoice.save()
+    invoice.lines.all().delete()
+    InvoiceLine.objects.bulk_create(_lines(invoice, stated, total))
+    return [f"Invoice {number} of {issuer}: {total} {currency}."]
+
+
+def _issued(stated: Sequence[CostLine]) -> date:
+    """A bill does not say when its invoice was issued: the end of the latest charge it bills is the best it tells."""
+    return max(line.period.end for line in stated).date()
+
+
+def _lines(invoice: Invoice, stated: Sequence[CostLine], total: Decimal) -> list[InvoiceLine]:
+    sums: dict[_LineKey, list[CostLine]] = defaultdict(list)
+    for line in stated:
+        category = "adjustment" if line.is_correction else line.category
+        words = line.model or line.description or line.cost_type
+        sums[category, words[:255], line.model, line.token_kind, line.service_tier].append(line)
+    keys = sorted(sums)
+    exact = [sum_usd(line.amount for line in sums[key]) for key in keys]
+    found = []
+    for position, (key, amount) in enumerate(zip(keys, to_cents(exact, total), strict=True), start=1):
+        category, words, model, kind, tier = key
+        quantities = [line.quantity for line in sums[key]]
+        known = None not in quantities
+        found.append(
+            InvoiceLine(
+                invoice=invoice,
+                position=position,
+                category=_CATEGORY[category],
+                description=words,
+                model=model[:255],
+                token_kind=kind[:32],
+                service_tier=tier[:255],
+                quantity=sum((item for item in quantities if item is not None), ZERO) if known else None,
+                amount=amount,
+            )
+        )
+    return found
+
+
+def to_cents(exact: Sequence[Decimal], total: Decimal) -> list[Decimal]:
+    """Amounts in whole cents that sum to `total`: largest remainder, ties to the earlier one.
+
+    >>> to_cents([Decimal("0.005"), Decimal("0.005"), Decimal("-1.00")], Decimal("-0.99"))
+    [Decimal('0.01'), Decimal('0.00'), Decimal('-1.00')]
+    """
+    floors = [amount.quantize(CENT, rounding=ROUND_FLOOR) for amount in exact]
+    left = int((total - sum(floors, ZERO)) / CENT)
+    order = sorted(range(len(exact)), key=lambda i: (floors[i] - exact[i], i))
+    for i in order[:left]:
+        floors[i] += CENT
+    return floors
