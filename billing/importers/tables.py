@@ -13,18 +13,20 @@ from billing.importers.base import Head, ImportRefused, broken_compression, open
 MAX_FIELD_CHARS: Final = 1_000_000
 
 
-def header_of(head: Head) -> tuple[str, ...]:
+def header_of(head: Head, *, delimiter: str = ",") -> tuple[str, ...]:
     """Column names of a comma-separated file, stripped; () where it does not look like one."""
     first = head.text.lstrip("\ufeff").lstrip().split("\n", 1)[0].rstrip("\r")
-    if first.startswith(("{", "[")) or "," not in first:
+    if first.startswith(("{", "[")) or delimiter not in first:
         return ()
     try:
-        return tuple(name.strip() for name in next(csv.reader([first], strict=True), []))
+        return tuple(name.strip() for name in next(csv.reader([first], strict=True, delimiter=delimiter), []))
     except csv.Error:
         return ()
 
 
-def table_rows(path: Path, file_name: str, *, required: Sequence[str] = ()) -> Iterator[tuple[int, Mapping[str, str]]]:
+def table_rows(
+    path: Path, file_name: str, *, required: Sequence[str] = (), delimiter: str = ","
+) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Rows with their line, stripped, by column name; columns nobody asked for are kept. gzip and zstd are opened.
 
     Raises ImportRefused for a header that lacks a required column or names one twice, for text that is not UTF-8, a
@@ -34,7 +36,7 @@ def table_rows(path: Path, file_name: str, *, required: Sequence[str] = ()) -> I
     try:
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
             csv.field_size_limit(MAX_FIELD_CHARS)
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, strict=True, delimiter=delimiter)
             names = [name.strip() for name in next(reader, [])]
             _check_header(names, file_name, required)
             found = 0
