@@ -35,11 +35,15 @@ class ClosedMonth:
 class HistoryBook(PriceBook):
     """Today's prices, and beside them the closed months, which keep theirs. One look-up for both."""
 
-    closed: tuple[ClosedMonth, ...]
+    _months: tuple[ClosedMonth, ...]
 
     def __init__(self, prices: Iterable[Price], closed: Iterable[ClosedMonth]) -> None:
         super().__init__(prices)
-        object.__setattr__(self, "closed", tuple(sorted(closed, key=lambda month: month.start)))
+        object.__setattr__(self, "_months", tuple(sorted(closed, key=lambda month: month.start)))
+
+    @property
+    def closed(self) -> tuple[ClosedMonth, ...]:
+        return self._months
 
     def with_prices(self, new: Iterable[Price]) -> Self:
         """More prices for the open months; closed ones stay as they were closed."""

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
-from billing.core.closed_books import ClosedMonth, HistoryBook
+from billing.core.closed_books import ClosedMonth
 from billing.core.money import EXACT
 from billing.core.pricebook import (
     ALL_BANDS,
@@ -173,14 +173,14 @@ class OverlayBook(PriceBook):
         days = set(self.base.change_days())
         for row in self._dated:
             days |= {day for day in (row.change.valid_from, row.change.valid_to) if day}
-        for month in self._closed:
+        for month in self.closed:
             if any(not _is_known(overlay, month) for overlay in self.overlays):
                 days |= {month.start, month.end}
         return tuple(sorted(days))
 
     def lookup(self, key: PriceKey, kind: PricedKind, on: date) -> FoundPrice:
         """The changed price, or the list's where nothing covers it. Raises PriceNotFound as the list does."""
-        month = next((month for month in self._closed if month.start <= on < month.end), None)
+        month = next((month for month in self.closed if month.start <= on < month.end), None)
         chosen = self._chosen(key, kind, on, month)
         later = self._chosen(key, kind, on, None) if month is not None else chosen
         found = self._changed(chosen, key, kind, on)
@@ -190,9 +190,8 @@ class OverlayBook(PriceBook):
         return found
 
     @property
-    def _closed(self) -> tuple[ClosedMonth, ...]:
-        base = self.base
-        return base.closed if isinstance(base, HistoryBook) else base._closed if isinstance(base, OverlayBook) else ()
+    def closed(self) -> tuple[ClosedMonth, ...]:
+        return self.base.closed
 
     def _chosen(self, key: PriceKey, kind: PricedKind, on: date, month: ClosedMonth | None) -> _Dated | None:
         tier, geo, speed, _ = taken_as(key)

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from billing.core.money import usd_per_each
 from billing.core.usage import NOT_GROUPED, PRICED_KINDS, UNTOLD, PricedKind
+
+if TYPE_CHECKING:
+    from billing.core.closed_books import ClosedMonth
 
 ALL_BANDS: Final = "all"
 UNLIMITED_TOK: Final = 2**63
@@ -181,6 +184,11 @@ class PriceBook:
     @property
     def models(self) -> frozenset[str]:
         return frozenset(price.model for price in self.prices)
+
+    @property
+    def closed(self) -> tuple["ClosedMonth", ...]:
+        """Closed months, which may have prices of their own: none in a plain book."""
+        return ()
 
     @property
     def by_channel(self) -> bool:

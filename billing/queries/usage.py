@@ -63,7 +63,10 @@ class UnpricedUsage:
 
 @dataclass
 class PricedGroup:
-    """Usage of one combination of dimension values. `requests` None = some of it does not tell."""
+    """Usage of one combination of dimension values. `requests` None = some of it does not tell.
+
+    Beside `cost_usd` what has no price costs at least `least_usd`, and at most `most_usd` (None = nobody can say).
+    """
 
     values: tuple[str, ...]
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
@@ -71,6 +74,19 @@ class PricedGroup:
     cost_usd: Decimal = ZERO
     unpriced_tok: int = 0
     unpriced_searches: int = 0
+    least_usd: Decimal = ZERO
+    most_usd: Decimal | None = ZERO
+
+    def add_unpriced(self, line: UnpricedLine) -> None:
+        if line.kind == "web_search":
+            self.unpriced_searches += line.units
+        else:
+            self.unpriced_tok += line.units
+        if line.lowest_usd is None or line.highest_usd is None:
+            self.most_usd = None
+            return
+        self.least_usd += line.lowest_usd
+        self.most_usd = None if self.most_usd is None else self.most_usd + line.highest_usd
 
     @property
     def is_priced(self) -> bool:
@@ -114,10 +130,7 @@ def priced_usage(*, start: date, end: date, by: Sequence[str] = (), book: PriceB
                 group.cost_usd += line.cost_usd
                 continue
             missing.add(line, row.first_day, row.last_day)
-            if kind == "web_search":
-                group.unpriced_searches += quantity
-            else:
-                group.unpriced_tok += quantity
+            group.add_unpriced(line)
     return PricedUsage(tuple(found[values] for values in sorted(found)), missing.usage())
 
 

@@ -13,6 +13,7 @@ from rest_framework.views import exception_handler, set_rollback
 from audit.roles import Forbidden
 from billing.core.terms import TermsRefused
 from billing.importers.base import ImportRefused
+from billing.queries.books import UnknownPrices
 from billing.queries.commitments import NoSuchSizing
 from costgov.operations.commitments import SizingRefused
 from costgov.operations.usage import NoSuchPolicy
@@ -46,6 +47,7 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (ImportRefused, 400, "refused_file"),
     (EvalImportError, 400, "refused_file"),
     (UnknownDimension, 400, "invalid"),
+    (UnknownPrices, 400, "invalid"),
     (BadQuery, 400, "invalid"),
 )
 

@@ -13,6 +13,7 @@ from billing.core.sizing_record import SizingRecord
 from billing.core.terms import parse_terms
 from billing.models import Forecast
 from billing.operations.imports import ImportOptions, ImportOutcome
+from billing.queries.books import BASES, LIST
 from billing.queries.commitments import KeptTerms, SizingSummary, all_terms, kept_terms, sizing_record, sizing_summaries
 from billing.queries.forecasts import latest_forecast
 from billing.queries.import_pages import ImportDetail, ImportRow, import_detail, import_rows
@@ -34,6 +35,8 @@ class SpendQuery(serializers.Serializer[Any]):
         required=False, default="class", help_text=f"Comma separated: some of {', '.join(sorted(SPEND_DIMENSIONS))}."
     )
     to = serializers.DateField(required=False, help_text="The day after the last; default: after the last with usage.")
+    basis = serializers.ChoiceField(BASES, required=False, default=LIST, help_text="List prices, or under contracts.")
+    prices = serializers.CharField(required=False, default="", allow_blank=True, help_text="Name of what-if prices.")
 
     def get_fields(self) -> dict[str, Any]:
         # "from" is a word of Python and cannot be an attribute
@@ -98,14 +101,15 @@ class SavedForecast:
 class SpendView(ApiView):
     @endpoint(summary="Spend by any dimensions", tag=USAGE, query=SpendQuery, answers=SpendReport)
     def get(self, request: Request) -> Response:
-        """Cost of days [from, to) at list prices, with unpriced and unclassified usage beside it. The rows sum exactly
-        to the total."""
+        """Cost of days [from, to) at list prices, under the contracts (`basis`) or at what-if prices (`prices`), with
+        unpriced and unclassified usage beside it. The rows sum exactly to the total; where only the prompt length is
+        missing, `lowest_usd` and `highest_usd` bound it."""
         asked = self.asked(SpendQuery)
         by = [name.strip() for name in asked["by"].split(",") if name.strip()]
         start, end = asked.get("from"), asked.get("to")
         if start is not None and end is None:
             end = max(today(), start + timedelta(days=1))
-        return Response(spend(start=start, end=end, by=by))
+        return Response(spend(start=start, end=end, by=by, basis=asked["basis"], scenario=asked["prices"]))
 
 
 class PricesView(ApiView):

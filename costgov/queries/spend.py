@@ -9,6 +9,7 @@ from typing import Final
 from billing.core.money import ZERO, sum_usd
 from billing.core.pricebook import PriceBook
 from billing.core.usage import COUNTERS
+from billing.queries.books import book_for
 from billing.queries.drivers import costs_on, usage_blocks
 from billing.queries.prices import price_book, release_facts
 from billing.queries.usage import DIMENSIONS, PricedGroup, UnpricedUsage, priced_usage, usage_days
@@ -24,7 +25,11 @@ class UnknownDimension(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """One combination of dimension values. `cost_usd` covers the priced part; `unpriced_tok` has no price yet."""
+    """One combination of dimension values. `cost_usd` covers the priced part; `unpriced_tok` has no price yet.
+
+    With what is unpriced it costs from `lowest_usd` to `highest_usd`: both are `cost_usd` where everything has a price;
+    `highest_usd` None = some of it may cost anything, for `unpriced` says why.
+    """
 
     group: Mapping[str, str]
     cost_usd: Decimal
@@ -37,6 +42,13 @@ class SpendRow:
     requests: int | None
     unpriced_tok: int
     unpriced_searches: int
+    lowest_usd: Decimal
+    highest_usd: Decimal | None
+
+    @property
+    def is_interval(self) -> bool:
+        """The data leaves the cost open, but between two bounds."""
+        return self.highest_usd is not None and self.highest_usd != self.lowest_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,11 @@ class Unclassified:
 
 @dataclass(frozen=True, slots=True)
 class SpendReport:
-    """Cost of days [start, end) at list prices. The rows sum exactly to the total."""
+    """Cost of days [start, end). The rows sum exactly to the total.
+
+    `basis`: at list prices (`list`) or under the approved contracts (`contracted`). `scenario` names the what-if prices
+    used instead of the list ('' = none); `prices` says in words what it was priced with.
+    """
 
     start: date
     end: date
@@ -59,6 +75,9 @@ class SpendReport:
     total: SpendRow
     unpriced: tuple[UnpricedUsage, ...]
     unclassified: Unclassified
+    basis: str
+    scenario: str
+    prices: str
 
 
 def spend(
@@ -67,10 +86,13 @@ def spend(
     end: date | None = None,
     by: Sequence[str] = ("class",),
     book: PriceBook | None = None,
+    basis: str = "list",
+    scenario: str = "",
 ) -> SpendReport:
-    """Spend by dimensions, dearest first (days and months in order). Raises UnknownDimension, ValueError.
+    """Spend by dimensions, dearest first (days, months in order). Raises UnknownDimension, UnknownPrices, ValueError.
 
-    `book`: the list prices, for a caller that asks several times; otherwise they are read.
+    `basis` `contracted`: under the approved contracts. `scenario`: at what-if prices, by their name. `book`: the list
+    prices, for a caller that asks several times; otherwise they are read.
     """
     unknown = [name for name in by if name not in SPEND_DIMENSIONS]
     if unknown:
@@ -81,7 +103,8 @@ def spend(
     if first >= last:
         raise ValueError(f"the period is empty: it starts {first} and ends before {last}; give an earlier start")
     wanted = list(dict.fromkeys([*("model" if name == TIER else name for name in by), "class"]))
-    usage = priced_usage(start=first, end=last, by=wanted, book=book)
+    priced = book_for(basis=basis, scenario=scenario, book=book)
+    usage = priced_usage(start=first, end=last, by=wanted, book=priced.book)
     tiers = {name: facts.tier for name, facts in release_facts().items()} if TIER in by else {}
     merged: dict[tuple[str, ...], list[PricedGroup]] = {}
     for group in usage.groups:
@@ -101,6 +124,9 @@ def spend(
         total=total,
         unpriced=usage.unpriced,
         unclassified=_unclassified([group for group in usage.groups if not group.values[wanted.index("class")]], total),
+        basis=priced.basis,
+        scenario=priced.scenario,
+        prices=priced.words,
     )
 
 
@@ -125,9 +151,13 @@ def current_costs(*, start: date, end: date, on: date) -> dict[str, CurrentCost]
 def _row(values: Mapping[str, str], groups: Sequence[PricedGroup]) -> SpendRow:
     counts = {name: sum(group.counts[name] for group in groups) for name in COUNTERS}
     unknown = any(group.requests is None for group in groups)
+    cost = sum_usd(group.cost_usd for group in groups)
+    most = [group.most_usd for group in groups]
     return SpendRow(
         group=values,
-        cost_usd=sum_usd(group.cost_usd for group in groups),
+        cost_usd=cost,
+        lowest_usd=cost + sum_usd(group.least_usd for group in groups),
+        highest_usd=None if None in most else cost + sum_usd(usd for usd in most if usd is not None),
         requests=None if unknown else sum(group.requests or 0 for group in groups),
         unpriced_tok=sum(group.unpriced_tok for group in groups),
         unpriced_searches=sum(group.unpriced_searches for group in groups),
