@@ -115,13 +115,19 @@ class RowCheck:
 
 
 class RequestFormat(Protocol):
-    """A request-level format: `columns` are read_json's DuckDB types; `select` gives STAGE_COLUMNS and is_bad."""
+    """A request-level format, as SQL in three parts; see billing/importers/sql.py for what each has to give.
+
+    `columns`: read_json's DuckDB types. `rows`: what differs from request to request. `names` and `traits`: what few
+    requests differ in (what usage is told apart by; what its class depends on), read once per combination.
+    """
 
     name: str
     title: str
     names_provider_keys: bool
     columns: str
-    select: str
+    rows: str
+    names: str
+    traits: str
 
     def claims(self, head: Head) -> bool: ...
 
@@ -151,31 +157,6 @@ class BucketFormat(Protocol):
     def read(self, path: Path, *, file_name: str, canonical: Callable[[str], str]) -> Report: ...
 
 
-STAGE_COLUMNS: Final = (
-    "occurred_at", "provider_id", "response_id", "own_id", "organisation", "channel", "workspace", "api_key",
-    "model_raw", "service_tier", "geo", "speed", "class_tag", "decided_class", "rule", "policy_version", "arm",
-    "is_failed", "requests", "latency_ms", "uncached_input_tok", "cache_read_tok", "cache_write_5m_tok",
-    "cache_write_1h_tok", "output_tok", "web_searches", "is_split_assumed", "is_gateway_cache_hit", "facts",
-)  # fmt: skip
-
-# Macros of the fast path. A count must be a whole JSON number of at most 12 digits: anything else (a fraction, a minus
-# sign, 1e9, NaN, a number in quotes) has no match and leaves null, which marks the row bad.
-MACROS: Final = (
-    "CREATE OR REPLACE MACRO told(v) AS (v IS NOT NULL AND v <> 'null')",
-    "CREATE OR REPLACE MACRO is_text(v) AS (v IS NULL OR v = 'null' OR v LIKE '\"%')",
-    "CREATE OR REPLACE MACRO txt(v) AS (CASE WHEN told(v) THEN left(trim(replace(v ->> '$', chr(0), '')), 255) "
-    "ELSE '' END)",
-    "CREATE OR REPLACE MACRO cnt(v) AS (CASE WHEN v IS NULL OR v = 'null' THEN 0::BIGINT "
-    "WHEN regexp_full_match(v, '[0-9]{1,12}') THEN CAST(v AS BIGINT) END)",
-    "CREATE OR REPLACE MACRO has_cnt(v) AS (told(v) AND regexp_full_match(v, '[0-9]{1,12}'))",
-    "CREATE OR REPLACE MACRO int32(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,9}') THEN CAST(v AS INTEGER) "
-    "ELSE 0 END)",
-    "CREATE OR REPLACE MACRO instant(v) AS (CASE WHEN regexp_full_match(txt(v), "
-    "'[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})') "
-    "THEN CAST(TRY_CAST(upper(txt(v)) AS TIMESTAMPTZ) AS TIMESTAMP) END)",
-    "CREATE OR REPLACE MACRO ms(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,12}([.][0-9]+)?') "
-    "THEN CAST(round(CAST(v AS DOUBLE)) AS BIGINT) END)",
-)
 # Facts are one JSON object of fields a policy may name; long values cannot be facts and could be prompt text.
 FACT_KEYS: Final = (
     "endpoint", "feature", "environment", "workspace", "team", "tags", "api_key", "agent", "model", "model_family",
@@ -186,14 +167,6 @@ FACT_KEYS: Final = (
 FACT_PATTERN: Final = r"(meta[.][a-z0-9][a-z0-9_]{0,63}|signal[.][a-z][a-z0-9_.-]{0,63})"
 _FACT_PATTERN: Final = re.compile(FACT_PATTERN, re.ASCII)
 MAX_FACT_CHARS: Final = 1_100
-FACTS_OF_ENTRIES: Final = (
-    "CAST(map_from_entries(list_filter({entries}, lambda e: told(e.value) AND length(e.value) <= "
-    + str(MAX_FACT_CHARS)
-    + ")) AS JSON)::VARCHAR"
-)
-IS_FACT_KEY: Final = (
-    "(e.key IN (" + ", ".join(f"'{key}'" for key in FACT_KEYS) + f") OR regexp_full_match(e.key, '{FACT_PATTERN}'))"
-)
 
 
 def open_bytes(path: Path) -> IO[bytes]:

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from billing.importers.base import (
-    FACTS_OF_ENTRIES,
-    IS_FACT_KEY,
     Head,
     Problem,
     RowCheck,
@@ -18,10 +16,23 @@ from billing.importers.base import (
     known_facts,
     shown,
 )
+from billing.importers.sql import FACTS_OF_ENTRIES, IS_FACT_KEY, as_map, packed, unpacked
 
 _DETAILS: Final = "metadata.usage_object.prompt_tokens_details"
 _RECORD: Final = "metadata.spend_logs_metadata.costgov"
 _EPOCH: Final = (1_000_000_000, 4_000_000_000)
+
+_NAMES: Final = {
+    "provider": "custom_llm_provider", "key_alias": "metadata.user_api_key_alias",
+    "key_hash": "metadata.user_api_key_hash", "model": "model", "service_tier": "metadata.usage_object.service_tier",
+    "geo": "metadata.usage_object.inference_geo", "speed": "metadata.usage_object.speed",
+}  # fmt: skip
+_TRAITS: Final = {
+    "tags": "request_tags", "facts": f"{_RECORD}.facts", "decided": f'{_RECORD}."class"', "rule": f"{_RECORD}.rule",
+    "version": f"{_RECORD}.version", "arm": f"{_RECORD}.arm", "team_alias": "metadata.user_api_key_team_alias",
+    "team_id": "metadata.user_api_key_team_id", "key_alias": "metadata.user_api_key_alias", "model": "model",
+    "max_tokens": "model_parameters.max_tokens", "stream": "stream", "stream_asked": "model_parameters.stream",
+}  # fmt: skip
 
 
 def _tag(prefix: str) -> str:
@@ -42,8 +53,7 @@ class LiteLLMPayload:
         hidden_params: 'STRUCT(additional_headers STRUCT("llm_provider-request-id" JSON))',
         metadata: 'STRUCT(user_api_key_alias JSON, user_api_key_hash JSON, user_api_key_team_alias JSON,
           user_api_key_team_id JSON,
-          spend_logs_metadata STRUCT(costgov STRUCT("class" JSON, rule JSON, version JSON, arm JSON,
-            facts MAP(VARCHAR, JSON))),
+          spend_logs_metadata STRUCT(costgov STRUCT("class" JSON, rule JSON, version JSON, arm JSON, facts JSON)),
           usage_object STRUCT(cache_creation_input_tokens JSON, cache_read_input_tokens JSON, service_tier JSON,
             inference_geo JSON, speed JSON, server_tool_use STRUCT(web_search_requests JSON),
             prompt_tokens_details STRUCT(text_tokens JSON, cached_tokens JSON, cache_creation_tokens JSON,
@@ -51,64 +61,40 @@ class LiteLLMPayload:
               cache_creation_token_details STRUCT(ephemeral_5m_input_tokens JSON,
                 ephemeral_1h_input_tokens JSON))))'}"""
 
-    _entries = f"""CASE WHEN {_RECORD}.facts IS NOT NULL
-        THEN list_filter(map_entries({_RECORD}.facts), lambda e: {IS_FACT_KEY})
-        ELSE [{{'key': 'tags', 'value': CASE WHEN json_array_length(request_tags) > 0 THEN request_tags END}},
-          {{'key': 'team', 'value': coalesce(nullif(metadata.user_api_key_team_alias, 'null'),
-            metadata.user_api_key_team_id)}},
-          {{'key': 'api_key', 'value': metadata.user_api_key_alias}}, {{'key': 'model', 'value': model}},
-          {{'key': 'max_tokens', 'value': model_parameters.max_tokens}},
-          {{'key': 'stream', 'value': coalesce(nullif(stream, 'null'), model_parameters.stream)}}] END"""
-    select = f"""
+    rows = f"""
     SELECT make_timestamp(CAST(round(started * 1000000) AS BIGINT)) AS occurred_at,
       txt(hidden_params.additional_headers."llm_provider-request-id") AS provider_id,
       CASE WHEN failed OR starts_with(txt(id), txt(litellm_call_id)) THEN '' ELSE txt(id) END AS response_id,
       'litellm:' || coalesce(nullif(txt(litellm_call_id), ''), txt(id)) || '@' || coalesce(startTime, '') AS own_id,
-      '' AS organisation, CASE txt(custom_llm_provider) WHEN 'vertex_ai' THEN 'vertex' ELSE txt(custom_llm_provider)
-        END AS channel,
-      '' AS workspace, coalesce(nullif(txt(metadata.user_api_key_alias), ''), txt(metadata.user_api_key_hash))
-        AS api_key,
-      txt(model) AS model_raw, txt(metadata.usage_object.service_tier) AS service_tier,
-      txt(metadata.usage_object.inference_geo) AS geo, txt(metadata.usage_object.speed) AS speed,
-      {_tag("request_class:")} AS class_tag,
-      coalesce(nullif(txt({_RECORD}."class"), ''), {_tag("costgov.class:")}) AS decided_class,
-      txt({_RECORD}.rule) AS rule,
-      CASE WHEN told({_RECORD}.version) THEN int32({_RECORD}.version)
-        ELSE int32(regexp_extract({_tag("costgov.policy:")}, '@([0-9]+)$', 1)) END AS policy_version,
-      coalesce(nullif(txt({_RECORD}.arm), ''), {_tag("costgov.arm:")}) AS arm,
       failed AS is_failed, CASE WHEN failed OR own_cache THEN 0 ELSE 1 END AS requests,
       ms(CASE WHEN told(response_time) THEN CAST(TRY_CAST(response_time AS DOUBLE) * 1000 AS VARCHAR) END)
         AS latency_ms,
-      CASE WHEN uncounted THEN 0 ELSE cnt(prompt_tokens) - read_tok - written_tok END AS uncached_input_tok,
+      CASE WHEN uncounted THEN 0 ELSE prompt - read_tok - written_tok END AS uncached_input_tok,
       CASE WHEN uncounted THEN 0 ELSE read_tok END AS cache_read_tok,
-      CASE WHEN uncounted THEN 0
-        ELSE written_tok - coalesce(cnt({_DETAILS}.cache_creation_token_details.ephemeral_1h_input_tokens), 0)
-        END AS cache_write_5m_tok,
-      CASE WHEN uncounted THEN 0
-        ELSE coalesce(cnt({_DETAILS}.cache_creation_token_details.ephemeral_1h_input_tokens), 0)
-        END AS cache_write_1h_tok,
-      CASE WHEN uncounted THEN 0 ELSE cnt(completion_tokens) END AS output_tok,
+      CASE WHEN uncounted THEN 0 ELSE written_tok - coalesce(written_1h, 0) END AS cache_write_5m_tok,
+      CASE WHEN uncounted THEN 0 ELSE coalesce(written_1h, 0) END AS cache_write_1h_tok,
+      CASE WHEN uncounted THEN 0 ELSE completion END AS output_tok,
       CASE WHEN uncounted THEN 0 ELSE greatest(cnt(metadata.usage_object.server_tool_use.web_search_requests),
         cnt({_DETAILS}.web_search_requests)) END AS web_searches,
       NOT uncounted AND NOT split AND coalesce(written_tok, 0) > 0 AS is_split_assumed,
       own_cache AS is_gateway_cache_hit,
-      {FACTS_OF_ENTRIES.format(entries=_entries)} AS facts,
+      {packed(_NAMES)} AS names, {packed(_TRAITS)} AS traits,
       (started IS NULL OR started < {_EPOCH[0]} OR started >= {_EPOCH[1]}
-        OR NOT (is_text(id) AND is_text(litellm_call_id) AND is_text(model) AND is_text(status))
+        OR NOT (is_text(id) AND is_text(litellm_call_id) AND is_text(status))
         OR (txt(id) = '' AND txt(litellm_call_id) = '')
-        OR (request_tags IS NOT NULL AND json_type(request_tags) NOT IN ('ARRAY', 'NULL'))
-        OR (NOT uncounted AND (NOT has_cnt(prompt_tokens) OR NOT has_cnt(completion_tokens)
-          OR read_tok IS NULL OR written_tok IS NULL OR cnt(prompt_tokens) < read_tok + written_tok
+        OR (NOT uncounted AND (NOT told(prompt_tokens) OR NOT told(completion_tokens) OR prompt IS NULL
+          OR completion IS NULL OR read_tok IS NULL OR written_tok IS NULL OR prompt < read_tok + written_tok
           OR (told({_DETAILS}.text_tokens)
-            AND coalesce(cnt({_DETAILS}.text_tokens) > cnt(prompt_tokens) - read_tok - written_tok, true))
+            AND coalesce(cnt({_DETAILS}.text_tokens) > prompt - read_tok - written_tok, true))
           OR (split AND coalesce(cnt({_DETAILS}.cache_creation_token_details.ephemeral_5m_input_tokens)
-            + cnt({_DETAILS}.cache_creation_token_details.ephemeral_1h_input_tokens) <> written_tok, true))
+            + written_1h <> written_tok, true))
           OR (told(metadata.usage_object.server_tool_use.web_search_requests)
             AND cnt(metadata.usage_object.server_tool_use.web_search_requests) IS NULL)))) AS is_bad
     FROM (SELECT *, failed OR own_cache AS uncounted FROM (SELECT *,
-      TRY_CAST(startTime AS DOUBLE) AS started, txt(status) = 'failure' AS failed,
+      cnt(prompt_tokens) AS prompt, cnt(completion_tokens) AS completion,
+      cnt({_DETAILS}.cache_creation_token_details.ephemeral_1h_input_tokens) AS written_1h,
+      TRY_CAST(startTime AS DOUBLE) AS started, coalesce(status = '"failure"', false) AS failed,
       coalesce(cache_hit = 'true', false) AS own_cache,
-      CASE WHEN json_type(request_tags) = 'ARRAY' THEN CAST(request_tags AS VARCHAR[]) END AS tag_list,
       CASE WHEN told(metadata.usage_object.cache_read_input_tokens)
         THEN cnt(metadata.usage_object.cache_read_input_tokens) ELSE cnt({_DETAILS}.cached_tokens) END AS read_tok,
       CASE WHEN told(metadata.usage_object.cache_creation_input_tokens)
@@ -118,6 +104,28 @@ class LiteLLMPayload:
       (told({_DETAILS}.cache_creation_token_details.ephemeral_5m_input_tokens)
         OR told({_DETAILS}.cache_creation_token_details.ephemeral_1h_input_tokens)) AS split
       FROM {{source}}))"""  # noqa: S608 - only constants of this module; the file is a bound name
+    names = f"""
+    SELECT names, '' AS organisation,
+      CASE txt(provider) WHEN 'vertex_ai' THEN 'vertex' ELSE txt(provider) END AS channel, '' AS workspace,
+      coalesce(nullif(txt(key_alias), ''), txt(key_hash)) AS api_key, txt(model) AS model_raw,
+      txt(service_tier) AS service_tier, txt(geo) AS geo, txt(speed) AS speed, NOT is_text(model) AS is_bad
+    FROM {unpacked("names", _NAMES)}"""  # noqa: S608 - constants
+    _entries = f"""CASE WHEN told(facts) THEN list_filter(map_entries(fact_map), lambda e: {IS_FACT_KEY})
+        ELSE [{{'key': 'tags', 'value': CASE WHEN len(tag_list) > 0 THEN tags END}},
+          {{'key': 'team', 'value': coalesce(nullif(team_alias, 'null'), team_id)}},
+          {{'key': 'api_key', 'value': key_alias}}, {{'key': 'model', 'value': model}},
+          {{'key': 'max_tokens', 'value': max_tokens}},
+          {{'key': 'stream', 'value': coalesce(nullif(stream, 'null'), stream_asked)}}] END"""
+    traits = f"""
+    SELECT traits, {_tag("request_class:")} AS class_tag,
+      coalesce(nullif(txt(decided), ''), {_tag("costgov.class:")}) AS decided_class, txt(rule) AS rule,
+      CASE WHEN told(version) THEN int32(version)
+        ELSE int32(regexp_extract({_tag("costgov.policy:")}, '@([0-9]+)$', 1)) END AS policy_version,
+      coalesce(nullif(txt(arm), ''), {_tag("costgov.arm:")}) AS arm,
+      {FACTS_OF_ENTRIES.format(entries=_entries)} AS facts,
+      (told(tags) AND NOT starts_with(tags, '[')) OR (told(facts) AND fact_map IS NULL) AS is_bad
+    FROM (SELECT *, CASE WHEN starts_with(tags, '[') THEN CAST(CAST(tags AS JSON) AS VARCHAR[]) END AS tag_list,
+      {as_map("facts")} AS fact_map FROM {unpacked("traits", _TRAITS)})"""  # noqa: S608 - constants
 
     def claims(self, head: Head) -> bool:
         return any(

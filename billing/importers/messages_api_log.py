@@ -5,21 +5,25 @@ from datetime import datetime
 from typing import Any, Final
 
 from billing.core.periods import PeriodError, parse_instant
-from billing.importers.base import (
-    FACTS_OF_ENTRIES,
-    IS_FACT_KEY,
-    Head,
-    Problem,
-    RowCheck,
-    check_count,
-    known_facts,
-    shown,
-)
+from billing.importers.base import MAX_TOKENS, Head, Problem, RowCheck, check_count, known_facts, shown
+from billing.importers.sql import FACTS_OF_ENTRIES, IS_FACT_KEY, as_map, packed, unpacked
 
 _USAGE_COUNTS: Final = ("cache_creation_input_tokens", "cache_read_input_tokens")
 _SPLIT: Final = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _TAG_FACTS: Final = ("feature", "environment", "team", "tags")
 _NOT_META: Final = (*_TAG_FACTS, "request_class")
+
+_NAMES: Final = {
+    "organization_id": "organization_id", "workspace_id": "workspace_id", "api_key_id": "api_key_id",
+    "answered_model": "response.model", "asked_model": "request.model", "service_tier": "response.usage.service_tier",
+    "inference_geo": "response.usage.inference_geo", "speed": "response.usage.speed",
+}  # fmt: skip
+_TRAITS: Final = {
+    "tags": "tags", "facts": "facts", "decided": 'decision."class"', "rule": "decision.rule",
+    "version": "decision.version", "arm": "decision.arm", "path": "path", "workspace_id": "workspace_id",
+    "api_key_id": "api_key_id", "asked_model": "request.model", "max_tokens": "request.max_tokens",
+    "stream": "request.stream",
+}  # fmt: skip
 
 
 class MessagesApiLog:
@@ -30,63 +34,69 @@ class MessagesApiLog:
     names_provider_keys = True
     columns = """{timestamp: 'JSON', request_id: 'JSON', organization_id: 'JSON', workspace_id: 'JSON',
         api_key_id: 'JSON', path: 'JSON', http_status: 'JSON', latency_ms: 'JSON',
-        request: 'STRUCT(model JSON, max_tokens JSON, stream JSON)',
-        tags: 'MAP(VARCHAR, JSON)', facts: 'MAP(VARCHAR, JSON)',
+        request: 'STRUCT(model JSON, max_tokens JSON, stream JSON)', tags: 'JSON', facts: 'JSON',
         decision: 'STRUCT("class" JSON, rule JSON, version JSON, arm JSON)', costgov_part: 'JSON',
         response: 'STRUCT(id JSON, model JSON, usage STRUCT(input_tokens JSON, cache_creation_input_tokens JSON,
             cache_read_input_tokens JSON,
             cache_creation STRUCT(ephemeral_5m_input_tokens JSON, ephemeral_1h_input_tokens JSON),
             output_tokens JSON, server_tool_use STRUCT(web_search_requests JSON), service_tier JSON,
             inference_geo JSON, speed JSON, iterations JSON))'}"""
-
-    _entries = f"""CASE WHEN facts IS NOT NULL THEN list_filter(map_entries(facts), lambda e: {IS_FACT_KEY})
-        ELSE list_concat([{{'key': 'endpoint', 'value': path}}, {{'key': 'workspace', 'value': workspace_id}},
-            {{'key': 'api_key', 'value': api_key_id}}, {{'key': 'model', 'value': request.model}},
-            {{'key': 'max_tokens', 'value': request.max_tokens}}, {{'key': 'stream', 'value': request.stream}}],
-          list_filter(list_transform(map_entries(coalesce(tags, MAP {{}}::MAP(VARCHAR, JSON))),
-            lambda e: {{'key': CASE WHEN e.key IN ('feature', 'environment', 'team', 'tags', 'request_class') THEN e.key
-              ELSE 'meta.' || replace(lower(e.key), '-', '_') END, 'value': e.value}}), lambda e: {IS_FACT_KEY})) END"""
-    select = f"""
-    SELECT instant(timestamp) AS occurred_at,
-      CASE WHEN told(costgov_part) THEN '' ELSE txt(request_id) END AS provider_id,
-      CASE WHEN told(costgov_part) THEN '' ELSE txt(response.id) END AS response_id,
-      CASE WHEN told(costgov_part)
-        THEN coalesce(nullif(txt(request_id), ''), txt(response.id)) || '#' || txt(costgov_part) ELSE '' END AS own_id,
-      txt(organization_id) AS organisation, '' AS channel, txt(workspace_id) AS workspace, txt(api_key_id) AS api_key,
-      coalesce(nullif(txt(response.model), ''), txt(request.model)) AS model_raw,
-      txt(response.usage.service_tier) AS service_tier, txt(response.usage.inference_geo) AS geo,
-      txt(response.usage.speed) AS speed,
-      txt(tags['request_class']) AS class_tag, txt(decision."class") AS decided_class, txt(decision.rule) AS rule,
-      int32(decision.version) AS policy_version, txt(decision.arm) AS arm,
-      failed AS is_failed, CASE WHEN failed OR told(costgov_part) THEN 0 ELSE 1 END AS requests,
-      ms(latency_ms) AS latency_ms,
-      CASE WHEN failed THEN 0 ELSE cnt(response.usage.input_tokens) END AS uncached_input_tok,
-      CASE WHEN failed THEN 0 ELSE cnt(response.usage.cache_read_input_tokens) END AS cache_read_tok,
-      CASE WHEN failed THEN 0 WHEN split THEN cnt(response.usage.cache_creation.ephemeral_5m_input_tokens)
-        ELSE cnt(response.usage.cache_creation_input_tokens) END AS cache_write_5m_tok,
-      CASE WHEN failed THEN 0 ELSE cnt(response.usage.cache_creation.ephemeral_1h_input_tokens)
-        END AS cache_write_1h_tok,
-      CASE WHEN failed THEN 0 ELSE cnt(response.usage.output_tokens) END AS output_tok,
-      CASE WHEN failed THEN 0 ELSE cnt(response.usage.server_tool_use.web_search_requests) END AS web_searches,
-      NOT failed AND NOT split AND coalesce(cnt(response.usage.cache_creation_input_tokens), 0) > 0
-        AS is_split_assumed,
-      false AS is_gateway_cache_hit,
-      {FACTS_OF_ENTRIES.format(entries=_entries)} AS facts,
-      (response IS NULL
-        OR NOT (is_text(timestamp) AND is_text(request_id) AND is_text(response.id) AND is_text(organization_id)
-          AND is_text(workspace_id) AND is_text(api_key_id) AND is_text(response.model) AND is_text(request.model))
-        OR (txt(request_id) = '' AND txt(response.id) = '')
-        OR (told(http_status) AND NOT regexp_full_match(http_status, '[1-9][0-9]{{2}}'))
-        OR (NOT failed AND (NOT has_cnt(response.usage.input_tokens) OR NOT has_cnt(response.usage.output_tokens)
+    # What is dear is asked once a row: whether any of the counts is not a plain whole number is seen in all of them.
+    rows = f"""
+    SELECT occurred_at, CASE WHEN is_part THEN '' ELSE header_id END AS provider_id,
+      CASE WHEN is_part THEN '' ELSE body_id END AS response_id,
+      CASE WHEN is_part THEN coalesce(nullif(header_id, ''), body_id) || '#' || txt(costgov_part) ELSE '' END AS own_id,
+      failed AS is_failed, CASE WHEN failed OR is_part THEN 0 ELSE 1 END AS requests, ms(latency_ms) AS latency_ms,
+      CASE WHEN failed THEN 0 ELSE uncached END AS uncached_input_tok,
+      CASE WHEN failed THEN 0 ELSE read END AS cache_read_tok,
+      CASE WHEN failed THEN 0 WHEN split THEN written_5m ELSE written END AS cache_write_5m_tok,
+      CASE WHEN failed THEN 0 ELSE written_1h END AS cache_write_1h_tok,
+      CASE WHEN failed THEN 0 ELSE output END AS output_tok, CASE WHEN failed THEN 0 ELSE searches END AS web_searches,
+      NOT failed AND NOT split AND coalesce(written, 0) > 0 AS is_split_assumed, false AS is_gateway_cache_hit,
+      {packed(_NAMES)} AS names, {packed(_TRAITS)} AS traits,
+      (response IS NULL OR NOT (is_text(request_id) AND is_text(response.id)) OR (header_id = '' AND body_id = '')
+        OR (told(http_status) AND coalesce(strlen(http_status) <> 3 OR status < 100, true))
+        OR (NOT failed AND (NOT told(response.usage.input_tokens) OR NOT told(response.usage.output_tokens)
+          OR contains(counts, '.') OR contains(counts, 'e') OR contains(counts, 'E')
+          OR greatest(uncached, read, written, written_5m, written_1h, output, searches) > {MAX_TOKENS}
           OR told(response.usage.iterations)
           OR (split AND told(response.usage.cache_creation_input_tokens)
-            AND cnt(response.usage.cache_creation_input_tokens)
-              IS DISTINCT FROM cnt(response.usage.cache_creation.ephemeral_5m_input_tokens)
-                + cnt(response.usage.cache_creation.ephemeral_1h_input_tokens))))) AS is_bad
-    FROM (SELECT *, (response.usage IS NULL
-        OR coalesce(TRY_CAST(http_status AS INTEGER), 200) >= 400) AS failed,
+            AND written IS DISTINCT FROM written_5m + written_1h)))) AS is_bad
+    FROM (SELECT *, (response.usage IS NULL OR coalesce(status, 200) >= 400) AS failed FROM (SELECT *,
+      instant(timestamp) AS occurred_at, told(costgov_part) AS is_part, txt(request_id) AS header_id,
+      txt(response.id) AS body_id, TRY_CAST(CAST(http_status AS VARCHAR) AS USMALLINT) AS status,
       (told(response.usage.cache_creation.ephemeral_5m_input_tokens)
-        OR told(response.usage.cache_creation.ephemeral_1h_input_tokens)) AS split FROM {{source}})"""  # noqa: S608 - constants
+        OR told(response.usage.cache_creation.ephemeral_1h_input_tokens)) AS split,
+      whole(response.usage.input_tokens) AS uncached, whole(response.usage.cache_read_input_tokens) AS read,
+      whole(response.usage.cache_creation_input_tokens) AS written,
+      whole(response.usage.cache_creation.ephemeral_5m_input_tokens) AS written_5m,
+      whole(response.usage.cache_creation.ephemeral_1h_input_tokens) AS written_1h,
+      whole(response.usage.output_tokens) AS output,
+      whole(response.usage.server_tool_use.web_search_requests) AS searches,
+      concat(response.usage.input_tokens, response.usage.cache_read_input_tokens,
+        response.usage.cache_creation_input_tokens, response.usage.cache_creation.ephemeral_5m_input_tokens,
+        response.usage.cache_creation.ephemeral_1h_input_tokens, response.usage.output_tokens,
+        response.usage.server_tool_use.web_search_requests) AS counts
+      FROM {{source}}))"""  # noqa: S608 - constants
+    names = f"""
+    SELECT names, txt(organization_id) AS organisation, '' AS channel, txt(workspace_id) AS workspace,
+      txt(api_key_id) AS api_key, coalesce(nullif(txt(answered_model), ''), txt(asked_model)) AS model_raw,
+      txt(service_tier) AS service_tier, txt(inference_geo) AS geo, txt(speed) AS speed,
+      NOT (is_text(organization_id) AND is_text(workspace_id) AND is_text(api_key_id) AND is_text(answered_model)
+        AND is_text(asked_model)) AS is_bad
+    FROM {unpacked("names", _NAMES)}"""  # noqa: S608 - constants
+    _entries = f"""CASE WHEN told(facts) THEN list_filter(map_entries(fact_map), lambda e: {IS_FACT_KEY})
+        ELSE list_concat([{{'key': 'endpoint', 'value': path}}, {{'key': 'workspace', 'value': workspace_id}},
+            {{'key': 'api_key', 'value': api_key_id}}, {{'key': 'model', 'value': asked_model}},
+            {{'key': 'max_tokens', 'value': max_tokens}}, {{'key': 'stream', 'value': stream}}],
+          list_filter(list_transform(map_entries(coalesce(tag_map, MAP {{}}::MAP(VARCHAR, JSON))),
+            lambda e: {{'key': CASE WHEN e.key IN ('feature', 'environment', 'team', 'tags', 'request_class') THEN e.key
+              ELSE 'meta.' || replace(lower(e.key), '-', '_') END, 'value': e.value}}), lambda e: {IS_FACT_KEY})) END"""
+    traits = f"""
+    SELECT traits, txt(tag_map['request_class']) AS class_tag, txt(decided) AS decided_class, txt(rule) AS rule,
+      int32(version) AS policy_version, txt(arm) AS arm, {FACTS_OF_ENTRIES.format(entries=_entries)} AS facts,
+      (told(tags) AND tag_map IS NULL) OR (told(facts) AND fact_map IS NULL) AS is_bad
+    FROM (SELECT *, {as_map("tags")} AS tag_map, {as_map("facts")} AS fact_map FROM {unpacked("traits", _TRAITS)})"""  # noqa: S608 - constants
 
     def claims(self, head: Head) -> bool:
         return any("response" in row and ("timestamp" in row or "http_status" in row) for row in head.rows) or any(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from billing.core.usage import COUNTERS, NO_TOKENS, TokenCounts
-from billing.importers.base import MAX_TEXT, STAGE_COLUMNS, Head, Problem, known_facts
+from billing.importers.base import MAX_TEXT, Head, Problem, known_facts
+from billing.importers.sql import ID_COLUMNS, NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS, packed, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +103,29 @@ def _text(value: str) -> str:
 
 
 _TYPES: Final = {
-    "occurred_at": "TIMESTAMP", "policy_version": "INTEGER", "is_failed": "BOOLEAN", "requests": "BIGINT",
-    "latency_ms": "BIGINT", "is_split_assumed": "BOOLEAN", "is_gateway_cache_hit": "BOOLEAN",
+    "occurred_at": "TIMESTAMP", "is_failed": "BOOLEAN", "requests": "BIGINT", "latency_ms": "BIGINT",
+    "is_split_assumed": "BOOLEAN", "is_gateway_cache_hit": "BOOLEAN", **dict.fromkeys(ID_COLUMNS, "VARCHAR"),
     **dict.fromkeys(COUNTERS, "BIGINT"),
 }  # fmt: skip
+_NAMES: Final = {name: name for name in NAME_COLUMNS}
+_TRAITS: Final = {name: name for name in TRAIT_COLUMNS}
 
 
 class StagedRows:
     """What `staged_row` writes, as the engine reads it: typed, nothing left to check."""
 
     name = "staged_rows"
-    columns = "{" + ", ".join(f"{name}: '{_TYPES.get(name, 'VARCHAR')}'" for name in STAGE_COLUMNS) + "}"
-    select = f"SELECT {', '.join(STAGE_COLUMNS)}, false AS is_bad FROM {{source}}"  # noqa: S608 - constants
+    columns = "{" + ", ".join(f"{name}: '{_TYPES.get(name, 'JSON')}'" for name in STAGE_COLUMNS) + "}"
+    rows = (
+        f"SELECT {', '.join(ROW_COLUMNS)}, {packed(_NAMES)} AS names, {packed(_TRAITS)} AS traits, false AS is_bad "
+        "FROM {source}"
+    )
+    names = (
+        f"SELECT names, {', '.join(f'txt({name}) AS {name}' for name in NAME_COLUMNS)}, false AS is_bad "
+        f"FROM {unpacked('names', _NAMES)}"
+    )
+    traits = (
+        "SELECT traits, txt(class_tag) AS class_tag, txt(decided_class) AS decided_class, txt(rule) AS rule, "
+        "int32(policy_version) AS policy_version, txt(arm) AS arm, facts ->> '$' AS facts, false AS is_bad "
+        f"FROM {unpacked('traits', _TRAITS)}"
+    )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from billing.core.models import canonical_model
 from billing.importers.anthropic_admin_usage import AnthropicAdminUsage
-from billing.importers.base import EARLIEST, STAGE_COLUMNS, ImportRefused, RequestFormat, compression_of
+from billing.importers.base import EARLIEST, ImportRefused, RequestFormat, compression_of
 from billing.importers.litellm_payload import LiteLLMPayload
 from billing.importers.messages_api_log import MessagesApiLog
 from billing.importers.usage_formats import identify
@@ -34,9 +34,7 @@ def staged(tmp_path: Path, fmt: RequestFormat, path: Path) -> list[dict[str, Any
     store = RequestStore(tmp_path / "requests", tmp_path / "tmp")
     with store.engine("test") as engine:
         engine.stage(fmt, path, compression_of(path), channel="anthropic", within=ANY_TIME)
-        columns = ("request_id", *STAGE_COLUMNS, "is_bad")
-        query = f"SELECT {', '.join(columns)} FROM '{engine.stage_path}' ORDER BY occurred_at, request_id, own_id"
-        return [dict(zip(columns, row, strict=True)) for row in engine.query(query)]
+        return engine.staged_rows()
 
 
 def slow(tmp_path: Path, fmt: RequestFormat, records: list[dict[str, Any]]) -> Path:

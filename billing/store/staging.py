@@ -1,0 +1,81 @@
+"""A file becomes rows in a temporary table, which spills to disk when it is larger than the memory allowed.
+
+`staged`: one row per request, with its few-valued parts as two raw texts. `name_combos`, `trait_combos`: each such text
+once, read. The row number of `staged` is what later steps name a row by.
+"""
+# ruff: noqa: S608 - statements are put together from constants of this module and quoted paths and times
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from billing.importers.base import RequestFormat
+from billing.importers.records import StagedRows
+from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS
+from billing.store.session import Session
+from billing.store.sql import instant, quoted, text
+from billing.store.values import COUNTER_COLUMNS, Staged, StageFailed
+
+REQUEST_ID = (
+    "coalesce(nullif(provider_id, ''), CASE WHEN starts_with(response_id, 'msg_') THEN response_id END, "
+    "nullif(own_id, ''), response_id, '')"
+)
+_UNREADABLE = (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException)
+
+
+class Staging(Session):
+    def stage(
+        self,
+        fmt: RequestFormat | StagedRows,
+        path: Path,
+        compression: str,
+        *,
+        channel: str,
+        within: tuple[datetime, datetime],
+    ) -> Staged:
+        """Read a file into `staged`. Raises StageFailed when it cannot be read. A time outside `within` is bad."""
+        source = (
+            f"read_json({quoted(path)}, format = 'newline_delimited', compression = '{compression}', "
+            f"maximum_object_size = 16777216, columns = {fmt.columns})"
+        )
+        needed = " OR ".join(f"{name} IS NULL" for name in ("occurred_at", *COUNTER_COLUMNS))
+        needed += f" OR occurred_at < {instant(within[0])} OR occurred_at >= {instant(within[1])}"
+        run = self.connection.execute
+        try:
+            run(
+                f"CREATE OR REPLACE TEMP TABLE staged AS SELECT {', '.join(ROW_COLUMNS)}, names, traits, "
+                f"(coalesce(is_bad, true) OR {needed}) AS is_bad FROM ({fmt.rows.replace('{source}', source)})"
+            )
+            run(
+                "CREATE OR REPLACE TEMP TABLE name_combos AS "
+                f"SELECT * REPLACE (coalesce(nullif(channel, ''), {text(channel)}) AS channel) FROM ("
+                + fmt.names.replace("{combos}", "(SELECT DISTINCT names FROM staged)")
+                + ")"
+            )
+            run(
+                "CREATE OR REPLACE TEMP TABLE trait_combos AS "
+                + fmt.traits.replace("{combos}", "(SELECT DISTINCT traits FROM staged)")
+            )
+            rows, bad = self.one("SELECT count(*), count(*) FILTER (is_bad) FROM staged")
+            for part in ("name", "trait"):
+                if self.one(f"SELECT bool_or(is_bad) FROM {part}_combos")[0]:
+                    more = f"SELECT {part}s FROM {part}_combos WHERE coalesce(is_bad, true)"
+                    bad += self.one(f"SELECT count(*) FROM staged WHERE NOT is_bad AND {part}s IN ({more})")[0]
+        except _UNREADABLE as error:
+            raise StageFailed from error
+        return Staged(rows, bad)
+
+    def staged_rows(self) -> list[dict[str, Any]]:
+        """Every staged row, read, in order of time: for tests and small files."""
+        parts = ", ".join(
+            f"{'n' if name in NAME_COLUMNS else 't' if name in TRAIT_COLUMNS else 's'}.{name}" for name in STAGE_COLUMNS
+        )
+        columns = ("request_id", *STAGE_COLUMNS, "is_bad")
+        rows = self.connection.execute(
+            f"SELECT {REQUEST_ID} AS request_id, {parts}, s.is_bad OR n.is_bad OR t.is_bad FROM staged s "
+            "JOIN name_combos n USING (names) JOIN trait_combos t USING (traits) "
+            "ORDER BY occurred_at, request_id, own_id"
+        ).fetchall()
+        return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -1,0 +1,167 @@
+"""Rows become files by day, each complete before it appears under its name."""
+# ruff: noqa: S608 - statements are put together from constants of this module and quoted paths, times and numbers
+
+import shutil
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Final
+
+from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, TRAIT_COLUMNS
+from billing.store.labels import Labels
+from billing.store.sql import instant, listed, quoted
+from billing.store.staging import REQUEST_ID
+from billing.store.values import COUNTER_COLUMNS, STORE_COLUMNS, ClassifyPlan, StoredImport
+
+ROWS_AT_ONCE: Final = 1_500_000
+_BLOCK: Final = 122_880  # rows that DuckDB keeps together, with their range of times
+_TOTAL: Final = " + ".join(COUNTER_COLUMNS[:4])
+
+
+class Writing(Labels):
+    def write(self, item: StoredImport, *, source_id: int, plan: ClassifyPlan, canonical: Callable[[str], str]) -> None:
+        """Label the kept rows and write their files."""
+        self._name_models(canonical)
+        period = self.label_traits(plan)
+        parts = ", ".join(
+            [f"s.{name}" for name in ROW_COLUMNS]
+            + [f"n.{name}" for name in (*NAME_COLUMNS, "model")]
+            + [f"t.{name}" for name in (*TRAIT_COLUMNS, "request_class", "class_origin", "label_version")]
+        )
+        rows = (
+            f"SELECT {REQUEST_ID} AS request_id, {parts}, {item.import_id} AS import_id, {source_id} AS source_id, "
+            f"{_TOTAL} AS total_input_tok, CASE WHEN is_failed THEN '' WHEN {_TOTAL} <= 100000 THEN '0-100k' "
+            f"WHEN {_TOTAL} <= 200000 THEN '100k-200k' ELSE '200k-1M' END AS prompt_length_band "
+            "FROM (SELECT *, {period} AS period FROM staged WHERE {where}) s "
+            "JOIN named_combos n USING (names) JOIN labelled_traits t USING (traits, period)"
+        )
+        keep = "NOT is_bad"
+        if self.one("SELECT count(*) FROM dropped")[0]:
+            keep += " AND rowid NOT IN (SELECT row_no FROM dropped)"
+        (count,) = self.one("SELECT count(*) FROM staged")
+        number = 0
+        for begin in range(0, count, ROWS_AT_ONCE):
+            where = f"rowid >= {begin} AND rowid < {begin + ROWS_AT_ONCE} AND {keep}"
+            days = self.connection.execute(
+                f"SELECT DISTINCT CAST(occurred_at AS DATE) FROM staged WHERE {where} ORDER BY 1"
+            ).fetchall()
+            # In the order of time a pass a day reads each block about once; else one pass that splits is cheaper.
+            (reads,) = self.one(
+                f"SELECT count(*) FROM (SELECT DISTINCT rowid // {_BLOCK}, CAST(occurred_at AS DATE) "
+                f"FROM staged WHERE {where})"
+            )
+            if reads > 2 * len(days) + 2 * ROWS_AT_ONCE // _BLOCK:
+                number = self._write_split(item, rows.format(period=period, where=where), number)
+                continue
+            for (day,) in days:
+                inside = f"{where} AND occurred_at >= DATE '{day}' AND occurred_at < DATE '{day}' + INTERVAL 1 DAY"
+                self._write_day(item, rows.format(period=period, where=inside), str(day), number)
+                number += 1
+
+    def _write_day(self, item: StoredImport, query: str, day: str, number: int, compression: str = "lz4") -> None:
+        target = self.folder / f"day-{number}.parquet"
+        columns = ", ".join(STORE_COLUMNS)
+        self.connection.execute(
+            f"COPY (SELECT {columns} FROM ({query})) TO {quoted(target)} (FORMAT parquet, COMPRESSION {compression})"
+        )
+        self.store.place.put(target, day, f"{prefix(item)}{number}.parquet")
+
+    def _write_split(self, item: StoredImport, query: str, number: int) -> int:
+        """Write rows of many days in one pass. Returns the next free number."""
+        target = self.folder / "parts"
+        shutil.rmtree(target, ignore_errors=True)
+        columns = ", ".join(STORE_COLUMNS)
+        self.connection.execute(
+            f"COPY (SELECT {columns}, strftime(occurred_at, '%Y-%m-%d') AS day FROM ({query})) TO {quoted(target)} "
+            "(FORMAT parquet, PARTITION_BY (day), COMPRESSION lz4)"
+        )
+        for folder in sorted(target.glob("day=*")):
+            for path in sorted(folder.glob("*.parquet")):
+                self.store.place.put(path, folder.name[4:], f"{prefix(item)}{number}.parquet")
+                number += 1
+        shutil.rmtree(target, ignore_errors=True)
+        return number
+
+    def _name_models(self, canonical: Callable[[str], str]) -> None:
+        names = self.connection.execute("SELECT DISTINCT model_raw FROM name_combos").fetchall()
+        self.connection.execute("CREATE OR REPLACE TEMP TABLE models (model_raw VARCHAR, model VARCHAR)")
+        raws = [raw for (raw,) in names]
+        if raws:
+            self.connection.execute(
+                "INSERT INTO models SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+                [raws, [canonical(raw) for raw in raws]],
+            )
+        self.connection.execute(
+            "CREATE OR REPLACE TEMP TABLE named_combos AS SELECT c.* EXCLUDE (is_bad), m.model "
+            "FROM name_combos c JOIN models m USING (model_raw)"
+        )
+
+    # --- again -------------------------------------------------------------------------------------------------------
+
+    def relabel(
+        self,
+        old: StoredImport,
+        new: StoredImport,
+        *,
+        plan: ClassifyPlan,
+        period: tuple[datetime, datetime] | None,
+        superseded: bool = False,
+    ) -> int:
+        """Write an import's rows anew: with classes from `plan` within `period`, or without the superseded rows.
+
+        Days that nothing changes on keep their bytes. Returns the number of rows with another class.
+        """
+        changed = number = 0
+        items = self.store.items([old])
+        for day in sorted({day for day, _, _ in items}):
+            files = [self.store.place.address(each, name) for each, name, _ in items if each == day]
+            rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false)"
+            columns = ", ".join(STORE_COLUMNS)
+            if superseded:
+                gone = f"SELECT request_id FROM superseded WHERE import_id = {old.import_id}"
+                (hits,) = self.one(f"SELECT count(*) FROM ({rows}) WHERE request_id IN ({gone})")
+                if hits:
+                    self._write_day(new, f"{rows} WHERE request_id NOT IN ({gone})", day, number)
+                    number += 1
+                    continue
+            elif period is not None and _touches(date.fromisoformat(day), period):
+                within = f"occurred_at >= {instant(period[0])} AND occurred_at < {instant(period[1])}"
+                labels = ("request_class", "class_origin", "label_version")
+                # A policy's rule replaces that of an earlier evaluation, never that of a recorded decision.
+                raw = (
+                    f"SELECT * EXCLUDE ({', '.join(labels)}, rule), "
+                    f"CASE WHEN decided_class <> '' THEN rule ELSE '' END AS rule FROM ({rows}) WHERE {within}"
+                )
+                again = self.labelled(raw, plan)
+                self.connection.execute(f"CREATE OR REPLACE TEMP TABLE relabelled AS SELECT {columns} FROM ({again})")
+                (count,) = self.one(
+                    f"SELECT count(*) FROM relabelled n JOIN ({rows}) o USING (request_id) "
+                    "WHERE n.request_class <> o.request_class OR n.label_version <> o.label_version"
+                )
+                if count:
+                    changed += count
+                    rest = f"SELECT {columns} FROM ({rows}) WHERE NOT ({within})"
+                    self._write_day(new, f"SELECT {columns} FROM relabelled UNION ALL {rest}", day, number)
+                    number += 1
+                    continue
+            for each, name, _ in items:
+                if each == day:
+                    self.store.place.copy(day, name, f"{prefix(new)}{number}.parquet")
+                    number += 1
+        return changed
+
+    def compact(self, imports: list[StoredImport], into: StoredImport, day: date) -> int:
+        """Write one day's files of some imports as one, under another name. Returns its rows."""
+        files = self.store.files(imports, [day])
+        rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false) ORDER BY occurred_at"
+        (count,) = self.one(f"SELECT count(*) FROM read_parquet({listed(files)}, hive_partitioning = false)")
+        self._write_day(into, rows, str(day), 0, compression="zstd")
+        return int(count)
+
+
+def prefix(item: StoredImport) -> str:
+    """What the names of an import's files begin with."""
+    return f"import-{item.import_id}.g{item.generation}-"
+
+
+def _touches(day: date, period: tuple[datetime, datetime]) -> bool:
+    return period[0].date() <= day and datetime(day.year, day.month, day.day, tzinfo=period[1].tzinfo) < period[1]
