@@ -29,11 +29,13 @@ from billing.importers.base import (
     each_record,
     implausible_time,
 )
+from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedRequests
 from billing.importers.records import RecordFormat, RequestRow, StagedRows, staged_row
-from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS, identify
+from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
 from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
 from billing.operations.import_lease import Lease
 from billing.operations.rollups import recount_days, replace_hours
+from billing.queries.column_mappings import identify_usage
 from billing.queries.imports import model_aliases, request_store, stored_imports
 from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport, Summary
 
@@ -79,10 +81,13 @@ class ImportOptions:
     good_rows: bool = False
     all_rows: bool = False
     """Of a bill: also the rows of other services than Claude."""
+    mapping: Mapping[str, Any] | None = None
+    """What the columns of a table of somebody's own are: a document of costgov.column_mapping/1."""
 
     def as_dict(self) -> dict[str, Any]:
         told = {"format": self.format, "source": self.source, "replace": self.replace, "good_rows": self.good_rows}
-        return told | ({"all_rows": True} if self.all_rows else {})
+        told |= {"all_rows": True} if self.all_rows else {}
+        return told | ({"mapping": dict(self.mapping)} if self.mapping else {})
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "ImportOptions":
@@ -92,6 +97,7 @@ class ImportOptions:
             bool(options.get("replace")),
             bool(options.get("good_rows")),
             bool(options.get("all_rows")),
+            options.get("mapping") or None,
         )
 
 
@@ -110,13 +116,21 @@ class Attempt:
     begun: float = field(default_factory=time.monotonic)
     problems: list[Problem] = field(default_factory=list)
     rejected: int = 0
+    mapped: MappedFormat | None = None
 
     def carry_out(self) -> ImportOutcome:
-        fmt, head = identify(self.path, file_name=self.row.file_name, format_name=self.options.format)
-        bucketed = next((item for item in BUCKET_FORMATS if item is fmt), None)
+        fmt, head = identify_usage(
+            self.path,
+            file_name=self.row.file_name,
+            format_name=self.options.format,
+            mapping=self.options.mapping,
+        )
+        bucketed = fmt if isinstance(fmt, MappedBuckets) else next((one for one in BUCKET_FORMATS if one is fmt), None)
         source = _source(
             self.options.source or _DEFAULT_SOURCE.get(fmt.name, fmt.title), bucketed is None, self.row.file_name
         )
+        if isinstance(fmt, MappedBuckets | MappedRequests):
+            source = self.mapped_source(fmt)
         self.row.format = fmt.name
         aliases = model_aliases()
 
@@ -126,6 +140,8 @@ class Attempt:
         if bucketed is not None:
             self.lease.progress(0.1, "Reading the report")
             report = bucketed.read(self.path, file_name=self.row.file_name, canonical=canonical)
+            if isinstance(fmt, MappedBuckets):
+                self.problems, self.rejected = fmt.problems, fmt.rejected
             starts = sorted({bucket.period.start for bucket in report.buckets})
             wrong = [each for start in starts for each in self.time_problems("starting_at", start, None)]
             if wrong:
@@ -135,7 +151,7 @@ class Attempt:
         store = request_store()
         store.remove_import(self.row.pk)  # what an earlier, killed attempt left
         with store.engine(f"import-{self.row.pk}-{self.row.attempts}") as engine:
-            recorded = next((item for item in RECORD_FORMATS if item is fmt), None)
+            recorded = fmt if isinstance(fmt, MappedRequests) else next((x for x in RECORD_FORMATS if x is fmt), None)
             if recorded is not None:
                 self.read_records(engine, recorded, source)
             else:
@@ -143,6 +159,25 @@ class Attempt:
                 self.read_requests(engine, logged, source, head.is_lines)
             self.lock_merge(0.55)
             return self.save_requests(engine, store, source, canonical)
+
+    def mapped_source(self, fmt: MappedFormat) -> UsageSource:
+        """The source of a mapped table; the mapping is written down with the import. Raises ImportRefused."""
+        mapping, self.mapped = fmt.mapping, fmt
+        if isinstance(fmt, MappedBuckets):
+            fmt.is_partial_allowed = self.options.good_rows
+        kept = {"mapping": mapping.as_document(), "mapping_hash": mapping.header_hash}
+        self.row.options = {**(self.row.options or {}), **kept}
+        source = _source(self.options.source or mapping.source, isinstance(fmt, MappedRequests), self.row.file_name)
+        if source.pk is None:
+            source.channel = mapping.channel
+            source.settings = {} if mapping.names_provider_keys else {"own_keys": "yes"}
+        elif source.channel != mapping.channel:
+            raise ImportRefused.because(
+                self.row.file_name,
+                f"source {source.name!r} holds usage through {source.channel}, the mapping says {mapping.channel}",
+                "Give the table a source of its own, or correct the channel of the mapping",
+            )
+        return source
 
     def lock_merge(self, share: float) -> None:
         """From here on nobody else saves. The same bytes may have been imported while this attempt read or waited."""
@@ -330,6 +365,7 @@ class Attempt:
         self.lease.progress(0.6, "Saving the report")
         starts = sorted({bucket.period.start for bucket in report.buckets})
         sums: dict[tuple[Any, ...], list[int]] = {}
+        numbers: dict[tuple[Any, ...], int | None] = {}
         for bucket in report.buckets:
             if bucket.counts.is_zero:
                 continue
@@ -342,6 +378,8 @@ class Attempt:
             held = sums.setdefault(place, [0] * len(COUNTERS))
             for i, name in enumerate(COUNTERS):
                 held[i] += getattr(bucket.counts, name)
+            before = numbers.get(place, 0)
+            numbers[place] = None if before is None or bucket.requests is None else before + bucket.requests
         index = 1 + USAGE_KEY_FIELDS.index("model")
         tokens: dict[str, int] = {}
         for place, counts in sums.items():
@@ -353,7 +391,9 @@ class Attempt:
                 source_id=source.pk,
                 bucket_hours=report.bucket_hours,
                 buckets=starts,
-                rows=((start, self.row.pk, *key, *counts, None, 0) for (start, *key), counts in sums.items()),
+                rows=(
+                    (place[0], self.row.pk, *place[1:], *counts, numbers[place], 0) for place, counts in sums.items()
+                ),
             )
             return self.finish(
                 source,
@@ -395,6 +435,7 @@ class Attempt:
         row.file_path, row.rejected = "", self.rejected
         row.problems = [problem.as_dict() for problem in self.problems]
         row.finished_at = self.as_of + timedelta(seconds=time.monotonic() - self.begun)
+        findings = [*(self.mapped.findings() if self.mapped is not None else ()), *findings]
         for name, value in values.items():
             setattr(row, name, value)
         row.save()
