@@ -129,6 +129,17 @@ def identify_usage(
     return identify(path, file_name=file_name, format_name=format_name)
 
 
+def is_mapped_table(path: Path, file_name: str, *, format_name: str, mapping: Mapping[str, Any] | None) -> bool:
+    """The file is read with a mapping: the one given, or the one kept for its header where no format claims it."""
+    if mapping:
+        return True
+    if format_name:
+        return False
+    head = read_head(path, file_name)
+    found = None if any(item.claims(head) for item in ALL_FORMATS) else looks_like_table(head)
+    return found is not None and KeptRow.objects.filter(header_hash=header_hash(found[0])).exists()
+
+
 def is_unknown_table(path: Path, file_name: str) -> bool:
     """A table no format claims and no kept mapping describes: somebody can say what its columns are."""
     try:
