@@ -102,6 +102,7 @@ class ImportOptions:
     def as_dict(self) -> dict[str, Any]:
         told = {"format": self.format, "source": self.source, "replace": self.replace, "good_rows": self.good_rows}
         told |= {"all_rows": True} if self.all_rows else {}
+        told |= {"answers": dict(self.answers)} if self.answers else {}
         return told | ({"mapping": dict(self.mapping)} if self.mapping else {})
 
     @classmethod
@@ -132,6 +133,9 @@ class Attempt:
     begun: float = field(default_factory=time.monotonic)
     problems: list[Problem] = field(default_factory=list)
     rejected: int = 0
+    read_with: Mapping[str, str] = field(default_factory=dict)
+    learned: Sequence[Learned] = ()
+    findings: Sequence[str] = ()
     mapped: MappedFormat | None = None
 
     def carry_out(self) -> ImportOutcome:
