@@ -30,7 +30,7 @@ from billing.importers.base import (
     implausible_time,
 )
 from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedRequests
-from billing.importers.records import RecordFormat, RequestRow, StagedRows, Unanswered
+from billing.importers.records import Learned, RecordFormat, RequestRow, StagedRows, Unanswered
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
 from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
 from billing.operations.import_lease import Lease
