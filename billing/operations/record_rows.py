@@ -10,6 +10,7 @@ from billing.importers.base import PROBLEMS_SHOWN, Problem
 from billing.importers.records import Item, Learned, Left, RecordFormat, RequestRow, staged_row
 
 KINDS_SHOWN = 10
+_NAMELESS = "no id of the provider is told: the same requests in another tool's log would count a second time"
 
 
 @dataclass
@@ -60,8 +61,8 @@ def _take(item: Item, read: RowsRead, out: TextIO, time_problems: Callable[[Requ
             if not found:
                 out.write(staged_row(item) + "\n")
                 read.written += 1
-                if item.remark:
-                    read.remarks[item.remark] += 1
+                for remark in filter(None, (item.remark, _NAMELESS if _is_nameless(item) else "")):
+                    read.remarks[remark] += 1
                 return
         case Problem():
             found = (item,)
@@ -77,6 +78,12 @@ def _take(item: Item, read: RowsRead, out: TextIO, time_problems: Callable[[Requ
     read.rejected += 1
     if len(read.problems) < PROBLEMS_SHOWN:
         read.problems += found
+
+
+def _is_nameless(row: RequestRow) -> bool:
+    """Whether another log of the same traffic could not be seen to hold the same request."""
+    is_known = row.provider_id or row.response_id.startswith("msg_")
+    return not (is_known or row.is_failed or row.is_gateway_cache_hit or row.requests == 0)
 
 
 def _rows(number: int) -> str:

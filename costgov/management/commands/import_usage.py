@@ -21,6 +21,7 @@ from costgov.operations.usage import import_usage
 from costgov.pages import now
 
 _SECONDS_UNTIL_SAID: Final = 1.0  # what is quicker needs no progress
+_NOTE: Final = 60
 _IMPORTED, _KNOWN, _REFUSED, _SKIPPED = "imported", "known before", "REFUSED", "skipped"
 
 
@@ -143,7 +144,8 @@ def _table(results: Sequence[_Result]) -> Iterator[str]:
         shown = item.name if len(item.name) <= width else "…" + item.name[-width + 1 :]
         told = item.outcome
         if told is None or item.state == _KNOWN:
-            note = item.note or (told.format if told is not None else "")
+            note = item.note if len(item.note) <= _NOTE else item.note[:_NOTE] + "…"
+            note = note or (told.format if told is not None else "")
             yield f"{shown:<{width}}  {item.state:<12}  {'–':>10}  {'–':>10}  {'–':>8}  {'–':>7}  {note}"
             continue
         yield (
