@@ -2,14 +2,14 @@
 
 from django.urls import path, re_path
 
-from costgov.api import docs, gateways, money, overview, policies, quality
+from costgov.api import docs, gateways, money, overview, policies, quality, spend
 
 urlpatterns = [
     path("schema/", docs.schema, name="api-schema"),
     path("bundles/<str:environment>", gateways.BundleView.as_view(), name="api-bundle"),
     path("decide", gateways.DecideView.as_view(), name="api-decide"),
     path("overview", overview.OverviewApi.as_view(), name="api-overview"),
-    path("spend", money.SpendView.as_view(), name="api-spend"),
+    path("spend", spend.SpendView.as_view(), name="api-spend"),
     path("prices", money.PricesView.as_view(), name="api-prices"),
     path("imports", money.ImportsView.as_view(), name="api-imports"),
     path("imports/<int:import_id>", money.ImportView.as_view(), name="api-import"),
