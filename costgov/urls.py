@@ -17,6 +17,7 @@ from costgov.views import (
     prices,
     spend_lines,
     trail,
+    usage_sources,
 )
 
 PAGES = (
@@ -29,6 +30,7 @@ PAGES = (
     forecast,
     commitments,
     imports,
+    usage_sources,
     prices,
     spend_lines,
     trail,

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from billing.core.sizing_record import SizingRecord
 from billing.core.terms import parse_terms
+from billing.importers.records import INPUT_INCLUDES_CACHE
 from billing.models import Forecast
 from billing.operations.imports import ImportOptions, ImportOutcome
 from billing.queries.commitments import KeptTerms, SizingSummary, all_terms, kept_terms, sizing_record, sizing_summaries
@@ -47,6 +48,14 @@ class UsageFileInput(serializers.Serializer[Any]):
     )
     replace = serializers.BooleanField(required=False, default=False)
     good_rows = serializers.BooleanField(required=False, default=False)
+    input_includes_cache = serializers.ChoiceField(
+        INPUT_INCLUDES_CACHE.choices,
+        required=False,
+        help_text="Of traces whose file does not prove it: whether input contains cached tokens. The source remembers.",
+    )
+    at = serializers.DateTimeField(
+        required=False, help_text="Of batch results and bare answers, which hold no times: when they were made (UTC)."
+    )
 
 
 class ForecastInput(serializers.Serializer[Any]):
@@ -102,12 +111,15 @@ class ImportsView(ApiView):
         went."""
         asked = self.given(UsageFileInput)
         upload = asked.pop("file")
+        answers = {name: str(asked.pop(name)) for name in ("input_includes_cache",) if name in asked}
+        if "at" in asked:
+            answers["at"] = asked.pop("at").isoformat()
         outcome = start_usage_import(
             actor=actor_of(request),
             upload=upload,
             file_name=upload.name,
             as_of=now(),
-            options=ImportOptions(**asked),
+            options=ImportOptions(**asked, answers=answers),
         )
         return Response(outcome, status=202)
 
