@@ -7,6 +7,7 @@ from costgov.views import (
     account,
     class_forms,
     classes,
+    column_mappings,
     commitments,
     evals,
     forecast,
