@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import TruncDate
 
-from billing.importers.records import INPUT_INCLUDES_CACHE, SWITCHES
+from billing.importers.records import SWITCHES
 from billing.importers.usage_formats import BUCKET_FORMATS, FORMATS, RECORD_FORMATS
 from billing.models import Import, UsageRollup, UsageSource
 from billing.queries.imports import recent_imports, request_store, stored_imports

@@ -11,9 +11,10 @@ from rest_framework.response import Response
 
 from billing.core.sizing_record import SizingRecord
 from billing.core.terms import parse_terms
-from billing.importers.records import INPUT_INCLUDES_CACHE
+from billing.importers.records import INPUT_INCLUDES_CACHE, SWITCHES
 from billing.models import Forecast
 from billing.operations.imports import ImportOptions, ImportOutcome
+from billing.operations.source_settings import BadAnswer, read_answers
 from billing.queries.commitments import KeptTerms, SizingSummary, all_terms, kept_terms, sizing_record, sizing_summaries
 from billing.queries.forecasts import latest_forecast
 from billing.queries.import_pages import ImportDetail, ImportRow, import_detail, import_rows
@@ -53,9 +54,17 @@ class UsageFileInput(serializers.Serializer[Any]):
         required=False,
         help_text="Of traces whose file does not prove it: whether input contains cached tokens. The source remembers.",
     )
-    at = serializers.DateTimeField(
-        required=False, help_text="Of batch results and bare answers, which hold no times: when they were made (UTC)."
+    at = serializers.CharField(
+        required=False,
+        max_length=40,
+        help_text="Of batch results and bare answers, which hold no times: when they were made, with its zone.",
     )
+
+    def validate_at(self, value: str) -> str:
+        try:
+            return read_answers({"at": value}).get("at", "")
+        except BadAnswer as error:
+            raise serializers.ValidationError(f"{error}.") from error
 
 
 class ForecastInput(serializers.Serializer[Any]):
@@ -111,9 +120,7 @@ class ImportsView(ApiView):
         went."""
         asked = self.given(UsageFileInput)
         upload = asked.pop("file")
-        answers = {name: str(asked.pop(name)) for name in ("input_includes_cache",) if name in asked}
-        if "at" in asked:
-            answers["at"] = asked.pop("at").isoformat()
+        answers = {switch.name: asked.pop(switch.name) for switch in SWITCHES if switch.name in asked}
         outcome = start_usage_import(
             actor=actor_of(request),
             upload=upload,

@@ -200,7 +200,7 @@ def _ways_to_answer(found: ImportDetail, base: str) -> tuple[tuple[str, str], ..
         words = f"Upload it again with the {switch.title[:1].lower()}{switch.title[1:]}"
         return ((words, base + urlencode({**found.again, "ask": switch.name}) + "#upload"),)
     return tuple(
-        (f"Upload it again: {choice}", base + urlencode({**found.again, switch.name: choice}) + "#upload")
+        (f"{switch.title}: {choice}", base + urlencode({**found.again, switch.name: choice}) + "#upload")
         for choice in switch.choices
     )
 
