@@ -64,7 +64,7 @@ def logs_above_reports() -> list[tuple[date, Excess]]:
 
 def _ranks() -> dict[int, int]:
     """How far the reports of each source go before those of others: a gateway's sums come after the provider's."""
-    done = Import.objects.filter(kind="usage", state=Import.State.DONE, source__grain=UsageSource.Grain.BUCKET)
+    done = Import.objects.filter(state=Import.State.DONE).exclude(source__grain=UsageSource.Grain.REQUEST)
     found: dict[int, int] = {}
     for source_id, name in done.values_list("source_id", "format").distinct():
         if source_id is not None:
@@ -77,7 +77,7 @@ def _days_with_both() -> list[date]:
         cursor.execute(
             f"SELECT (r.bucket_start AT TIME ZONE 'UTC')::date AS day FROM {UsageRollup._meta.db_table} r "
             f"JOIN {UsageSource._meta.db_table} s ON s.id = r.source_id GROUP BY day "
-            "HAVING bool_or(s.grain = 'request') AND bool_or(s.grain = 'bucket') ORDER BY day"
+            "HAVING bool_or(s.grain = 'request') AND bool_or(s.grain <> 'request') ORDER BY day"
         )
         return [row[0] for row in cursor.fetchall()]
 
