@@ -1,4 +1,4 @@
-"""What people do with a month: explain differences, comment, set what counts as equal, close it, book what came later."""
+"""What people do with a month: explain differences, comment, set what is equal, close it, book what came later."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A month's page: the settlement (live, or as it was closed), what people said of it, and the answer in one sentence."""
+"""A month's page: the settlement (live, or as it was closed), what people said of it, the answer in one sentence."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
