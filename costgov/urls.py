@@ -29,6 +29,7 @@ PAGES = (
     evals,
     policies,
     forecast,
+    column_mappings,
     commitments,
     imports,
     usage_sources,

@@ -1,5 +1,6 @@
 """Column mappings: kept for the next table with the same header, changed, deleted; tables that wait for one."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,10 +11,10 @@ from django.db import transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
-from billing.core.column_mapping import ColumnMapping, Contradiction, MappingError, contradictions
+from billing.core.column_mapping import ColumnMapping, Contradiction, MappingError, contradictions, parse_mapping
 from billing.models import ColumnMapping as KeptRow
 from billing.models import Import
-from billing.queries.column_mappings import TO_MAP, check_table, waiting_import
+from billing.queries.column_mappings import TO_MAP, check_table, mapping_by_name, waiting_import
 
 WAIT: Final = timedelta(hours=24)
 
@@ -41,6 +42,31 @@ def save_mapping(*, actor: AbstractBaseUser | None, mapping: ColumnMapping, as_o
         raise MappingRefused(wrong)
     with transaction.atomic():
         return _save(actor, mapping, as_of)
+
+
+def named_mapping(name: str, *, as_of: datetime) -> ColumnMapping | None:
+    """The mapping a command names: a JSON document, which is kept, or a kept one's name; None for ''.
+
+    Raises MappingError.
+    """
+    if not name:
+        return None
+    if not name.endswith(".json"):
+        found = mapping_by_name(name)
+        if found is None:
+            raise MappingError(
+                f"no column mapping is called {name!r}, or several are; manage.py column_mapping lists them"
+            )
+        return found
+    try:
+        document = json.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MappingError(f"{name} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise MappingError(f"{name} is not JSON ({error})") from error
+    mapping = parse_mapping(document)
+    save_mapping(actor=None, mapping=mapping, as_of=as_of)
+    return mapping
 
 
 def describe_table(

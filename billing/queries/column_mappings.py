@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from billing.core.column_guess import names_no_zone, propose_mapping
 from billing.core.column_mapping import (
+    FIELDS,
     GRAINS,
     ColumnMapping,
     Contradiction,
@@ -55,6 +56,15 @@ class KeptMapping:
     @property
     def grain_words(self) -> str:
         return GRAINS.get(self.grain, self.grain)
+
+    @property
+    def described(self) -> tuple[tuple[str, str], ...]:
+        """Columns with what they hold, in words."""
+        return tuple((column, FIELDS.get(name, name)) for column, name in self.columns)
+
+    @property
+    def key(self) -> str:
+        return str(self.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _imports(request, form)
     started: list[int] = []
+    unknown: list[int] = []
     for file in form.cleaned_data["files"]:
         try:
             outcome = start_usage_import(
@@ -168,9 +169,14 @@ def upload(request: HttpRequest) -> HttpResponse:
         except ImportRefused as refusal:
             messages.error(request, str(refusal))
             continue
+        if outcome.needs_mapping:
+            unknown.append(outcome.import_id)
+            continue
         started.append(outcome.import_id)
         if outcome.is_repeat:
             messages.info(request, outcome.message)
+    if len(unknown) == 1 and not started:
+        return redirect("describe-table", unknown[0])
     if len(started) == 1 and len(form.cleaned_data["files"]) == 1:
         return redirect("import-detail", started[0])
     return redirect("imports")

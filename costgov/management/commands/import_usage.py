@@ -10,9 +10,11 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
+from billing.core.column_mapping import MappingError
 from billing.importers.base import ImportRefused
 from billing.importers.records import SWITCHES
 from billing.importers.usage_formats import format_names
+from billing.operations.column_mappings import named_mapping
 from billing.operations.import_lease import progress_watched_by
 from billing.operations.imports import ImportOptions, ImportOutcome
 from billing.operations.source_settings import BadAnswer, read_answers
@@ -59,16 +61,29 @@ class Command(BaseCommand):
             parser.add_argument(
                 switch.flag, default="", metavar=values, help=f"where a file does not tell: {switch.question} ({kept})"
             )
+        parser.add_argument(
+            "--mapping",
+            default="",
+            metavar="MAPPING.json|NAME",
+            help="what the columns of a table of your own are: a document (it is kept), or a kept one's name; "
+            "manage.py column_mapping FILE writes one to edit",
+        )
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             answers = read_answers({switch.name: options[switch.name] for switch in SWITCHES})
-        except BadAnswer as error:
-            self.stderr.write(f"{error}.")
+            mapping = named_mapping(options["mapping"], as_of=now())
+        except (BadAnswer, MappingError) as error:
+            self.stderr.write(f"{str(error).rstrip('.')}.")
             sys.exit(2)
         chosen = ImportOptions(
-            options["format"], options["source"], options["replace"], options["good_rows"], answers=answers
+            options["format"],
+            options["source"],
+            options["replace"],
+            options["good_rows"],
+            answers=answers,
+            mapping=mapping.as_document() if mapping is not None else None,
         )
         results = [
             self._imported(item, name, chosen, says=not options["json"]) if item is not None else _skipped(name)
