@@ -33,6 +33,7 @@ STORE_COLUMNS: Final = (
     "request_id", *STAGE_COLUMNS, "import_id", "source_id", "model", "prompt_length_band", "total_input_tok",
     "request_class", "class_origin", "label_version",
 )  # fmt: skip
+_WRITES: Final = ("cache_write_5m_tok", "cache_write_1h_tok")
 _FETCHED_AT_ONCE: Final = 10_000
 _SEPARATOR: Final = chr(31)
 _IS_TWICE: Final = (
@@ -253,7 +254,7 @@ class Engine:
         )
         if not self._find_twice():
             return [], 0
-        names = ", ".join(COUNTER_COLUMNS)
+        names = ", ".join((*COUNTER_COLUMNS, "is_split_assumed"))
         rows = self.connection.execute(
             f"SELECT file_row_number, provider_id, response_id, request_id, {names} FROM {self._stage()} "
             f"WHERE file_row_number NOT IN (SELECT row_no FROM dropped) AND ({_IS_TWICE}) "
@@ -283,8 +284,12 @@ class Engine:
 
     def _merge_with_store(self, files: Sequence[str], *, replace: bool) -> tuple[list[Conflict], int]:
         stored = f"read_parquet({_listed(files)})"
-        counts = ", ".join(COUNTER_COLUMNS)
+        counts = ", ".join((*COUNTER_COLUMNS, "is_split_assumed"))
         unequal = " OR ".join(f"n.{name} <> e.{name}" for name in COUNTER_COLUMNS)
+        # A log that does not tell the lifetime of cache writes says the same as one that does; the latter is kept.
+        alike = " AND ".join(f"n.{name} = e.{name}" for name in COUNTER_COLUMNS if name not in _WRITES)
+        alike += f" AND {' + '.join(f'n.{name}' for name in _WRITES)} = {' + '.join(f'e.{name}' for name in _WRITES)}"
+        alike = f"(({alike}) AND (n.is_split_assumed OR e.is_split_assumed))"
         fresh = (
             f"(SELECT file_row_number AS row_no, provider_id, response_id, request_id, {counts} FROM {self._stage()} "
             "WHERE file_row_number NOT IN (SELECT row_no FROM dropped))"
@@ -297,7 +302,8 @@ class Engine:
             "AND e.response_id = ''",
         )
         matches = " UNION ".join(
-            f"SELECT n.row_no, e.import_id, e.request_id, ({unequal}) AS differs FROM {fresh} n JOIN {old} e ON {link}"
+            f"SELECT n.row_no, e.import_id, e.request_id, (({unequal}) AND NOT {alike}) AS differs, "
+            f"(({unequal}) AND (NOT {alike} OR NOT n.is_split_assumed)) AS wins FROM {fresh} n JOIN {old} e ON {link}"
             for link in links
         )
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE matches AS {matches}")
@@ -319,16 +325,16 @@ class Engine:
                 )
                 conflicts.append(Conflict(request_id, name, earlier, now, import_id))
         self.connection.execute(
-            "INSERT INTO superseded SELECT DISTINCT import_id, request_id FROM matches WHERE differs"
+            "INSERT INTO superseded SELECT DISTINCT import_id, request_id FROM matches WHERE wins"
         )
         self.connection.execute(
-            "INSERT INTO dropped SELECT DISTINCT row_no FROM matches WHERE NOT differs "
-            "AND row_no NOT IN (SELECT row_no FROM matches WHERE differs)"
+            "INSERT INTO dropped SELECT DISTINCT row_no FROM matches WHERE NOT wins "
+            "AND row_no NOT IN (SELECT row_no FROM matches WHERE wins)"
         )
         # A row that equals one stored record but not another: the unequal one goes, the equal one stays and is enough.
         self.connection.execute(
             "INSERT INTO dropped SELECT DISTINCT a.row_no FROM matches a JOIN matches b USING (row_no) "
-            "WHERE NOT a.differs AND b.differs"
+            "WHERE NOT a.wins AND b.wins"
         )
         return conflicts, count
 
@@ -590,9 +596,13 @@ def _settle(rows: Sequence[tuple[Any, ...]], *, replace: bool) -> tuple[list[int
     conflicts: list[Conflict] = []
     count = 0
     for members in groups.values():
-        different = next((row for row in members if row[4:] != members[0][4:]), None)
+        different = next((row for row in members if row[4:10] != members[0][4:10]), None)
         if different is None:
             drop += [row[0] for row in members[1:]]
+            continue
+        kept = _told_best(members)
+        if kept is not None:
+            drop += [row[0] for row in members if row is not kept]
             continue
         drop += [row[0] for row in members[:-1]]
         if not replace:
@@ -601,6 +611,15 @@ def _settle(rows: Sequence[tuple[Any, ...]], *, replace: bool) -> tuple[list[int
             name = COUNTER_COLUMNS[index - 4]
             conflicts.append(Conflict(members[0][3], name, members[0][index], different[index], None))
     return drop, conflicts[:100], count
+
+
+def _told_best(members: Sequence[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """Of records that differ only in how cache writes are split: the one that tells it. None where they contradict."""
+    exact = [row for row in members if not row[10]]
+    sums = {(*row[4:6], row[6] + row[7], *row[8:10]) for row in members}
+    if len(sums) > 1 or len({row[4:10] for row in exact}) > 1:
+        return None
+    return exact[0] if exact else None
 
 
 def _evaluator(classify: Classify) -> Callable[[str], str]:
