@@ -83,8 +83,9 @@ def _days_with_both() -> list[date]:
 
 
 def _scope(source: UsageSource) -> LogScope:
-    """The keys of a gateway or a tracing tool are its own; other logs name the provider's."""
-    own_keys = source.imports.filter(state=Import.State.DONE, format__in=FORMATS_WITH_OWN_KEYS).exists()
+    """The keys of a gateway or a tracing tool are its own; other logs name the provider's, a mapped table says which."""
+    own_keys = (source.settings or {}).get("own_keys") == "yes"
+    own_keys = own_keys or source.imports.filter(state=Import.State.DONE, format__in=FORMATS_WITH_OWN_KEYS).exists()
     return LogScope(not own_keys, tuple((str(one), str(other)) for one, other in source.scope))
 
 
