@@ -46,6 +46,18 @@ _COLUMNS: Final = frozenset(
         "PricingQuantity", "PricingUnit", "RegionId", "SkuPriceDetails", "SubAccountId", "Tags", "ContractApplied",
     }
 )  # fmt: skip
+# Columns of the specification that nothing here needs: known, so that only foreign ones are reported.
+_UNREAD: Final = frozenset(
+    {
+        "AvailabilityZone", "BillingAccountName", "BillingAccountType", "BillingPeriodEnd", "CapacityReservationId",
+        "CapacityReservationStatus", "ChargeFrequency", "CommitmentDiscountCategory", "CommitmentDiscountName",
+        "CommitmentDiscountQuantity", "CommitmentDiscountType", "CommitmentDiscountUnit", "ContractedUnitPrice",
+        "PricingCategory", "PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost",
+        "PricingCurrencyListUnitPrice", "RegionName", "ResourceType", "ServiceCategory", "ServiceSubcategory",
+        "SubAccountName", "SubAccountType", "AllocatedMethodId", "AllocatedMethodDetails", "AllocatedResourceId",
+        "AllocatedResourceName", "AllocatedTags",
+    }
+)  # fmt: skip
 _BY_LOWER: Final = {name.lower(): name for name in _COLUMNS}
 _CLOSE: Final = Decimal("0.01")
 
@@ -121,6 +133,8 @@ def _rows(path: Path, file_name: str, notes: Notes) -> Iterator[tuple[int, Mappi
                 names[name] = name if name in _COLUMNS else _BY_LOWER.get(name.lower(), name)
                 if names[name] != name:
                     notes(f"Column {name} was read as {names[name]}")
+                elif name not in _COLUMNS | _UNREAD and not name.lower().startswith("x_"):
+                    notes(f"Column {name[:60]} is not of the specification and was left out")
             if names[name] in _COLUMNS and value is not None:
                 found[names[name]] = value if isinstance(value, str) else _as_text(value)
         return found
@@ -161,7 +175,7 @@ def _line(row: BillRow, about_claude: bool, canonical: Callable[[str], str], bil
     if row.problems or start is None or end is None or month is None or amount is None:
         return None
     details = row.mapping("SkuPriceDetails")
-    kind, quantity, unit = _measured(row, category)
+    kind, quantity, unit = _measured(row, category, about_claude)
     status = row.text("CommitmentDiscountStatus")
     if row.text("PricingCurrency") and row.text("PricingCurrency") != currency:
         bill.virtual[row.text("PricingCurrency")] += 1
@@ -179,9 +193,7 @@ def _line(row: BillRow, about_claude: bool, canonical: Callable[[str], str], bil
         channel=_channel(row, about_claude),
         organisation=row.text("BillingAccountId")[:255],
         workspace=row.text("SubAccountId")[:255],
-        model=model_in(*(row.text(name) for name in _MODEL_TEXTS), canonical=canonical)
-        if kind not in (None, "web_search") or category == "usage"
-        else "",
+        model=model_in(*(row.text(name) for name in _MODEL_TEXTS), canonical=canonical) if about_claude else "",
         service_tier=_detail(details, "ServiceTier") or (tier_in(meter) if kind else ""),
         prompt_length_band=prompt_band(_detail(details, "ContextWindow")),
         geo=row.text("RegionId")[:255],
@@ -200,11 +212,11 @@ def _line(row: BillRow, about_claude: bool, canonical: Callable[[str], str], bil
     )
 
 
-def _measured(row: BillRow, category: str) -> tuple[str | None, Decimal | None, str]:
+def _measured(row: BillRow, category: str, about_claude: bool) -> tuple[str | None, Decimal | None, str]:
     """The kind of token of a row, how many, and their unit; what is no LLM token keeps its own quantity and unit."""
     meter = row.text("SkuMeter")
-    kind: str | None = KIND_OF_TOKEN_TYPE.get(meter)
-    if kind is None and category == "usage":
+    kind: str | None = KIND_OF_TOKEN_TYPE.get(meter) if about_claude else None
+    if kind is None and about_claude and category == "usage":
         kind, assumed = kind_in(meter or row.text("ChargeDescription"))
         if assumed:
             row.notes("A cache write without a lifetime was read as a 5-minute write")
