@@ -7,6 +7,7 @@ from costgov.views import (
     account,
     class_forms,
     classes,
+    column_mappings,
     commitments,
     evals,
     forecast,
@@ -17,6 +18,7 @@ from costgov.views import (
     prices,
     spend_lines,
     trail,
+    usage_sources,
 )
 
 PAGES = (
@@ -27,8 +29,10 @@ PAGES = (
     evals,
     policies,
     forecast,
+    column_mappings,
     commitments,
     imports,
+    usage_sources,
     prices,
     spend_lines,
     trail,

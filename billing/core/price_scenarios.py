@@ -8,7 +8,6 @@ A change is a percentage on the list price, or a fixed price of one kind. `price
 where they hold: a model nobody sells yet, or somebody's price file. A scenario never prices anything real.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,17 +15,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from billing.core.closed_books import ClosedMonth
-from billing.core.money import MoneyError, parse_usd
-from billing.core.overlays import ANY, Change, Overlay, OverlayBook
-from billing.core.periods import PeriodError, parse_day
+from billing.core.documents import DocumentRefused, decoded, plain, rows_of, shown, values_of
+from billing.core.overlays import Change, Overlay, OverlayBook
 from billing.core.pricebook import ALL_BANDS, FoundPrice, Price, PriceBook, PriceError, PriceKey, PriceNotFound
 from billing.core.usage import REQUEST_BANDS, UNTOLD, PricedKind
 
 SCHEMA: Final = "costgov.price_scenario/1"
 MAX_TITLE: Final = 120
 MAX_NOTE: Final = 2000
-MAX_ROWS: Final = 5000
-MAX_DOCUMENT_BYTES: Final = 2_000_000
 KEYS: Final = ("schema", "title", "note", "changes", "prices")
 CHANGE_KEYS: Final = ("model", "token_kind", "service_tier", "percent", "usd_per_unit", "from", "to")
 PRICE_KEYS: Final = (
@@ -35,12 +31,8 @@ PRICE_KEYS: Final = (
 _USUAL: Final = {"service_tier": "standard", "prompt_length_band": ALL_BANDS, "geo": "global", "speed": "standard"}
 
 
-class ScenarioRefused(ValueError):
-    """A document that cannot be used; `problems` lists everything wrong with it, each with its field and a remedy."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+class ScenarioRefused(DocumentRefused):
+    """A scenario that cannot be used; `problems` lists everything wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,22 +136,8 @@ def scenario_document(scenario: PriceScenario) -> dict[str, Any]:
 
 
 def read_price_scenario(text: str | bytes) -> PriceScenario:
-    """A scenario from JSON text. Raises ScenarioRefused, naming line and column where it is not JSON."""
-    if len(text) > MAX_DOCUMENT_BYTES:
-        raise ScenarioRefused([f"document: {len(text):,} bytes; give at most {MAX_DOCUMENT_BYTES:,}."])
-    try:
-        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        if not decoded.strip():
-            raise ScenarioRefused(["document: it is empty; give a JSON object of costgov.price_scenario/1."])
-        document = json.loads(decoded, object_pairs_hook=_once)
-    except UnicodeDecodeError as error:
-        raise ScenarioRefused([f"document: byte {error.start} is not UTF-8; save it as UTF-8 JSON."]) from error
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ScenarioRefused([f"{where}: not JSON ({error.msg}); correct it there."]) from error
-    except RecursionError as error:
-        raise ScenarioRefused(["document: nested too deeply; give one flat JSON object."]) from error
-    return parse_price_scenario(document)
+    """A scenario from JSON text. Raises DocumentRefused, naming line and column where it is not JSON."""
+    return parse_price_scenario(decoded(text, schema=SCHEMA))
 
 
 def parse_price_scenario(document: Any) -> PriceScenario:
@@ -168,15 +146,17 @@ def parse_price_scenario(document: Any) -> PriceScenario:
         raise ScenarioRefused(["document: not a JSON object; give one of costgov.price_scenario/1."])
     problems = [f"{key}: unknown key; known are {', '.join(KEYS)}." for key in document if key not in KEYS]
     if document.get("schema") != SCHEMA:
-        problems.append(f'schema: {_shown(document.get("schema"))}; give "{SCHEMA}".')
+        problems.append(f'schema: {shown(document.get("schema"))}; give "{SCHEMA}".')
     title = document.get("title")
     if not isinstance(title, str) or not title.strip() or len(title) > MAX_TITLE or not title.isprintable():
-        problems.append(f"title: {_shown(title)}; give a name of 1 to {MAX_TITLE} letters.")
+        problems.append(f"title: {shown(title)}; give a name of 1 to {MAX_TITLE} letters.")
+    elif "," in title:  # names stand in lists with commas between them, as in the scenarios of a forecast
+        problems.append(f"title: {shown(title)}; write it without commas.")
     note = document.get("note", "")
     if not isinstance(note, str) or len(note) > MAX_NOTE:
-        problems.append(f"note: {_shown(note)}; give text of at most {MAX_NOTE:,} letters.")
-    changes = [_change(row, f"changes[{n}]", problems) for n, row in enumerate(_rows(document, "changes", problems))]
-    prices = [_price(row, f"prices[{n}]", problems) for n, row in enumerate(_rows(document, "prices", problems))]
+        problems.append(f"note: {shown(note)}; give text of at most {MAX_NOTE:,} letters.")
+    changes = [_change(row, f"changes[{n}]", problems) for n, row in enumerate(rows_of(document, "changes", problems))]
+    prices = [_price(row, f"prices[{n}]", problems) for n, row in enumerate(rows_of(document, "prices", problems))]
     if not changes and not prices and not problems:
         problems.append("changes: nothing is assumed; give at least one change or price.")
     found = tuple(change for change in changes if change is not None)
@@ -191,28 +171,8 @@ def parse_price_scenario(document: Any) -> PriceScenario:
     return PriceScenario(str(title).strip(), found, priced, note.strip())
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a key given twice is refused, because readers disagree on which one holds."""
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ScenarioRefused([f"{name}: given twice in one object; keep one of them." for name in twice])
-    return dict(pairs)
-
-
-def _rows(document: Mapping[str, Any], key: str, problems: list[str]) -> list[Any]:
-    rows = document.get(key, [])
-    if not isinstance(rows, list):
-        problems.append(f"{key}: {_shown(rows)}; give a list.")
-        return []
-    if len(rows) > MAX_ROWS:
-        problems.append(f"{key}: {len(rows):,} entries; give at most {MAX_ROWS:,}.")
-        return []
-    return rows
-
-
 def _change(row: Any, where: str, problems: list[str]) -> Change | None:
-    values = _values(row, where, CHANGE_KEYS, problems)
+    values = values_of(row, where, CHANGE_KEYS, problems)
     if values is None:
         return None
     try:
@@ -231,7 +191,7 @@ def _change(row: Any, where: str, problems: list[str]) -> Change | None:
 
 
 def _price(row: Any, where: str, problems: list[str]) -> Price | None:
-    values = _values(row, where, PRICE_KEYS, problems)
+    values = values_of(row, where, PRICE_KEYS, problems)
     if values is None:
         return None
     if values["usd_per_unit"] is None:
@@ -256,52 +216,6 @@ def _price(row: Any, where: str, problems: list[str]) -> Price | None:
         return None
 
 
-def _values(row: Any, where: str, known: tuple[str, ...], problems: list[str]) -> dict[str, Any] | None:
-    """Checked values of one entry by key; None when it has problems."""
-    if not isinstance(row, Mapping):
-        problems.append(f"{where}: {_shown(row)}; give an object with {', '.join(known)}.")
-        return None
-    before = len(problems)
-    problems += [f"{where}.{key}: unknown key; known are {', '.join(known)}." for key in row if key not in known]
-    values: dict[str, Any] = {}
-    for key in known:
-        value = row.get(key)
-        if key in ("percent", "usd_per_unit"):
-            values[key] = _decimal(value, f"{where}.{key}", problems)
-        elif key in ("from", "to"):
-            values[key] = _day(value, f"{where}.{key}", problems)
-        elif value is None or (isinstance(value, str) and len(value) <= 300 and (not value or value.isprintable())):
-            values[key] = (value or ANY).strip()
-        else:
-            problems.append(f"{where}.{key}: {_shown(value)}; give text.")
-    return values if len(problems) == before else None
-
-
-def _decimal(value: Any, where: str, problems: list[str]) -> Decimal | None:
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):  # a JSON number has been through somebody's binary float already
-        problems.append(f'{where}: {_shown(value)}; write it as a decimal string, e.g. "-20".')
-        return None
-    try:
-        return parse_usd(value.replace("−", "-"))
-    except MoneyError:
-        problems.append(f'{where}: {_shown(value)} is not a number; write it like "-20" or "12.50".')
-        return None
-
-
-def _day(value: Any, where: str, problems: list[str]) -> date | None:
-    if value is None or value == "":
-        return None
-    try:
-        if not isinstance(value, str):
-            raise PeriodError("not text")
-        return parse_day(value)
-    except PeriodError:
-        problems.append(f"{where}: {_shown(value)}; write the day like 2027-01-01.")
-        return None
-
-
 def _check_twice(changes: Iterable[Change], problems: list[str]) -> None:
     seen: set[tuple[object, ...]] = set()
     for change in changes:
@@ -316,8 +230,8 @@ def _change_document(change: Change) -> dict[str, str]:
         "model": change.model,
         "token_kind": change.token_kind,
         "service_tier": change.service_tier,
-        "percent": _plain(change.percent),
-        "usd_per_unit": _plain(change.usd_per_unit),
+        "percent": plain(change.percent),
+        "usd_per_unit": plain(change.usd_per_unit),
         "from": change.valid_from.isoformat() if change.valid_from else "",
         "to": change.valid_to.isoformat() if change.valid_to else "",
     }
@@ -329,24 +243,9 @@ def _price_document(price: Price) -> dict[str, str]:
         "model": price.model,
         "token_kind": price.token_kind,
         **{name: value for name in _USUAL if (value := getattr(price, name)) != _USUAL[name]},
-        "usd_per_unit": _plain(price.usd_per_unit),
+        "usd_per_unit": plain(price.usd_per_unit),
         "from": price.valid_from.isoformat() if price.valid_from else "",
         "to": price.valid_to.isoformat() if price.valid_to else "",
         "source": price.source,
     }
     return {key: value for key, value in values.items() if value}
-
-
-def _plain(number: Decimal | None) -> str:
-    if number is None:
-        return ""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, default=str, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "…"

@@ -163,10 +163,12 @@ class PriceBook:
     """Prices with one look-up. Raises PriceError for two rows with the same key, band and start."""
 
     prices: tuple[Price, ...]
+    _models: frozenset[str] = field(init=False, repr=False, compare=False)
     _slots: dict[_Slot, list[Price]] = field(init=False, repr=False, compare=False)
 
     def __init__(self, prices: Iterable[Price]) -> None:
         object.__setattr__(self, "prices", tuple(prices))
+        object.__setattr__(self, "_models", frozenset(price.model for price in self.prices))
         slots: dict[_Slot, list[Price]] = {}
         seen: dict[tuple[_Slot, str, date | None], Price] = {}
         for price in self.prices:
@@ -183,7 +185,7 @@ class PriceBook:
 
     @property
     def models(self) -> frozenset[str]:
-        return frozenset(price.model for price in self.prices)
+        return self._models
 
     @property
     def closed(self) -> tuple["ClosedMonth", ...]:

@@ -25,7 +25,8 @@ class Scenario:
     """What is assumed instead of the measured course.
 
     `planned_growth` (0.2 = +20 % a year) None = as measured · `growth_stops` · `price_factor` on every list price from
-    month `price_from_month` (1 = the first) · `rollout_delay_months` · `switched_off` classes without volume.
+    month `price_from_month` (1 = the first) · `price_scenario` names kept what-if prices ('' = the list) ·
+    `rollout_delay_months` · `switched_off` classes without volume.
     """
 
     planned_growth: float | None = None
@@ -34,6 +35,7 @@ class Scenario:
     price_from_month: int = 13
     rollout_delay_months: int = 0
     switched_off: tuple[str, ...] = ()
+    price_scenario: str = ""
 
     @property
     def is_base(self) -> bool:
@@ -53,6 +55,8 @@ class Scenario:
             parts.append(f"growth:{self.planned_growth:g}")
         if self.price_factor != 1:
             parts.append(f"list{(self.price_factor - 1) * 100:+.0f}@{self.price_from_month}")
+        if self.price_scenario:
+            parts.append(f"prices:{self.price_scenario}")
         if self.rollout_delay_months:
             parts.append(f"rollout+{self.rollout_delay_months}")
         parts += [f"off:{name}" for name in self.switched_off]
@@ -70,6 +74,8 @@ class Scenario:
             parts.append(
                 f"list prices {self.price_factor - 1:+.0%} from month {self.price_from_month}".replace("-", "−")
             )
+        if self.price_scenario:
+            parts.append(f"prices of scenario {self.price_scenario}")
         if self.rollout_delay_months:
             unit = "month" if self.rollout_delay_months == 1 else "months"
             parts.append(f"moves start {self.rollout_delay_months} {unit} later")
@@ -89,8 +95,8 @@ def parse_scenario(text: str, *, months: int = 12, classes: Sequence[str] | None
     """A scenario from its name: `base`, or parts with commas between them.
 
     `growth-stops` · `growth:0.2` · `list-33` or `list+10`, from month 13 or, where the horizon ends before, from its
-    middle; `list-33@7` names the month · `rollout+3` · `off:CLASS`. Raises UnknownScenario, also for a class not in
-    `classes`.
+    middle; `list-33@7` names the month · `prices:NAME` kept what-if prices · `rollout+3` · `off:CLASS`. Raises
+    UnknownScenario, also for a class not in `classes`.
 
     >>> parse_scenario("list-33,off:triage").name
     'list-33@7,off:triage'
@@ -110,6 +116,8 @@ def parse_scenario(text: str, *, months: int = 12, classes: Sequence[str] | None
             sign = -1 if prices["sign"] == "-" else 1
             chosen["price_factor"] = _factor(1 + sign * int(prices["percent"]) / 100)
             chosen["price_from_month"] = _month(prices["month"], months)
+        elif kind == "prices" and value.strip():
+            chosen["price_scenario"] = value.strip()
         elif part.startswith("rollout+") and part[8:].isdecimal() and int(part[8:]) <= MAX_DELAY_MONTHS:
             chosen["rollout_delay_months"] = int(part[8:])
         elif kind == "off" and value:
@@ -118,8 +126,8 @@ def parse_scenario(text: str, *, months: int = 12, classes: Sequence[str] | None
             switched_off.append(value)
         else:
             raise UnknownScenario(
-                f"unknown scenario {part!r}: use base, growth-stops, growth:0.2, list-33, list+10@7, rollout+3 "
-                "or off:CLASS, several with commas"
+                f"unknown scenario {part!r}: use base, growth-stops, growth:0.2, list-33, list+10@7, prices:NAME, "
+                "rollout+3 or off:CLASS, several with commas"
             )
     return Scenario(switched_off=tuple(sorted(set(switched_off))), **chosen)  # type: ignore[arg-type]
 

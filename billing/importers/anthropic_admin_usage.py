@@ -1,7 +1,6 @@
 """Anthropic Admin API usage report: pages of buckets (formats/anthropic-admin-usage-cost-api.md)."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,13 +9,21 @@ from billing.core.usage import (
     DEFAULT_WORKSPACE,
     NOT_APPLICABLE,
     NOT_GROUPED,
-    TokenCounts,
-    UsageBucket,
     UsageKey,
-    sum_counts,
 )
-from billing.importers.anthropic_pages import HOUR, WIDTHS, bucketed_results, check_texts, kind_of, pages_of
-from billing.importers.base import Head, ImportRefused, Problem, Report, check_count, shown
+from billing.importers.anthropic_pages import (
+    WIDTHS,
+    bucketed_results,
+    check_counters,
+    check_not_overlapping,
+    check_texts,
+    counters_of,
+    kind_of,
+    pages_of,
+    top_groups_finding,
+)
+from billing.importers.base import Head, ImportRefused, Problem, Report, shown
+from billing.importers.buckets import BucketRow, summed_buckets
 
 _GROUPED: Final = {
     "workspace_id": DEFAULT_WORKSPACE,
@@ -27,12 +34,13 @@ _GROUPED: Final = {
     "inference_geo": NOT_GROUPED,
     "speed": NOT_GROUPED,
 }
-_COUNTS: Final = ("uncached_input_tokens", "cache_read_input_tokens", "output_tokens")
-_SPLIT: Final = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 class AnthropicAdminUsage:
-    """Usage report of GET /v1/organizations/usage_report/messages: hours stay hours, minutes become hours."""
+    """Usage report of GET /v1/organizations/usage_report/messages: hours stay hours, minutes become hours.
+
+    The Enterprise usage report has the same buckets and counters, with fewer dimensions, and is read here too.
+    """
 
     name = "anthropic_admin_usage"
     title = "Anthropic Admin API usage report: JSON pages"
@@ -63,8 +71,9 @@ class AnthropicAdminUsage:
         findings = []
         if pages[-1].get("has_more"):
             findings.append("The last page says has_more: further pages exist and should be imported as well.")
+        findings += top_groups_finding(pages)
         grouped = {key for key in _GROUPED if any(result.get(key) is not None for _, result, _ in rows)}
-        buckets = _summed(rows, empty, grouped, width, canonical)
+        buckets = summed_buckets((_row(period, result, grouped, canonical) for period, result, _ in rows), empty, width)
         return Report(buckets, WIDTHS[width], tuple(findings))
 
 
@@ -78,58 +87,14 @@ def _check_result(result: Any, place: str, problems: list[Problem], file_name: s
             "this is a cost report (amounts in cents), not a usage report",
             "Import it with manage.py import_costs; here give the answer of usage_report/messages",
         )
-    found = [check_count(result, key, f"{place}.{key}", None, needed=True) for key in _COUNTS]
-    written = result.get("cache_creation")
-    if written is not None and not isinstance(written, dict):
-        found.append(
-            Problem(None, f"{place}.cache_creation", shown(written), "not an object", "Take it as the API returns it")
-        )
-    else:
-        found += [
-            check_count(written or {}, key, f"{place}.cache_creation.{key}", None, needed=False) for key in _SPLIT
-        ]
-    tools = result.get("server_tool_use")
-    found.append(
-        check_count(
-            tools if isinstance(tools, dict) else {},
-            "web_search_requests",
-            f"{place}.server_tool_use.web_search_requests",
-            None,
-            needed=False,
-        )
-    )
-    found += check_texts(result, tuple(_GROUPED), place)
-    problems += [problem for problem in found if problem is not None]
+    check_counters(result, place, problems)
+    problems += check_texts(result, tuple(_GROUPED), place)
+    problems += check_not_overlapping(result, place)
 
 
-def _summed(
-    rows: list[tuple[Period, Mapping[str, Any], str]],
-    empty: list[Period],
-    grouped: set[str],
-    width: timedelta,
-    canonical: Callable[[str], str],
-) -> tuple[UsageBucket, ...]:
-    """One bucket per hour (or day) and key; a bucket without traffic stays, as one zero row, so that it replaces."""
-    sums: dict[tuple[datetime, UsageKey, str], list[TokenCounts]] = {}
-    with_rows = set()
-    for period, result, _ in rows:
-        start = _hour(period.start) if width < HOUR else period.start
-        with_rows.add(start)
-        sums.setdefault((start, _key(result, grouped, canonical), result.get("model") or ""), []).append(
-            _counts(result)
-        )
-    length = max(width, HOUR)
-    zero = UsageKey(model="")
-    for period in empty:
-        start = _hour(period.start) if width < HOUR else period.start
-        if start not in with_rows:
-            sums.setdefault((start, zero, ""), [])
-    return tuple(
-        UsageBucket(Period(start, start + length), key, sum_counts(counts), raw)
-        for (start, key, raw), counts in sorted(
-            sums.items(), key=lambda item: (item[0][0], str(item[0][1]), item[0][2])
-        )
-    )
+def _row(period: Period, result: Mapping[str, Any], grouped: set[str], canonical: Callable[[str], str]) -> BucketRow:
+    key = _key(result, grouped, canonical)
+    return BucketRow(period, key, result.get("model") or "", counters_of(result), result.get("requests"))
 
 
 def _key(result: Mapping[str, Any], grouped: set[str], canonical: Callable[[str], str]) -> UsageKey:
@@ -149,20 +114,3 @@ def _key(result: Mapping[str, Any], grouped: set[str], canonical: Callable[[str]
         geo=told("inference_geo"),
         speed=told("speed"),
     )
-
-
-def _counts(result: Mapping[str, Any]) -> TokenCounts:
-    written = result.get("cache_creation") or {}
-    tools = result.get("server_tool_use") or {}
-    return TokenCounts(
-        uncached_input_tok=result["uncached_input_tokens"],
-        cache_read_tok=result["cache_read_input_tokens"],
-        cache_write_5m_tok=written.get(_SPLIT[0]) or 0,
-        cache_write_1h_tok=written.get(_SPLIT[1]) or 0,
-        output_tok=result["output_tokens"],
-        web_searches=tools.get("web_search_requests") or 0,
-    )
-
-
-def _hour(at: datetime) -> datetime:
-    return at.replace(minute=0, second=0, microsecond=0)

@@ -9,11 +9,13 @@ from typing import Any, Final, Literal
 import zstandard
 
 from billing.core.periods import Period, PeriodError, parse_instant
+from billing.core.usage import TokenCounts
 from billing.importers.base import (
     Head,
     ImportRefused,
     Problem,
     broken_compression,
+    check_count,
     loads_strict,
     open_bytes,
     read_whole,
@@ -189,4 +191,77 @@ def check_texts(holder: Mapping[str, Any], names: tuple[str, ...], place: str) -
         Problem(None, f"{place}.{name}", shown(holder[name]), "not text", "Take it as the API returns it")
         for name in names
         if holder.get(name) is not None and not isinstance(holder[name], str)
+    ]
+
+
+COUNTERS_NEEDED: Final = ("uncached_input_tokens", "cache_read_input_tokens", "output_tokens")
+_SPLIT: Final = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+# Membership in these overlaps: rows of one group repeat usage of another, and their sum is above the total.
+_OVERLAPPING: Final = ("rbac_group_id",)
+_TOP_GROUPS: Final = 100
+
+
+def check_counters(usage: Mapping[str, Any], place: str, problems: list[Problem]) -> None:
+    """The token counters of a usage result: whole numbers of at least 0."""
+    found = [check_count(usage, key, f"{place}.{key}", None, needed=True) for key in COUNTERS_NEEDED]
+    written = usage.get("cache_creation")
+    if written is not None and not isinstance(written, dict):
+        place_of = f"{place}.cache_creation"
+        found.append(Problem(None, place_of, shown(written), "not an object", "Take it as the API returns it"))
+    else:
+        found += [
+            check_count(written or {}, key, f"{place}.cache_creation.{key}", None, needed=False) for key in _SPLIT
+        ]
+    tools = usage.get("server_tool_use")
+    searches = f"{place}.server_tool_use.web_search_requests"
+    found.append(
+        check_count(tools if isinstance(tools, dict) else {}, "web_search_requests", searches, None, needed=False)
+    )
+    found.append(check_count(usage, "requests", f"{place}.requests", None, needed=False))
+    problems += [problem for problem in found if problem is not None]
+
+
+def counters_of(usage: Mapping[str, Any]) -> TokenCounts:
+    """Counters that `check_counters` finds nothing wrong with."""
+    written = usage.get("cache_creation") or {}
+    tools = usage.get("server_tool_use") or {}
+    return TokenCounts(
+        uncached_input_tok=usage["uncached_input_tokens"],
+        cache_read_tok=usage["cache_read_input_tokens"],
+        cache_write_5m_tok=written.get(_SPLIT[0]) or 0,
+        cache_write_1h_tok=written.get(_SPLIT[1]) or 0,
+        output_tok=usage["output_tokens"],
+        web_searches=tools.get("web_search_requests") or 0,
+    )
+
+
+def check_not_overlapping(dimensions: Mapping[str, Any], place: str) -> list[Problem]:
+    """Rows of overlapping groups must not be added up, so they are not imported."""
+    return [
+        Problem(
+            None,
+            f"{place}.{name}",
+            shown(dimensions[name]),
+            "groups of this kind overlap: their rows sum to more than the total",
+            f"Fetch the report without group_by[]={name}",
+        )
+        for name in _OVERLAPPING
+        if dimensions.get(name) is not None
+    ]
+
+
+def top_groups_finding(pages: list[Mapping[str, Any]]) -> list[str]:
+    """Enterprise reports keep the first 100 groups of a bucket and say nothing about the others."""
+    cut = sum(
+        len(bucket["results"]) >= _TOP_GROUPS
+        for page in pages
+        if "organization_id" in page
+        for bucket in page["data"]
+        if isinstance(bucket, dict) and isinstance(bucket.get("results"), list)
+    )
+    if not cut:
+        return []
+    return [
+        f"{cut} bucket{'s hold' if cut != 1 else ' holds'} {_TOP_GROUPS} groups, the most the report gives: what lies "
+        "beyond is missing. Fetch it with fewer group_by[] dimensions."
     ]

@@ -204,7 +204,8 @@ def read_head(path: Path, file_name: str) -> Head:
     lines = [line for line in text.splitlines() if line.strip()]
     cut = len(data) == HEAD_CHARS and len(lines) > 1
     looked_at = lines[:-1][:20] if cut else lines[:20]
-    rows, is_lines = [], True
+    rows: list[Mapping[str, Any]] = []
+    is_lines = True
     for line in looked_at:
         value = _loads(line)
         if isinstance(value, dict):
@@ -212,12 +213,18 @@ def read_head(path: Path, file_name: str) -> Head:
         else:
             is_lines = False
     if not rows:
-        whole = [_loads(text)] if not text.lstrip().startswith("[") else _first_items(text, 20)
-        rows = [item for item in whole if isinstance(item, dict)]
+        rows = _dicts([_loads(text)] if not text.lstrip().startswith("[") else _first_items(text, 20))
+    elif lines[0].strip() in ("{", "["):
+        is_lines = False  # one value over many lines, some of which happen to be JSON of their own
+        rows = _dicts([_loads(text)] if lines[0].strip() == "{" else _first_items(text, 20)) or rows
     elif len(rows) > 1 or not text.lstrip().startswith("["):
         # A bad line among JSON lines is a bad row, not another format. (Of an array only the last line may parse.)
         is_lines = True
     return Head(text, tuple(rows), is_lines and bool(rows))
+
+
+def _dicts(values: Iterable[Any]) -> list[Mapping[str, Any]]:
+    return [item for item in values if isinstance(item, dict)]
 
 
 def broken_compression(file_name: str) -> ImportRefused:

@@ -4,11 +4,25 @@ from pathlib import Path
 from typing import Final
 
 from billing.importers.anthropic_admin_cost import AnthropicAdminCost
+from billing.importers.anthropic_analytics_cost import AnthropicAnalyticsCost
+from billing.importers.anthropic_enterprise_cost import AnthropicEnterpriseCost
+from billing.importers.aws_cur import AwsCur
 from billing.importers.base import Head, read_head
+from billing.importers.console_cost_csv import ConsoleCostCsv
 from billing.importers.cost_base import CostFormat
+from billing.importers.focus import Focus
+from billing.importers.google_billing import GoogleBilling
 from billing.importers.identify import claiming_format, named_format
 
-COST_FORMATS: Final[tuple[CostFormat, ...]] = (AnthropicAdminCost(),)
+COST_FORMATS: Final[tuple[CostFormat, ...]] = (
+    AnthropicAdminCost(),
+    AnthropicAnalyticsCost(),
+    AnthropicEnterpriseCost(),
+    ConsoleCostCsv(),
+    Focus(),
+    AwsCur(),
+    GoogleBilling(),
+)
 
 
 def cost_format_names() -> tuple[str, ...]:

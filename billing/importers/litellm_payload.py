@@ -63,8 +63,9 @@ class LiteLLMPayload:
 
     rows = f"""
     SELECT make_timestamp(CAST(round(started * 1000000) AS BIGINT)) AS occurred_at,
-      txt(hidden_params.additional_headers."llm_provider-request-id") AS provider_id,
-      CASE WHEN failed OR starts_with(txt(id), txt(litellm_call_id)) THEN '' ELSE txt(id) END AS response_id,
+      CASE WHEN own_cache THEN '' ELSE txt(hidden_params.additional_headers."llm_provider-request-id")
+        END AS provider_id,
+      CASE WHEN uncounted OR starts_with(txt(id), txt(litellm_call_id)) THEN '' ELSE txt(id) END AS response_id,
       'litellm:' || coalesce(nullif(txt(litellm_call_id), ''), txt(id)) || '@' || coalesce(startTime, '') AS own_id,
       failed AS is_failed, CASE WHEN failed OR own_cache THEN 0 ELSE 1 END AS requests,
       ms(CASE WHEN told(response_time) THEN CAST(TRY_CAST(response_time AS DOUBLE) * 1000 AS VARCHAR) END)
@@ -133,15 +134,16 @@ class LiteLLMPayload:
         )
 
     def check(self, record: Mapping[str, Any], line: int | None) -> RowCheck:
-        clean = _cleaned(record)
-        problems = [problem for problem in _problems(clean, line) if problem is not None]
+        clean = cleaned(record)
+        problems = [problem for problem in problems_of(clean, line) if problem is not None]
         return RowCheck(tuple(problems), () if problems else (clean,))
 
     def started(self, record: Mapping[str, Any]) -> tuple[str, datetime]:
         return "startTime", datetime.fromtimestamp(record["startTime"], UTC)
 
 
-def _problems(record: Mapping[str, Any], line: int | None) -> list[Problem | None]:
+def problems_of(record: Mapping[str, Any], line: int | None) -> list[Problem | None]:
+    """What is wrong with a record that `cleaned` gave."""
     problems: list[Problem | None] = []
     started = record["startTime"]
     remedy = "Take the payload as LiteLLM writes it: startTime is in seconds since 1970"
@@ -178,10 +180,7 @@ def _problems(record: Mapping[str, Any], line: int | None) -> list[Problem | Non
     )
     if any(counts):
         return problems + counts
-    read = _first(usage["cache_read_input_tokens"], details["cached_tokens"])
-    written = _first(
-        usage["cache_creation_input_tokens"], details["cache_creation_tokens"], details["cache_write_tokens"]
-    )
+    read, written = cached_of(usage)
     prompt, text = record["prompt_tokens"], details["text_tokens"]
     if prompt < read + written + (text or 0):
         parts = f"{text or 0} uncached + {read} read + {written} written = {read + written + (text or 0)}"
@@ -208,8 +207,8 @@ def _problems(record: Mapping[str, Any], line: int | None) -> list[Problem | Non
     return problems
 
 
-def _cleaned(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Only the fields needed; objects that were written as JSON text are opened."""
+def cleaned(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Only the fields needed, all of them present; objects that were written as JSON text are opened."""
     metadata = _object(record.get("metadata"))
     usage = _object(metadata.get("usage_object"))
     details = _object(usage.get("prompt_tokens_details"))
@@ -267,6 +266,15 @@ def _cleaned(record: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def cached_of(usage: Mapping[str, Any]) -> tuple[int, int]:
+    """Cache reads and writes of a cleaned usage object, whichever of LiteLLM's names tell them."""
+    details = usage["prompt_tokens_details"]
+    return (
+        _first(usage["cache_read_input_tokens"], details["cached_tokens"]),
+        _first(usage["cache_creation_input_tokens"], details["cache_creation_tokens"], details["cache_write_tokens"]),
+    )
+
+
 def _is_count(key: str) -> bool:
     return key.endswith(("_tokens", "_requests"))
 
@@ -284,5 +292,5 @@ def _object(value: Any) -> Mapping[str, Any]:
 def _opened(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

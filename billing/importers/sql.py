@@ -32,7 +32,6 @@ STAGE_COLUMNS: Final = (
 MACROS: Final = (
     "CREATE OR REPLACE MACRO told(v) AS (v IS NOT NULL AND v <> 'null')",
     "CREATE OR REPLACE MACRO is_text(v) AS (v IS NULL OR v = 'null' OR starts_with(v, '\"'))",
-    "CREATE OR REPLACE MACRO is_object(v) AS (v IS NULL OR v = 'null' OR starts_with(v, '{'))",
     "CREATE OR REPLACE MACRO txt(v) AS (CASE WHEN NOT told(v) THEN '' "
     "WHEN starts_with(v, '\"') AND strlen(v) <= 257 AND NOT contains(v, chr(92)) AND NOT starts_with(v, '\" ') "
     "AND NOT ends_with(v, ' \"') THEN CAST(v AS VARCHAR)[2:-2] "
@@ -43,16 +42,18 @@ MACROS: Final = (
     # The same where a row is bad anyway unless all its counts together are free of points and exponents.
     "CREATE OR REPLACE MACRO whole(v) AS (CASE WHEN v IS NULL OR v = 'null' THEN 0::BIGINT "
     "ELSE CAST(TRY_CAST(CAST(v AS VARCHAR) AS UBIGINT) AS BIGINT) END)",
-    "CREATE OR REPLACE MACRO int32(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,9}') THEN CAST(CAST(v AS VARCHAR) AS INTEGER) "
-    "ELSE 0 END)",
+    "CREATE OR REPLACE MACRO int32(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,9}') "
+    "THEN CAST(CAST(v AS VARCHAR) AS INTEGER) ELSE 0 END)",
     "CREATE OR REPLACE MACRO instant(v) AS (CASE WHEN v LIKE '\"____-__-__T__:__:__Z\"' "
-    "OR (v LIKE '\"____-__-__T__:__:__.___Z\"' AND NOT contains(v, '+') AND NOT contains(CAST(v AS VARCHAR)[12:], '-')) "
+    "OR (v LIKE '\"____-__-__T__:__:__.___Z\"' AND NOT contains(v, '+') "
+    "AND NOT contains(CAST(v AS VARCHAR)[12:], '-')) "
     "THEN TRY_CAST(CAST(v AS VARCHAR)[2:-3] AS TIMESTAMP) "
     "WHEN regexp_full_match(txt(v), "
     "'[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})') "
     "THEN CAST(TRY_CAST(upper(txt(v)) AS TIMESTAMPTZ) AS TIMESTAMP) END)",
-    "CREATE OR REPLACE MACRO ms(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,12}') THEN CAST(CAST(v AS VARCHAR) AS BIGINT) "
-    "WHEN regexp_full_match(v, '[0-9]{1,12}[.][0-9]+') THEN CAST(round(CAST(CAST(v AS VARCHAR) AS DOUBLE)) AS BIGINT) END)",
+    "CREATE OR REPLACE MACRO ms(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,12}') "
+    "THEN CAST(CAST(v AS VARCHAR) AS BIGINT) WHEN regexp_full_match(v, '[0-9]{1,12}[.][0-9]+') "
+    "THEN CAST(round(CAST(CAST(v AS VARCHAR) AS DOUBLE)) AS BIGINT) END)",
 )
 FACTS_OF_ENTRIES: Final = (
     "CAST(map_from_entries(list_filter({entries}, lambda e: told(e.value) AND length(e.value) <= "

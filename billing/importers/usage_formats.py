@@ -4,17 +4,57 @@ from pathlib import Path
 from typing import Final
 
 from billing.importers.anthropic_admin_usage import AnthropicAdminUsage
+from billing.importers.anthropic_analytics_usage import AnthropicAnalyticsUsage
 from billing.importers.base import BucketFormat, Head, RequestFormat, read_head
+from billing.importers.claude_code_events import ClaudeCodeEvents
+from billing.importers.console_usage_csv import ConsoleUsageCsv
+from billing.importers.helicone_requests import HeliconeRequests
 from billing.importers.identify import claiming_format, named_format
+from billing.importers.langfuse_observations import LangfuseObservations
+from billing.importers.litellm_daily import LiteLLMDaily
 from billing.importers.litellm_payload import LiteLLMPayload
+from billing.importers.litellm_spend_logs import LiteLLMSpendLogs
 from billing.importers.messages_api_log import MessagesApiLog
+from billing.importers.messages_api_objects import MessagesApiObjects
+from billing.importers.messages_api_stream import MessagesApiStream
+from billing.importers.messages_batch_results import MessagesBatchResults
+from billing.importers.otel_genai_spans import OtelGenAiSpans
 from billing.importers.records import RecordFormat
 
 UsageFormat = RequestFormat | RecordFormat | BucketFormat
 REQUEST_FORMATS: Final[tuple[RequestFormat, ...]] = (MessagesApiLog(), LiteLLMPayload())
-RECORD_FORMATS: Final[tuple[RecordFormat, ...]] = ()
-BUCKET_FORMATS: Final[tuple[BucketFormat, ...]] = (AnthropicAdminUsage(),)
+RECORD_FORMATS: Final[tuple[RecordFormat, ...]] = (
+    MessagesBatchResults(),
+    MessagesApiObjects(),
+    MessagesApiStream(),
+    LiteLLMSpendLogs(),
+    ClaudeCodeEvents(),
+    OtelGenAiSpans(),
+    LangfuseObservations(),
+    HeliconeRequests(),
+)
+BUCKET_FORMATS: Final[tuple[BucketFormat, ...]] = (
+    AnthropicAdminUsage(),
+    AnthropicAnalyticsUsage(),
+    ConsoleUsageCsv(),
+    LiteLLMDaily(),
+)
+PROVIDER_RANK: Final = 3
+BILL_RANK: Final = 1  # also of a table of somebody's own
 FORMATS: Final[tuple[UsageFormat, ...]] = (*REQUEST_FORMATS, *RECORD_FORMATS, *BUCKET_FORMATS)
+FORMATS_WITH_OWN_KEYS: Final[tuple[str, ...]] = (
+    *(item.name for item in REQUEST_FORMATS if not item.names_provider_keys),
+    *(item.name for item in RECORD_FORMATS if not item.names_provider_keys),
+)
+
+
+def report_rank(format_name: str) -> int:
+    """Of several reports of a day that of the highest rank counts.
+
+    The provider's usage report (3), then the Console's download (2), a bill (1), a gateway's own sums (0).
+    """
+    named = (item for item in BUCKET_FORMATS if item.name == format_name)
+    return next((int(getattr(item, "rank", PROVIDER_RANK)) for item in named), BILL_RANK)
 
 
 def format_names() -> tuple[str, ...]:

@@ -52,6 +52,12 @@ class CostAttempt(Attempt):
             raise ImportRefused(self.row.file_name, self.problems, self.rejected)
         if not report.lines and self.problems:
             raise ImportRefused(self.row.file_name, self.problems, self.rejected)
+        if not report.lines and report.skipped:
+            raise ImportRefused.because(
+                self.row.file_name,
+                f"none of its {report.skipped:,} rows is about Claude",
+                "Check that it is the right bill; import with --all-rows to keep the rows of other services",
+            )
         self.lock_merge(0.5)
         self.lease.progress(0.6, "Saving the lines")
         with transaction.atomic():
@@ -134,8 +140,7 @@ class CostAttempt(Attempt):
             findings += remarks
             findings += save_stated_invoices(source=source, row=self.row, lines=lines, as_of=self.as_of)
         findings += model_findings(lines)
-        starts = [line.period.start for line in lines] or [day_start(day) for day in report.covers.days]
-        ends = [line.period.end for line in lines] or [day_start(day) + timedelta(days=1) for day in report.covers.days]
+        start, end = stated_period(report)
         return self.finish(
             source,
             days,
@@ -143,8 +148,8 @@ class CostAttempt(Attempt):
             accepted=len(lines),
             duplicates=known,
             failed_requests=0,
-            period_start=min(starts, default=None),
-            period_end=max(ends, default=None),
+            period_start=start,
+            period_end=end,
         )
 
     def finer_days(self, held: QuerySet[CostReportLine], report: CostReport) -> tuple[set[date], list[str]]:
@@ -280,6 +285,14 @@ def held_lines(source: UsageSource, covers: Covers) -> QuerySet[CostReportLine]:
     return CostReportLine.objects.filter(about, source=source)
 
 
+def stated_period(report: CostReport) -> tuple[datetime | None, datetime | None]:
+    """The time a file speaks for: its days; of a bill that of its usage, as a commitment may run for a year."""
+    if report.covers.days:
+        return day_start(report.covers.days[0]), day_start(report.covers.days[-1]) + timedelta(days=1)
+    about = [line for line in report.lines if line.category == "usage" and not line.is_correction] or report.lines
+    return min((one.period.start for one in about), default=None), max((one.period.end for one in about), default=None)
+
+
 def same_amount(one: Decimal, other: Decimal) -> bool:
     """Two statements of one amount: within a cent, or a millionth of it."""
     return abs(one - other) <= max(SAME_USD, abs(other) * SAME_SHARE)
@@ -322,7 +335,3 @@ def _within_days(days: Sequence[date] | set[date]) -> Q:
             last += timedelta(days=1)
         about |= Q(period_start__gte=day_start(day), period_start__lt=day_start(last + timedelta(days=1)))
     return about
-
-
-def line_period(row: CostReportLine) -> tuple[datetime, datetime]:
-    return row.period_start.astimezone(UTC), row.period_end.astimezone(UTC)

@@ -7,7 +7,7 @@ fence: an attempt that lost its lease (its connection broke while it went on) fi
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 import psycopg
@@ -19,6 +19,9 @@ RUN_LOCK: Final = 0x636F7374  # advisory lock space of running imports; the seco
 MERGE_LOCK: Final = 0x75736167  # one import at a time compares itself with what is stored
 _TICK_SECONDS: Final = 0.5
 _NOT_LIBPQ: Final = frozenset({"pool", "context", "cursor_factory", "prepare_threshold", "server_side_binding"})
+
+ProgressWatcher = Callable[[float, str], None]
+_watchers: list[ProgressWatcher] = []
 
 
 class ImportBusy(Exception):
@@ -51,6 +54,8 @@ class Lease:
 
     def progress(self, share: float, note: str) -> None:
         """Visible at once: written outside the import's transaction. Raises ImportStopped."""
+        for watcher in _watchers:
+            watcher(share, note)
         done = self.side.execute(
             f"UPDATE {Import._meta.db_table} SET progress_share = %s, progress_note = %s "  # noqa: S608 - our table
             "WHERE id = %s AND state = 'running' AND attempts = %s",
@@ -113,6 +118,16 @@ class Lease:
         places = ", ".join("%s" for _ in key)
         row = self.side.execute(f"SELECT pg_try_advisory_lock({places})", key).fetchone()
         return row is not None and bool(row[0])
+
+
+@contextlib.contextmanager
+def progress_watched_by(watcher: ProgressWatcher) -> Iterator[None]:
+    """Also tell `watcher` how far imports of this process are; it may be called from another thread."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
 
 
 def _end(ended: threading.Event, thread: threading.Thread) -> None:

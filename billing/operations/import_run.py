@@ -29,11 +29,15 @@ from billing.importers.base import (
     each_record,
     implausible_time,
 )
-from billing.importers.records import RecordFormat, RequestRow, StagedRows, staged_row
-from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS, identify
+from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedRequests
+from billing.importers.records import Learned, RecordFormat, RequestRow, StagedRows, Unanswered
+from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
 from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
 from billing.operations.import_lease import Lease
+from billing.operations.record_rows import write_rows
 from billing.operations.rollups import recount_days, replace_hours
+from billing.operations.source_settings import READ_WITH, is_read_alike, refusal_of, remember, settings_for
+from billing.queries.column_mappings import TO_MAP, identify_usage
 from billing.queries.imports import model_aliases, request_store, stored_imports
 from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport, Summary
 
@@ -41,6 +45,15 @@ _DEFAULT_SOURCE: Final = {
     "messages_api_log": "Request logs",
     "litellm_payload": "LiteLLM",
     "anthropic_admin_usage": "Anthropic usage report",
+    "messages_batch_results": "Message batches",
+    "messages_api_objects": "Messages API answers",
+    "messages_api_stream": "Messages API streams",
+    "litellm_spend_logs": "LiteLLM",
+    "litellm_daily": "LiteLLM daily tables",
+    "claude_code_events": "Claude Code",
+    "otel_genai_spans": "OpenTelemetry",
+    "langfuse_observations": "Langfuse",
+    "helicone_requests": "Helicone",
 }
 FINDINGS_SHOWN: Final = 20
 _ROWS_PER_TICK: Final = 20_000
@@ -67,6 +80,8 @@ class ImportOutcome:
     error: str = ""
     is_repeat: bool = False
     message: str = ""
+    needs_mapping: bool = False
+    """A table that waits until somebody says what its columns are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +94,16 @@ class ImportOptions:
     good_rows: bool = False
     all_rows: bool = False
     """Of a bill: also the rows of other services than Claude."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """To what the file does not tell (billing/importers/records.py, `Switch`), by name."""
+    mapping: Mapping[str, Any] | None = None
+    """What the columns of a table of somebody's own are: a document of costgov.column_mapping/1."""
 
     def as_dict(self) -> dict[str, Any]:
         told = {"format": self.format, "source": self.source, "replace": self.replace, "good_rows": self.good_rows}
-        return told | ({"all_rows": True} if self.all_rows else {})
+        told |= {"all_rows": True} if self.all_rows else {}
+        told |= {"answers": dict(self.answers)} if self.answers else {}
+        return told | ({"mapping": dict(self.mapping)} if self.mapping else {})
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "ImportOptions":
@@ -92,6 +113,8 @@ class ImportOptions:
             bool(options.get("replace")),
             bool(options.get("good_rows")),
             bool(options.get("all_rows")),
+            {str(name): str(value) for name, value in (options.get("answers") or {}).items()},
+            options.get("mapping") or None,
         )
 
 
@@ -110,13 +133,24 @@ class Attempt:
     begun: float = field(default_factory=time.monotonic)
     problems: list[Problem] = field(default_factory=list)
     rejected: int = 0
+    read_with: Mapping[str, str] = field(default_factory=dict)
+    learned: Sequence[Learned] = ()
+    findings: Sequence[str] = ()
+    mapped: MappedFormat | None = None
 
     def carry_out(self) -> ImportOutcome:
-        fmt, head = identify(self.path, file_name=self.row.file_name, format_name=self.options.format)
-        bucketed = next((item for item in BUCKET_FORMATS if item is fmt), None)
+        fmt, head = identify_usage(
+            self.path,
+            file_name=self.row.file_name,
+            format_name=self.options.format,
+            mapping=self.options.mapping,
+        )
+        bucketed = fmt if isinstance(fmt, MappedBuckets) else next((one for one in BUCKET_FORMATS if one is fmt), None)
         source = _source(
             self.options.source or _DEFAULT_SOURCE.get(fmt.name, fmt.title), bucketed is None, self.row.file_name
         )
+        if isinstance(fmt, MappedBuckets | MappedRequests):
+            source = self.mapped_source(fmt)
         self.row.format = fmt.name
         aliases = model_aliases()
 
@@ -126,6 +160,8 @@ class Attempt:
         if bucketed is not None:
             self.lease.progress(0.1, "Reading the report")
             report = bucketed.read(self.path, file_name=self.row.file_name, canonical=canonical)
+            if isinstance(fmt, MappedBuckets):
+                self.problems, self.rejected = fmt.problems, fmt.rejected
             starts = sorted({bucket.period.start for bucket in report.buckets})
             wrong = [each for start in starts for each in self.time_problems("starting_at", start, None)]
             if wrong:
@@ -135,7 +171,7 @@ class Attempt:
         store = request_store()
         store.remove_import(self.row.pk)  # what an earlier, killed attempt left
         with store.engine(f"import-{self.row.pk}-{self.row.attempts}") as engine:
-            recorded = next((item for item in RECORD_FORMATS if item is fmt), None)
+            recorded = fmt if isinstance(fmt, MappedRequests) else next((x for x in RECORD_FORMATS if x is fmt), None)
             if recorded is not None:
                 self.read_records(engine, recorded, source)
             else:
@@ -144,11 +180,31 @@ class Attempt:
             self.lock_merge(0.55)
             return self.save_requests(engine, store, source, canonical)
 
+    def mapped_source(self, fmt: MappedFormat) -> UsageSource:
+        """The source of a mapped table; the mapping is written down with the import. Raises ImportRefused."""
+        mapping, self.mapped = fmt.mapping, fmt
+        if isinstance(fmt, MappedBuckets):
+            fmt.is_partial_allowed = self.options.good_rows
+        kept = {"mapping": mapping.as_document(), "mapping_hash": mapping.header_hash}
+        self.row.options = {**(self.row.options or {}), **kept}
+        source = _source(self.options.source or mapping.source, isinstance(fmt, MappedRequests), self.row.file_name)
+        if source.pk is None:
+            source.channel = mapping.channel
+            source.settings = {} if mapping.names_provider_keys else {"own_keys": "yes"}
+        elif source.channel != mapping.channel:
+            raise ImportRefused.because(
+                self.row.file_name,
+                f"source {source.name!r} holds usage through {source.channel}, the mapping says {mapping.channel}",
+                "Give the table a source of its own, or correct the channel of the mapping",
+            )
+        return source
+
     def lock_merge(self, share: float) -> None:
         """From here on nobody else saves. The same bytes may have been imported while this attempt read or waited."""
         self.lease.progress(share, "Looking for what is stored already")
         self.lease.lock_merge(share)
-        held = Import.objects.filter(kind=self.row.kind, sha256=self.row.sha256, state=Import.State.DONE).first()
+        done = Import.objects.filter(kind=self.row.kind, sha256=self.row.sha256, state=Import.State.DONE)
+        held = next((item for item in done.select_related("source") if is_read_alike(item)), None)
         if held is not None:
             raise ImportRefused.because(
                 self.row.file_name,
@@ -173,32 +229,32 @@ class Attempt:
 
     def read_records(self, engine: Engine, fmt: RecordFormat, source: UsageSource) -> None:
         """A format read in Python: its rows are written down as they come and staged as one typed file."""
-        for name, question in fmt.switches.items():
-            if name not in source.settings:
-                raise ImportRefused.because(
-                    self.row.file_name,
-                    f"source {source.name!r} does not say: {question}",
-                    f"Answer it for the source (setting {name}), then import the file again",
-                    field=name,
-                )
+        name = self.row.file_name
+        settings = settings_for(fmt.switches, source, self.options.answers, file_name=name)
         clean = engine.folder / "good.jsonl"
+
+        def tick(count: int) -> None:
+            if count % _ROWS_PER_TICK == 0:
+                self.lease.progress(0.1, f"Reading the file row by row: {count:,} so far")
+
+        def time_problems(row: RequestRow) -> tuple[Problem, ...]:
+            return self.time_problems("time", row.occurred_at, row.line)
+
         with clean.open("w", encoding="utf-8") as out:
             os.chmod(clean, 0o600)
-            rows = fmt.rows(self.path, file_name=self.row.file_name, settings=source.settings)
-            for count, row in enumerate(rows):
-                if count % _ROWS_PER_TICK == 0:
-                    self.lease.progress(0.1, f"Reading the file row by row: {count:,} so far")
-                found = (row,) if isinstance(row, Problem) else self.row_problems(row, count + 1)
-                if found:
-                    self.rejected += 1
-                    if len(self.problems) < PROBLEMS_SHOWN:
-                        self.problems += found
-                elif isinstance(row, RequestRow):
-                    out.write(staged_row(row) + "\n")
+            try:
+                read = write_rows(
+                    fmt, self.path, file_name=name, settings=settings, out=out, time_problems=time_problems, tick=tick
+                )
+            except Unanswered as unanswered:
+                raise refusal_of(unanswered, source, file_name=name) from unanswered
+        self.rejected, self.problems = read.rejected, read.problems
+        self.read_with = settings | {item.name: item.value for item in read.learned}
+        self.learned, self.findings = read.learned, read.findings(fmt.caveat)
+        if not read.written and not read.rejected:
+            left = f": {'; '.join(read.left)}" if read.left else ""
+            raise ImportRefused.because(name, f"the file holds no requests of Claude{left}", "Check what was exported")
         self.stage_good_rows(engine, StagedRows(), clean, source)
-
-    def row_problems(self, row: RequestRow, number: int) -> tuple[Problem, ...]:
-        return self.time_problems("time", row.occurred_at, number)
 
     def stage_good_rows(
         self, engine: Engine, fmt: RequestFormat | StagedRows, clean: Path, source: UsageSource
@@ -267,6 +323,7 @@ class Attempt:
         try:
             with transaction.atomic():
                 source = _saved(source, self.row.file_name)
+                told = remember(source, self.read_with, learned=self.learned)
                 label = "Classifying and storing the requests"
                 with self.lease.watched(engine, 0.65, 0.85, label):
                     engine.write(item, source_id=source.pk, plan=self.plan, canonical=canonical)
@@ -281,10 +338,12 @@ class Attempt:
                 summary = engine.summary(item)
                 if item.generation:
                     self.row.options = {**self.row.options, "generation": item.generation}
+                if self.read_with:
+                    self.row.options = {**self.row.options, READ_WITH: dict(self.read_with)}
                 return self.finish(
                     source,
                     days,
-                    [*self.findings_of(summary.models), *_request_findings(summary)],
+                    [*told, *self.findings_of(summary.models), *_request_findings(summary), *self.findings],
                     accepted=summary.rows,
                     duplicates=duplicates,
                     failed_requests=summary.failed,
@@ -330,6 +389,7 @@ class Attempt:
         self.lease.progress(0.6, "Saving the report")
         starts = sorted({bucket.period.start for bucket in report.buckets})
         sums: dict[tuple[Any, ...], list[int]] = {}
+        numbers: dict[tuple[Any, ...], int | None] = {}
         for bucket in report.buckets:
             if bucket.counts.is_zero:
                 continue
@@ -342,6 +402,8 @@ class Attempt:
             held = sums.setdefault(place, [0] * len(COUNTERS))
             for i, name in enumerate(COUNTERS):
                 held[i] += getattr(bucket.counts, name)
+            before = numbers.get(place, 0)
+            numbers[place] = None if before is None or bucket.requests is None else before + bucket.requests
         index = 1 + USAGE_KEY_FIELDS.index("model")
         tokens: dict[str, int] = {}
         for place, counts in sums.items():
@@ -353,7 +415,9 @@ class Attempt:
                 source_id=source.pk,
                 bucket_hours=report.bucket_hours,
                 buckets=starts,
-                rows=((start, self.row.pk, *key, *counts, None, 0) for (start, *key), counts in sums.items()),
+                rows=(
+                    (place[0], self.row.pk, *place[1:], *counts, numbers[place], 0) for place, counts in sums.items()
+                ),
             )
             return self.finish(
                 source,
@@ -395,6 +459,7 @@ class Attempt:
         row.file_path, row.rejected = "", self.rejected
         row.problems = [problem.as_dict() for problem in self.problems]
         row.finished_at = self.as_of + timedelta(seconds=time.monotonic() - self.begun)
+        findings = [*(self.mapped.findings() if self.mapped is not None else ()), *findings]
         for name, value in values.items():
             setattr(row, name, value)
         row.save()
@@ -532,6 +597,7 @@ def outcome_of(row: Import, *, file_name: str = "", is_repeat: bool = False, mes
         error=row.error,
         is_repeat=is_repeat,
         message=message,
+        needs_mapping=row.kind == TO_MAP and not row.is_finished,
     )
 
 

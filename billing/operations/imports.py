@@ -22,9 +22,12 @@ from audit.roles import Right, may, require
 from billing.importers.base import ImportRefused
 from billing.importers.formats import identify_any, kind_of_format
 from billing.models import Import
+from billing.operations.column_mappings import expire_waiting_tables
 from billing.operations.cost_imports import CostAttempt, parts_of
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
 from billing.operations.import_run import Attempt, ImportOptions, ImportOutcome, outcome_of
+from billing.operations.source_settings import is_read_alike
+from billing.queries.column_mappings import TO_MAP, is_mapped_table, is_unknown_table
 from billing.queries.imports import incoming_folder, request_store
 from billing.store import NO_PLAN, ClassifyPlan
 
@@ -44,8 +47,12 @@ MAX_ATTEMPTS: Final = 5  # a file that ends its worker each time must not do so 
 LEFTOVER_HOURS: Final = 6
 USAGE: Final = "usage"
 COSTS: Final = "costs"
-_RIGHTS: Final = {USAGE: Right.IMPORT_USAGE, COSTS: Right.IMPORT_COSTS}
+_RIGHTS: Final = {USAGE: Right.IMPORT_USAGE, COSTS: Right.IMPORT_COSTS, TO_MAP: Right.IMPORT_USAGE}
 _ATTEMPTS: Final[dict[str, type[Attempt]]] = {USAGE: Attempt, COSTS: CostAttempt}
+_ASK: Final = (
+    "A table no known format claims: say what its columns are at /imports/{}/columns/. It waits for a day, then it is "
+    "deleted."
+)
 _DATABASE_GONE: Final = (OperationalError, InterfaceError, psycopg.OperationalError)
 
 
@@ -79,9 +86,10 @@ def start_import(
             row = _create(
                 actor, file_name, digest, size, as_of, chosen, kind=kind, path=path, state=Import.State.QUEUED
             )
-            transaction.on_commit(lambda: enqueue(row.pk))
+            if kind != TO_MAP:
+                transaction.on_commit(lambda: enqueue(row.pk))
         kept = True
-        return outcome_of(row, message="Queued.")
+        return outcome_of(row, message="Queued." if kind != TO_MAP else _ASK.format(row.pk))
     finally:
         if not kept:
             path.unlink(missing_ok=True)
@@ -205,7 +213,9 @@ def _check_startable(attempt: Attempt) -> None:
 
 
 def _kind_of(path: Path, file_name: str, options: ImportOptions) -> str:
-    """Usage or costs. A file nobody recognises is refused by its import, which is then on record."""
+    """Usage, costs, or a table somebody has to describe. What else nobody recognises is refused by its import."""
+    if not options.format and not options.mapping and is_unknown_table(path, file_name):
+        return TO_MAP
     try:
         return kind_of_format(identify_any(path, file_name=file_name, format_name=options.format))
     except ImportRefused:
@@ -218,6 +228,10 @@ def _check_kind(attempt: Attempt) -> None:
     parts = parts_of(attempt.path)
     if not parts:
         raise ImportRefused.because(row.file_name, "the directory holds no files", "Check the path")
+    if row.kind == USAGE and is_mapped_table(
+        parts[0], row.file_name, format_name=attempt.options.format, mapping=attempt.options.mapping
+    ):
+        return
     fmt = identify_any(parts[0], file_name=row.file_name, format_name=attempt.options.format)
     kind = kind_of_format(fmt)
     if kind != row.kind:
@@ -232,6 +246,7 @@ def unfinished_imports() -> list[int]:
     """Queued or running imports that nobody works on: their lease is free."""
     ids = (
         Import.objects.filter(state__in=[Import.State.QUEUED, Import.State.RUNNING])
+        .exclude(kind=TO_MAP)
         .order_by("pk")
         .values_list("pk", flat=True)
     )
@@ -241,7 +256,11 @@ def unfinished_imports() -> list[int]:
 
 
 def sweep_leftovers(*, as_of: datetime) -> int:
-    """Delete uploaded files that no import waits for: their process was killed at a bad moment. Returns how many."""
+    """Delete uploaded files that no import waits for: their process was killed at a bad moment. Returns how many.
+
+    Tables whose columns nobody described within a day go too.
+    """
+    expire_waiting_tables(as_of=as_of)
     wanted = set(
         Import.objects.filter(state__in=[Import.State.QUEUED, Import.State.RUNNING]).values_list("file_path", flat=True)
     )
@@ -309,7 +328,9 @@ def _create(
 
 def _same_bytes(digest: str, *, unfinished: bool) -> Import | None:
     states = [Import.State.DONE, *([Import.State.QUEUED, Import.State.RUNNING] if unfinished else [])]
-    return Import.objects.filter(sha256=digest, state__in=states).order_by("pk").first()
+    found = Import.objects.filter(sha256=digest, state__in=states).select_related("source").order_by("pk")
+    # Bytes that were read another way than their source says today may be imported again.
+    return next((row for row in found if not row.is_finished or is_read_alike(row)), None)
 
 
 def _lock_bytes(digest: str) -> None:

@@ -10,6 +10,7 @@ from django.db import connection
 
 from billing.core.counting import DayRow, Excess, LogScope, ReportOfDay, chosen_report, count_day
 from billing.core.usage import COUNTERS, TokenCounts, UsageKey
+from billing.importers.usage_formats import FORMATS_WITH_OWN_KEYS, report_rank
 from billing.models import USAGE_KEY_FIELDS, Import, UsageRollup, UsageSource
 from billing.queries.imports import model_aliases
 
@@ -32,6 +33,7 @@ def log_scopes() -> dict[int, LogScope]:
 def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
     """The rows of some days, ascending, by day and channel. All of them are in memory at once: give a few days."""
     requests = set(UsageSource.objects.filter(grain=UsageSource.Grain.REQUEST).values_list("pk", flat=True))
+    ranks = _ranks()
     by_day: dict[tuple[date, str], tuple[list[DayRow], dict[tuple[int, int], list[DayRow]], dict[tuple[int, int], int]]]
     by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
     for day, source_id, hours, latest, key, counts, number in _hours_by_day(days):
@@ -44,7 +46,7 @@ def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
             latest_of[source_id, hours] = max(latest_of[source_id, hours], latest)
     for (day, channel), (logs, reports, latest_of) in sorted(by_day.items(), key=lambda item: item[0]):
         candidates = [
-            ReportOfDay(source_id, hours, latest_of[source_id, hours], tuple(rows))
+            ReportOfDay(source_id, hours, latest_of[source_id, hours], tuple(rows), ranks.get(source_id, 0))
             for (source_id, hours), rows in sorted(reports.items())
         ]
         yield DayToCount(day, channel, tuple(logs), tuple(candidates))
@@ -60,19 +62,30 @@ def logs_above_reports() -> list[tuple[date, Excess]]:
     return found
 
 
+def _ranks() -> dict[int, int]:
+    """How far the reports of each source go before those of others: a gateway's sums come after the provider's."""
+    done = Import.objects.filter(state=Import.State.DONE).exclude(source__grain=UsageSource.Grain.REQUEST)
+    found: dict[int, int] = {}
+    for source_id, name in done.values_list("source_id", "format").distinct():
+        if source_id is not None:
+            found[source_id] = max(found.get(source_id, 0), report_rank(name))
+    return found
+
+
 def _days_with_both() -> list[date]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT (r.bucket_start AT TIME ZONE 'UTC')::date AS day FROM {UsageRollup._meta.db_table} r "
             f"JOIN {UsageSource._meta.db_table} s ON s.id = r.source_id GROUP BY day "
-            "HAVING bool_or(s.grain = 'request') AND bool_or(s.grain = 'bucket') ORDER BY day"
+            "HAVING bool_or(s.grain = 'request') AND bool_or(s.grain <> 'request') ORDER BY day"
         )
         return [row[0] for row in cursor.fetchall()]
 
 
 def _scope(source: UsageSource) -> LogScope:
-    """LiteLLM's keys are its own; every other log names the provider's."""
-    own_keys = source.imports.filter(state=Import.State.DONE, format="litellm_payload").exists()
+    """The keys of a gateway or a tracing tool are its own; other logs name the provider's, a mapped table says which."""
+    own_keys = (source.settings or {}).get("own_keys") == "yes"
+    own_keys = own_keys or source.imports.filter(state=Import.State.DONE, format__in=FORMATS_WITH_OWN_KEYS).exists()
     return LogScope(not own_keys, tuple((str(one), str(other)) for one, other in source.scope))
 
 

@@ -10,16 +10,29 @@ from typing import Any, Final
 from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import TruncDate
 
-from billing.importers.usage_formats import FORMATS
+from billing.importers.records import SWITCHES
+from billing.importers.usage_formats import BUCKET_FORMATS, FORMATS, RECORD_FORMATS
 from billing.models import Import, UsageRollup, UsageSource
 from billing.queries.imports import recent_imports, request_store, stored_imports
 
 TITLES: Final[Mapping[str, str]] = {
     "messages_api_log": "Request log",
     "litellm_payload": "LiteLLM payloads",
+    "litellm_spend_logs": "LiteLLM spend logs",
+    "litellm_daily": "LiteLLM daily tables",
+    "messages_batch_results": "Batch results",
+    "messages_api_objects": "Messages API answers",
+    "messages_api_stream": "Messages API streams",
+    "claude_code_events": "Claude Code events",
+    "otel_genai_spans": "OpenTelemetry spans",
+    "langfuse_observations": "Langfuse observations",
+    "helicone_requests": "Helicone requests",
     "anthropic_admin_usage": "Admin usage report",
 }
 _CONFLICT: Final = "--replace"
+_BUCKETED: Final = frozenset(item.name for item in BUCKET_FORMATS)
+_REMEMBERED: Final = tuple(switch for switch in SWITCHES if not switch.is_of_file)
+_ASKING: Final = {item.name: item.switches for item in RECORD_FORMATS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,7 @@ class ImportRow:
     @property
     def unit(self) -> str:
         """What is counted: requests of a log, rows of a report."""
-        return "rows" if self.format == "anthropic_admin_usage" else "requests"
+        return "rows" if self.format in _BUCKETED else "requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,20 @@ class ImportDetail:
     error: str
     has_conflict: bool
     again: Mapping[str, str]
+    question: str = ""
+    """Name of the setting that the file needs and cannot tell (billing/importers/records.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAnswer:
+    """What a source's files do not tell; value '' = nobody has said it yet."""
+
+    name: str
+    title: str
+    question: str
+    how: str
+    choices: tuple[str, ...]
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +126,8 @@ class SourceRow:
     formats: tuple[str, ...]
     days: tuple[date, date] | None
     gaps: tuple[tuple[date, date], ...]
+    id: int = 0
+    answers: tuple[SourceAnswer, ...] = ()
 
 
 def import_rows(*, limit: int = 50) -> tuple[ImportRow, ...]:
@@ -118,6 +147,9 @@ def import_detail(*, import_id: int) -> ImportDetail | None:
     row = _row(item)
     options = item.options or {}
     again = {name: str(options[name]) for name in ("format", "source") if options.get(name)}
+    again |= {str(name): str(value) for name, value in (options.get("answers") or {}).items()}
+    asked = {switch.name for switch in SWITCHES}
+    fields = [str(problem.get("field", "")) for problem in item.problems] if item.state == Import.State.FAILED else []
     return ImportDetail(
         row=row,
         format_title=next((one.title for one in FORMATS if one.name == item.format), ""),
@@ -138,6 +170,7 @@ def import_detail(*, import_id: int) -> ImportDetail | None:
         error=item.error,
         has_conflict=any(_CONFLICT in str(problem.get("remedy", "")) for problem in item.problems),
         again=again,
+        question=next((name for name in fields if name in asked and not item.rejected), ""),
     )
 
 
@@ -147,9 +180,11 @@ def source_rows() -> tuple[SourceRow, ...]:
         done=Count("imports", filter=Q(imports__state=Import.State.DONE)),
     ).order_by("name")
     formats: dict[int, set[str]] = defaultdict(set)
+    asking: dict[int, set[str]] = defaultdict(set)
     for source_id, name in Import.objects.filter(state=Import.State.DONE).values_list("source_id", "format").distinct():
         if source_id is not None:
             formats[source_id].add(TITLES.get(name, name))
+            asking[source_id] |= {switch.name for switch in _ASKING.get(name, ())}
     days = _days_of_sources()
     return tuple(
         SourceRow(
@@ -161,8 +196,26 @@ def source_rows() -> tuple[SourceRow, ...]:
             formats=tuple(sorted(formats[source.pk])),
             days=(found[0], found[-1]) if (found := days.get(source.pk, [])) else None,
             gaps=gaps(found),
+            id=source.pk,
+            answers=_answers(source, asking[source.pk]),
         )
         for source in sources
+    )
+
+
+def _answers(source: UsageSource, asking: set[str]) -> tuple[SourceAnswer, ...]:
+    """Answers that matter to a source: those its formats ask for, and those it holds."""
+    return tuple(
+        SourceAnswer(
+            switch.name,
+            switch.title,
+            switch.question,
+            switch.how,
+            switch.choices,
+            str(source.settings.get(switch.name) or ""),
+        )
+        for switch in _REMEMBERED
+        if switch.name in asking or source.settings.get(switch.name)
     )
 
 

@@ -1,7 +1,7 @@
 """Counted usage with its prices: exact money, and what could not be priced with the reason and the remedy."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -13,28 +13,12 @@ from billing.core.money import ZERO, sum_usd
 from billing.core.pricebook import Cause, Price, PriceBook, PriceKey
 from billing.core.pricing import CostLine, Pricer, UnpricedLine, cost_formula, interval
 from billing.core.usage import COUNTER_OF_KIND, COUNTERS, PRICED_KINDS, TOKEN_KINDS
-from billing.models import DailyUsage, UsageSource
+from billing.models import DailyUsage
 from billing.queries.prices import price_book
+from billing.queries.usage_sums import UsageSums, usage_sums
 
-# What usage may be told apart by, as SQL. All are constants: a name from outside only chooses among them.
-DIMENSIONS: Final = {
-    "day": "to_char(u.date, 'YYYY-MM-DD')",
-    "month": "to_char(u.date, 'YYYY-MM')",
-    "class": "u.request_class",
-    "model": "u.model",
-    "workspace": "u.workspace",
-    "api_key": "u.api_key",
-    "source": "s.name",
-    "origin": "u.origin",
-    "channel": "u.channel",
-    "organisation": "u.organisation",
-    "service_tier": "u.service_tier",
-    "prompt_length_band": "u.prompt_length_band",
-    "geo": "u.geo",
-    "speed": "u.speed",
-    "policy_version": "u.policy_version::text",
-    "arm": "u.arm",
-}
+# What lines may be restricted to, as SQL.
+_ONLY: Final = {"class": "request_class", "model": "model"}
 _PRICE_COLUMNS: Final = ("model", "service_tier", "prompt_length_band", "geo", "speed")
 
 
@@ -77,17 +61,6 @@ class PricedGroup:
     least_usd: Decimal = ZERO
     most_usd: Decimal | None = ZERO
 
-    def add_unpriced(self, line: UnpricedLine) -> None:
-        if line.kind == "web_search":
-            self.unpriced_searches += line.units
-        else:
-            self.unpriced_tok += line.units
-        if line.lowest_usd is None or line.highest_usd is None:
-            self.most_usd = None
-            return
-        self.least_usd += line.lowest_usd
-        self.most_usd = None if self.most_usd is None else self.most_usd + line.highest_usd
-
     @property
     def is_priced(self) -> bool:
         """Everything in it has a price."""
@@ -110,28 +83,38 @@ def usage_days() -> tuple[date, date] | None:
 
 
 def priced_usage(*, start: date, end: date, by: Sequence[str] = (), book: PriceBook | None = None) -> PricedUsage:
-    """Counted usage of days [start, end) by some of DIMENSIONS, each kind priced at its own day's list price.
+    """Counted usage of days [start, end) by some dimensions, each kind priced at its own day's price of the book.
 
-    Exact: equal to pricing every day's row alone and adding up. Raises KeyError for an unknown dimension.
+    `by`: names of billing.queries.usage_sums.DIMENSIONS. Exact: equal to pricing every day's row alone and adding up.
+    Raises KeyError for an unknown dimension.
     """
-    pricer = Pricer(book if book is not None else price_book())
-    found: dict[tuple[str, ...], PricedGroup] = {}
-    missing = _Unpriced()
-    for row in _sums(start, end, by, pricer.book):
-        group = found.setdefault(row.values, PricedGroup(row.values))
-        group.requests = None if group.requests is None or row.requests is None else group.requests + row.requests
-        for kind in PRICED_KINDS:
-            quantity = row.counts[COUNTER_OF_KIND[kind]]
-            if not quantity:
-                continue
-            group.counts[COUNTER_OF_KIND[kind]] += quantity
-            line = pricer.line(row.key, kind, quantity, row.first_day)
-            if isinstance(line, CostLine):
-                group.cost_usd += line.cost_usd
-                continue
-            missing.add(line, row.first_day, row.last_day)
-            group.add_unpriced(line)
-    return PricedUsage(tuple(found[values] for values in sorted(found)), missing.usage())
+    sums = usage_sums(start=start, end=end, by=by, book=book)
+    return PricedUsage(tuple(priced_groups(sums)), unpriced_usage(sums.missing))
+
+
+def priced_groups(sums: UsageSums) -> Iterator[PricedGroup]:
+    """Groups as values, in order of their dimensions."""
+    groups, usd = sums.groups, sums.costs.usd
+    for n in range(len(groups)):
+        requests = int(groups.requests[n])
+        yield PricedGroup(
+            values=sums.values(n),
+            counts=dict(zip(COUNTERS, map(int, groups.counts[:, n]), strict=True)),
+            requests=None if requests < 0 else requests,
+            cost_usd=usd(int(groups.cost[n])),
+            unpriced_tok=int(groups.unpriced[:-1, n].sum()),
+            unpriced_searches=int(groups.unpriced[-1, n]),
+            least_usd=usd(int(groups.least[n])),
+            most_usd=None if groups.open[n] else usd(int(groups.most[n])),
+        )
+
+
+def unpriced_usage(missing: Iterable[tuple[UnpricedLine, date, date]]) -> tuple[UnpricedUsage, ...]:
+    """Unpriced lines with their days, put together by what they lack; most tokens first."""
+    found = _Unpriced()
+    for line, first, last in missing:
+        found.add(line, first, last)
+    return found.usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +180,7 @@ def cost_lines(
     only = {name: value for name, value in (("class", request_class), ("model", model)) if value is not None}
     parts: dict[tuple[Price, tuple[str, ...]], list[tuple[CostLine, date, date]]] = defaultdict(list)
     missing = _Unpriced()
-    for row in _sums(start, end, (), pricer.book, only):
+    for row in _sums(start, end, pricer.book, only):
         for kind in PRICED_KINDS:
             if not (quantity := row.counts[COUNTER_OF_KIND[kind]]):
                 continue
@@ -292,46 +275,35 @@ class _Unpriced:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """Counted usage of one combination of values and price key, on days between which no price changes."""
+    """Counted usage of one price key, on days between which no price changes."""
 
-    values: tuple[str, ...]
     key: PriceKey
     first_day: date
     last_day: date
     counts: Mapping[str, int]
-    requests: int | None
 
 
-def _sums(
-    start: date, end: date, by: Sequence[str], book: PriceBook, only: Mapping[str, str] | None = None
-) -> list[_Sum]:
-    """Sums by dimensions and price key, apart wherever a price changes: between two changes all days cost the same."""
+def _sums(start: date, end: date, book: PriceBook, only: Mapping[str, str]) -> list[_Sum]:
+    """Sums by price key, apart wherever a price changes: between two changes all days cost the same."""
     change_days = book.change_days()
-    dimensions = [DIMENSIONS[name] for name in by]
     key_names = (*_PRICE_COLUMNS, "channel") if book.by_channel else _PRICE_COLUMNS
-    price_columns = [f"u.{name}" for name in key_names]
-    sums = ", ".join(f"sum(u.{name})::int8" for name in COUNTERS)
-    columns = ", ".join([*dimensions, *price_columns])
-    numbers = ", ".join(str(i + 1) for i in range(len(dimensions) + len(price_columns) + 1))
-    segment = "width_bucket(u.date, %s::date[])" if change_days else "%s::int"
-    filters = "".join(f" AND {DIMENSIONS[name]} = %s" for name in only or ())
+    columns = ", ".join(key_names)
+    sums = ", ".join(f"sum({name})::int8" for name in COUNTERS)
+    segment = "width_bucket(date, %s::date[])" if change_days else "%s::int"
+    filters = "".join(f" AND {_ONLY[name]} = %s" for name in only)
     query = (
-        f"SELECT {columns}, {segment} AS segment, min(u.date), max(u.date), {sums}, "  # noqa: S608
-        "CASE WHEN bool_or(u.requests IS NULL) THEN NULL ELSE sum(u.requests)::int8 END "
-        f"FROM {DailyUsage._meta.db_table} u JOIN {UsageSource._meta.db_table} s ON s.id = u.source_id "
-        f"WHERE u.date >= %s AND u.date < %s{filters} GROUP BY {numbers}"
+        f"SELECT {columns}, {segment} AS segment, min(date), max(date), {sums} "  # noqa: S608
+        f"FROM {DailyUsage._meta.db_table} WHERE date >= %s AND date < %s{filters} GROUP BY {columns}, segment"
     )
-    width, keys = len(dimensions), len(price_columns)
+    keys = len(key_names)
     with connection.cursor() as cursor:
-        cursor.execute(query, [list(change_days) or 0, start, end, *(only or {}).values()])
+        cursor.execute(query, [list(change_days) or 0, start, end, *only.values()])
         return [
             _Sum(
-                values=tuple(row[:width]),
-                key=PriceKey(**dict(zip(key_names, row[width : width + keys], strict=True))),
-                first_day=row[width + keys + 1],
-                last_day=row[width + keys + 2],
-                counts=dict(zip(COUNTERS, row[width + keys + 3 : -1], strict=True)),
-                requests=row[-1],
+                key=PriceKey(**dict(zip(key_names, row[:keys], strict=True))),
+                first_day=row[keys + 1],
+                last_day=row[keys + 2],
+                counts=dict(zip(COUNTERS, row[keys + 3 :], strict=True)),
             )
             for row in cursor.fetchall()
         ]

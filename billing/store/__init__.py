@@ -1,7 +1,7 @@
 """The request store: request-level facts and counters as Parquet, by UTC day, read and written with DuckDB.
 
-Files are `day=YYYY-MM-DD/import-<id>.g<generation>-<n>.parquet`, in a directory or an object store. A file counts only if
-the caller names its import and generation: a stray one, left by a worker that was killed, is never read and is
+Files are `day=YYYY-MM-DD/import-<id>.g<generation>-<n>.parquet`, in a directory or an object store. A file counts only
+if the caller names its import and generation: a stray one, left by a worker that was killed, is never read and is
 overwritten by the next attempt.
 """
 

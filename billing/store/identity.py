@@ -14,6 +14,8 @@ from billing.store.staging import REQUEST_ID
 from billing.store.values import COUNTER_COLUMNS, Conflict, StoredImport
 
 _SHOWN: Final = 100
+_WRITES: Final = ("cache_write_5m_tok", "cache_write_1h_tok")
+_COUNTS: Final = (*COUNTER_COLUMNS, "is_split_assumed")
 _KINDS: Final = {
     "p": ("provider_id", "provider_id <> ''"),
     "r": ("response_id", "response_id <> ''"),
@@ -34,7 +36,7 @@ class Identity(Session):
         """
         self.connection.execute("CREATE OR REPLACE TEMP TABLE dropped (row_no BIGINT)")
         self.connection.execute("CREATE OR REPLACE TEMP TABLE superseded (import_id BIGINT, request_id VARCHAR)")
-        counts = ", ".join(COUNTER_COLUMNS)
+        counts = ", ".join(_COUNTS)
         self.connection.execute(
             "CREATE OR REPLACE TEMP VIEW ids AS SELECT rowid AS row_no, occurred_at, provider_id, response_id, "
             f"{REQUEST_ID} AS request_id, {counts} FROM staged"
@@ -64,7 +66,7 @@ class Identity(Session):
         if not self._find_twice("fresh"):
             return [], 0
         rows = self.connection.execute(
-            f"SELECT row_no, provider_id, response_id, request_id, {', '.join(COUNTER_COLUMNS)} FROM fresh "
+            f"SELECT row_no, provider_id, response_id, request_id, {', '.join(_COUNTS)} FROM fresh "
             f"WHERE {_IS_TWICE} ORDER BY occurred_at, row_no"
         ).fetchall()
         drop, conflicts, count = _settle(rows, replace=replace)
@@ -95,10 +97,15 @@ class Identity(Session):
     def _merge_with_store(self, files: Sequence[str], *, replace: bool) -> tuple[list[Conflict], int]:
         stored = f"read_parquet({listed(files)}, hive_partitioning = false)"
         unequal = " OR ".join(f"n.{name} <> e.{name}" for name in COUNTER_COLUMNS)
-        counts = ", ".join(COUNTER_COLUMNS)
+        # A log that does not tell the lifetime of cache writes says the same as one that does; the latter is kept.
+        alike = " AND ".join(f"n.{name} = e.{name}" for name in COUNTER_COLUMNS if name not in _WRITES)
+        alike += f" AND {' + '.join(f'n.{name}' for name in _WRITES)} = {' + '.join(f'e.{name}' for name in _WRITES)}"
+        alike = f"(({alike}) AND (n.is_split_assumed OR e.is_split_assumed))"
+        counts = ", ".join(_COUNTS)
         run = self.connection.execute
         run(
-            "CREATE OR REPLACE TEMP TABLE matches (row_no BIGINT, import_id BIGINT, request_id VARCHAR, differs BOOLEAN)"
+            "CREATE OR REPLACE TEMP TABLE matches (row_no BIGINT, import_id BIGINT, request_id VARCHAR, "
+            "differs BOOLEAN, wins BOOLEAN)"
         )
         run(
             "CREATE OR REPLACE TEMP TABLE earlier AS SELECT import_id, provider_id, response_id, request_id, "
@@ -118,7 +125,8 @@ class Identity(Session):
             )
             run("INSERT INTO earlier SELECT * FROM known")
             run(
-                f"INSERT INTO matches SELECT n.row_no, e.import_id, e.request_id, ({unequal}) "
+                f"INSERT INTO matches SELECT n.row_no, e.import_id, e.request_id, (({unequal}) AND NOT {alike}), "
+                f"(({unequal}) AND (NOT {alike} OR NOT n.is_split_assumed)) "
                 f"FROM (SELECT * FROM fresh WHERE {condition} AND {known}) n JOIN known e USING ({column})"
             )
         (count,) = self.one("SELECT count(DISTINCT row_no) FROM matches WHERE differs")
@@ -139,15 +147,15 @@ class Identity(Session):
                     if values[2 * i] != values[2 * i + 1]
                 )
                 conflicts.append(Conflict(request_id, name, before, now, import_id))
-        run("INSERT INTO superseded SELECT DISTINCT import_id, request_id FROM matches WHERE differs")
+        run("INSERT INTO superseded SELECT DISTINCT import_id, request_id FROM matches WHERE wins")
         run(
-            "INSERT INTO dropped SELECT DISTINCT row_no FROM matches WHERE NOT differs "
-            "AND row_no NOT IN (SELECT row_no FROM matches WHERE differs)"
+            "INSERT INTO dropped SELECT DISTINCT row_no FROM matches WHERE NOT wins "
+            "AND row_no NOT IN (SELECT row_no FROM matches WHERE wins)"
         )
         # A row that equals one stored record but not another: the unequal one goes, the equal one stays and is enough.
         run(
             "INSERT INTO dropped SELECT DISTINCT a.row_no FROM matches a JOIN matches b USING (row_no) "
-            "WHERE NOT a.differs AND b.differs"
+            "WHERE NOT a.wins AND b.wins"
         )
         return conflicts, count
 
@@ -178,9 +186,13 @@ def _settle(rows: Sequence[tuple[Any, ...]], *, replace: bool) -> tuple[list[int
     conflicts: list[Conflict] = []
     count = 0
     for members in groups.values():
-        different = next((row for row in members if row[4:] != members[0][4:]), None)
+        different = next((row for row in members if row[4:10] != members[0][4:10]), None)
         if different is None:
             drop += [row[0] for row in members[1:]]
+            continue
+        kept = _told_best(members)
+        if kept is not None:
+            drop += [row[0] for row in members if row is not kept]
             continue
         drop += [row[0] for row in members[:-1]]
         if not replace:
@@ -189,3 +201,12 @@ def _settle(rows: Sequence[tuple[Any, ...]], *, replace: bool) -> tuple[list[int
             name = COUNTER_COLUMNS[index - 4]
             conflicts.append(Conflict(members[0][3], name, members[0][index], different[index], None))
     return drop, conflicts[:_SHOWN], count
+
+
+def _told_best(members: Sequence[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """Of records that differ only in how cache writes are split: the one that tells it. None where they contradict."""
+    exact = [row for row in members if not row[10]]
+    sums = {(*row[4:6], row[6] + row[7], *row[8:10]) for row in members}
+    if len(sums) > 1 or len({row[4:10] for row in exact}) > 1:
+        return None
+    return exact[0] if exact else None

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
 from audit.roles import Forbidden
+from billing.core.column_mapping import MappingError
 from billing.core.terms import TermsRefused
 from billing.importers.base import ImportRefused
 from billing.queries.books import UnknownPrices
@@ -43,6 +44,7 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (NoBaseline, 409, "no_baseline"),
     (ForecastRefused, 409, "refused"),
     (SizingRefused, 409, "refused"),
+    (MappingError, 400, "invalid_mapping"),
     (TermsRefused, 400, "invalid_terms"),
     (ImportRefused, 400, "refused_file"),
     (EvalImportError, 400, "refused_file"),

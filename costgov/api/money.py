@@ -1,7 +1,7 @@
-"""What Claude costs: spend, prices, usage imports, forecasts, commitments."""
+"""What Claude costs: prices, usage imports, forecasts, commitments."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -11,9 +11,10 @@ from rest_framework.response import Response
 
 from billing.core.sizing_record import SizingRecord
 from billing.core.terms import parse_terms
+from billing.importers.records import INPUT_INCLUDES_CACHE, SWITCHES
 from billing.models import Forecast
 from billing.operations.imports import ImportOptions, ImportOutcome
-from billing.queries.books import BASES, LIST
+from billing.operations.source_settings import BadAnswer, read_answers
 from billing.queries.commitments import KeptTerms, SizingSummary, all_terms, kept_terms, sizing_record, sizing_summaries
 from billing.queries.forecasts import latest_forecast
 from billing.queries.import_pages import ImportDetail, ImportRow, import_detail, import_rows
@@ -25,30 +26,8 @@ from costgov.operations.forecast import make_forecast
 from costgov.operations.usage import start_usage_import
 from costgov.pages import now, today
 from costgov.queries.forecast_view import ForecastView
-from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, spend
 
 USAGE, PRICES, AHEAD = "Usage and spend", "Prices", "Forecast and commitments"
-
-
-class SpendQuery(serializers.Serializer[Any]):
-    by = serializers.CharField(
-        required=False, default="class", help_text=f"Comma separated: some of {', '.join(sorted(SPEND_DIMENSIONS))}."
-    )
-    to = serializers.DateField(required=False, help_text="The day after the last; default: after the last with usage.")
-    basis = serializers.ChoiceField(BASES, required=False, default=LIST, help_text="List prices, or under contracts.")
-    prices = serializers.CharField(required=False, default="", allow_blank=True, help_text="Name of what-if prices.")
-
-    def get_fields(self) -> dict[str, Any]:
-        # "from" is a word of Python and cannot be an attribute
-        start = serializers.DateField(required=False, help_text="First UTC day; default: the first with usage.")
-        return {"from": start, **super().get_fields()}
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if "from" in attrs and "to" in attrs and attrs["from"] >= attrs["to"]:
-            raise serializers.ValidationError(
-                f"from {attrs['from']} must be before to {attrs['to']}; 'to' is not in it."
-            )
-        return attrs
 
 
 class PricesQuery(serializers.Serializer[Any]):
@@ -70,6 +49,22 @@ class UsageFileInput(serializers.Serializer[Any]):
     )
     replace = serializers.BooleanField(required=False, default=False)
     good_rows = serializers.BooleanField(required=False, default=False)
+    input_includes_cache = serializers.ChoiceField(
+        INPUT_INCLUDES_CACHE.choices,
+        required=False,
+        help_text="Of traces whose file does not prove it: whether input contains cached tokens. The source remembers.",
+    )
+    at = serializers.CharField(
+        required=False,
+        max_length=40,
+        help_text="Of batch results and bare answers, which hold no times: when they were made, with its zone.",
+    )
+
+    def validate_at(self, value: str) -> str:
+        try:
+            return read_answers({"at": value}).get("at", "")
+        except BadAnswer as error:
+            raise serializers.ValidationError(f"{error}.") from error
 
 
 class ForecastInput(serializers.Serializer[Any]):
@@ -96,20 +91,6 @@ class SavedForecast:
     id: int
     created_at: datetime
     result: ForecastView
-
-
-class SpendView(ApiView):
-    @endpoint(summary="Spend by any dimensions", tag=USAGE, query=SpendQuery, answers=SpendReport)
-    def get(self, request: Request) -> Response:
-        """Cost of days [from, to) at list prices, under the contracts (`basis`) or at what-if prices (`prices`), with
-        unpriced and unclassified usage beside it. The rows sum exactly to the total; where only the prompt length is
-        missing, `lowest_usd` and `highest_usd` bound it."""
-        asked = self.asked(SpendQuery)
-        by = [name.strip() for name in asked["by"].split(",") if name.strip()]
-        start, end = asked.get("from"), asked.get("to")
-        if start is not None and end is None:
-            end = max(today(), start + timedelta(days=1))
-        return Response(spend(start=start, end=end, by=by, basis=asked["basis"], scenario=asked["prices"]))
 
 
 class PricesView(ApiView):
@@ -139,12 +120,13 @@ class ImportsView(ApiView):
         went."""
         asked = self.given(UsageFileInput)
         upload = asked.pop("file")
+        answers = {switch.name: asked.pop(switch.name) for switch in SWITCHES if switch.name in asked}
         outcome = start_usage_import(
             actor=actor_of(request),
             upload=upload,
             file_name=upload.name,
             as_of=now(),
-            options=ImportOptions(**asked),
+            options=ImportOptions(**asked, answers=answers),
         )
         return Response(outcome, status=202)
 

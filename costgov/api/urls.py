@@ -2,17 +2,18 @@
 
 from django.urls import path, re_path
 
-from costgov.api import docs, gateways, money, overview, policies, quality
+from costgov.api import column_mappings, docs, gateways, money, overview, policies, quality, spend
 
 urlpatterns = [
     path("schema/", docs.schema, name="api-schema"),
     path("bundles/<str:environment>", gateways.BundleView.as_view(), name="api-bundle"),
     path("decide", gateways.DecideView.as_view(), name="api-decide"),
     path("overview", overview.OverviewApi.as_view(), name="api-overview"),
-    path("spend", money.SpendView.as_view(), name="api-spend"),
+    path("spend", spend.SpendView.as_view(), name="api-spend"),
     path("prices", money.PricesView.as_view(), name="api-prices"),
     path("imports", money.ImportsView.as_view(), name="api-imports"),
     path("imports/<int:import_id>", money.ImportView.as_view(), name="api-import"),
+    path("column-mappings", column_mappings.ColumnMappingsApi.as_view(), name="api-column-mappings"),
     path("forecast", money.ForecastApi.as_view(), name="api-forecast"),
     path("terms", money.TermsView.as_view(), name="api-terms"),
     path("commitments", money.SizingsView.as_view(), name="api-commitments"),

@@ -25,6 +25,7 @@ from billing.models import Import, Organisation
 from billing.operations.imports import ImportOptions, cancel_import, unfinished_imports
 from billing.operations.prices import seed_list_prices
 from costgov.demo import tables
+from costgov.demo.cost_files import DemoMonth, demo_months
 from costgov.demo.eval_files import EVAL_FILES, EvalFile
 from costgov.demo.organisation import (
     BASELINE,
@@ -39,7 +40,8 @@ from costgov.demo.organisation import (
     offer_document,
     policy_document,
 )
-from costgov.demo.people import EMIL, ERIN, PAULA, PEOPLE, Person
+from costgov.demo.people import ADA, EMIL, ERIN, PAULA, PEOPLE, Person
+from costgov.demo.settling import settle_month
 from costgov.demo.usage_files import DAYS, MOVED_DAYS_BEFORE, MOVED_HOUR, UsageFile, usage_files
 from costgov.jsonout import plain
 from costgov.models import User
@@ -112,6 +114,7 @@ class _Load:
             *((evals.ready_at(self.last), partial(self.evals, evals)) for evals in EVAL_FILES),
             (self.at(_FIRST_POLICY[0], 15), self.first_policy),
             (self.at(_SECOND_POLICY[0], 15), self.second_policy),
+            *((month.report_at, partial(self.settle, month)) for month in demo_months(self.last)),
         ]
         for _, event in sorted(events, key=lambda item: item[0]):
             event()
@@ -192,6 +195,10 @@ class _Load:
             is_demo=True,
         )
         self.told(f"{OFFER_NAME}: sizing {sizing.pk}")
+
+    def settle(self, month: DemoMonth) -> None:
+        users = {person.username: _user(person) for person in (EMIL, PAULA, ADA)}
+        settle_month(month, last=self.last, folder=self.folder, users=users, as_of=self.as_of, say=self.told)
 
     def decide(self, version: int, days: tuple[int, int, int], title: str, note: str, comment: str) -> None:
         """Propose → approve → activate, each with its own past instant; steps already taken are left as they are."""

@@ -152,6 +152,8 @@ SANDBOX_UNKNOWN_SHARE: Final = 0.2
 DEFAULT_CLASS: Final = "general"
 DEFAULT_TITLE: Final = "Everything else"
 DEFAULT_NOTE: Final = "What no rule of the policy catches: here the requests of a sandbox key, drawn for the demo."
+# Its usage does not tell where it ran; a third of it runs in the US, which only the cost report says.
+REGION_UNTOLD: Final = "summarisation-jobs"
 MOVED: Final = "record-extraction"  # from Opus 4.5 to Haiku 4.5 when the second policy was activated
 POLICY: Final = "claude-prod"
 

@@ -20,6 +20,7 @@ from costgov.demo.organisation import (
     ORGANISATION_ID,
     POLICY,
     RAW_NAME,
+    REGION_UNTOLD,
     SANDBOX,
     SANDBOX_UNKNOWN_SHARE,
     UNKNOWN_MODEL,
@@ -140,12 +141,16 @@ def _results(row: DemoClass, day: date, last: date) -> Iterator[dict[str, Any]]:
             "account_id": None,
             "api_key_id": row.report_api_key,
             "context_window": "0-200k",
-            "inference_geo": "global",
+            "inference_geo": _geo(row),
             "model": RAW_NAME.get(model, model),
             "service_account_id": None,
             "service_tier": "standard",
             "workspace_id": row.workspace,
         }
+
+
+def _geo(row: DemoClass) -> str:
+    return "not_available" if row.slug == REGION_UNTOLD else "global"
 
 
 def _models_on(row: DemoClass, day: date, last: date) -> list[tuple[str, float]]:
@@ -235,7 +240,8 @@ def _log_lines(row: DemoClass, day: date, last: date) -> Iterator[tuple[int, byt
         + f'{row.max_tokens},"stream":true}},"tags":{orjson.dumps(tags).decode()},'
         + '"response":{"id":"msg_01%s","type":"message","role":"assistant","model":"%s","usage":{"input_tokens":%d,'
         '"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"cache_creation":{"ephemeral_5m_input_tokens":%d,'
-        '"ephemeral_1h_input_tokens":0},"output_tokens":%d,"service_tier":"standard","inference_geo":"global"}}}\n'
+        '"ephemeral_1h_input_tokens":0},"output_tokens":%d,"service_tier":"standard",'
+        + f'"inference_geo":"{_geo(row)}"}}}}}}\n'
     )
     zero = np.zeros(len(drawn.ids), np.int64)
     written = drawn.counts.get("cache_write_5m", zero).tolist()

@@ -12,6 +12,9 @@ from django.db import transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
+from billing.core.column_mapping import ColumnMapping
+from billing.models import ColumnMapping as KeptMapping
+from billing.operations import column_mappings
 from billing.operations import imports as billing_imports
 from billing.operations.imports import ImportOptions, ImportOutcome
 from billing.operations.relabelling import relabel_buckets, relabel_requests
@@ -100,6 +103,15 @@ def start_usage_import(
     """Save an upload and queue its import for a worker. Raises Forbidden."""
     return billing_imports.start_import(
         actor=actor, upload=upload, file_name=file_name, as_of=as_of, options=options, enqueue=_enqueue
+    )
+
+
+def describe_table(
+    *, actor: AbstractBaseUser | None, import_id: int, mapping: ColumnMapping, as_of: datetime
+) -> KeptMapping:
+    """Keep a mapping and queue the waiting table's import. Raises MappingRefused, NotWaiting, Forbidden."""
+    return column_mappings.describe_table(
+        actor=actor, import_id=import_id, mapping=mapping, as_of=as_of, enqueue=_enqueue
     )
 
 

@@ -24,6 +24,7 @@ from billing.core.spending import (
     rolled_out,
     rollout_share,
 )
+from billing.queries.books import UnknownPrices, book_for
 from billing.queries.drivers import BlockUsage, costs_on, counted_span, covered_days, usage_blocks
 from billing.queries.prices import price_book, release_facts
 from billing.queries.series import DayOfUsage, daily_usage
@@ -162,8 +163,12 @@ def read_inputs(
     periods = contract_months(begin, max(months, OUTLOOK_MONTHS))
     report = recommended_report(as_of=as_of)
     rows = daily_usage(start=first, end=cutoff + DAY)
-    book = price_book()
-    classes, left_out = _classes(as_of, first, cutoff, report, rows, book)
+    listed = price_book()
+    try:
+        book = book_for(scenario=scenario.price_scenario, book=listed).book
+    except UnknownPrices as error:
+        raise ForecastRefused(f"{error}.") from error
+    classes, left_out = _classes(as_of, first, cutoff, report, rows, listed)
     if not classes:
         raise ForecastRefused(
             f"No class has usage in the 28 days before {today}, so no cost per request is known: import newer usage."
@@ -318,6 +323,19 @@ def _layers(
     return {layer: period_unit_costs(segments, periods) for layer, segments in layers.items()}
 
 
+def current_unit_costs(inputs: ForecastInputs, book: PriceBook) -> Floats:
+    """Unit costs [class, period] of the current policy at other prices: what a price change does to the forecast."""
+    window = usage_blocks(start=inputs.report.start, end=inputs.report.end, block_days=BLOCK_DAYS)
+    begin, end = inputs.periods[0][0], inputs.periods[-1][1]
+    changes = [day for day in book.change_days() if begin < day < end]
+    segments = []
+    for first, last in zip([begin, *changes], [*changes, end], strict=True):
+        costs = costs_on(window, book, first)
+        units = [float(costs[row.name, 0].cost_usd) / row.recent_units for row in inputs.classes]
+        segments.append(PriceSegment(first, last, np.array(units)))
+    return period_unit_costs(segments, inputs.periods)
+
+
 def _costs_of_day(
     classes: Sequence[ClassInputs],
     report: RecommendationReport,
@@ -327,7 +345,7 @@ def _costs_of_day(
 ) -> dict[str, Floats]:
     """Unit cost of every class in usd per driver unit at one day's list prices."""
     current_costs = costs_on(window, book, on)
-    plans = plan_costs(report, models={row.name: row.plan.models for row in classes}, on=on)
+    plans = plan_costs(report, models={row.name: row.plan.models for row in classes}, on=on, book=book)
     found = {policy: np.zeros(len(classes)) for policy in _LAYERS}
     for i, row in enumerate(classes):
         current = float(current_costs[row.name, 0].cost_usd) / row.recent_units

@@ -1,22 +1,25 @@
 """Spend as people and machines read it: cost by any dimensions, with unpriced and unclassified quantities beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
-from billing.core.money import ZERO, sum_usd
+import numpy as np
+
+from billing.core.money import ZERO
 from billing.core.pricebook import PriceBook
 from billing.core.usage import COUNTERS
 from billing.queries.books import book_for
 from billing.queries.drivers import costs_on, usage_blocks
-from billing.queries.prices import price_book, release_facts
-from billing.queries.usage import DIMENSIONS, PricedGroup, UnpricedUsage, priced_usage, usage_days
+from billing.queries.prices import price_book
+from billing.queries.usage import UnpricedUsage, unpriced_usage, usage_days
+from billing.queries.usage_sums import DIMENSIONS, TIME_DIMENSIONS, UsageSums, usage_sums
+from billing.queries.usage_table import list_book
 from routing.queries.recommendation import CurrentCost
 
-TIER: Final = "tier"
-SPEND_DIMENSIONS: Final = (*DIMENSIONS, TIER)
+SPEND_DIMENSIONS: Final = DIMENSIONS
 
 
 class UnknownDimension(ValueError):
@@ -65,7 +68,8 @@ class SpendReport:
     """Cost of days [start, end). The rows sum exactly to the total.
 
     `basis`: at list prices (`list`) or under the approved contracts (`contracted`). `scenario` names the what-if prices
-    used instead of the list ('' = none); `prices` says in words what it was priced with.
+    used instead of the list ('' = none); `prices` says in words what it was priced with. `where`: only usage with these
+    values. `row_count` groups there are; those beyond the rows are summed in `rest`.
     """
 
     start: date
@@ -78,6 +82,9 @@ class SpendReport:
     basis: str
     scenario: str
     prices: str
+    where: Mapping[str, str]
+    row_count: int
+    rest: SpendRow | None
 
 
 def spend(
@@ -85,49 +92,55 @@ def spend(
     start: date | None = None,
     end: date | None = None,
     by: Sequence[str] = ("class",),
+    where: Mapping[str, str] | None = None,
+    limit: int | None = None,
     book: PriceBook | None = None,
     basis: str = "list",
     scenario: str = "",
 ) -> SpendReport:
-    """Spend by dimensions, dearest first (days, months in order). Raises UnknownDimension, UnknownPrices, ValueError.
+    """Spend by dimensions, dearest first (time in order). Raises UnknownDimension, UnknownPrices, ValueError.
 
-    `basis` `contracted`: under the approved contracts. `scenario`: at what-if prices, by their name. `book`: the list
-    prices, for a caller that asks several times; otherwise they are read.
+    `where`: only usage with these values ('' = none: no class, no cost centre). `limit`: at most so many rows; the
+    others are summed in `rest`. `basis` `contracted`: under the approved contracts. `scenario`: at what-if prices, by
+    their name. `book`: the list prices, for a caller that asks several times; otherwise they are read.
     """
-    unknown = [name for name in by if name not in SPEND_DIMENSIONS]
+    unknown = [name for name in (*by, *(where or {})) if name not in SPEND_DIMENSIONS]
     if unknown:
         raise UnknownDimension(f"unknown --by {', '.join(unknown)}; choose from {', '.join(sorted(SPEND_DIMENSIONS))}")
+    if len(set(by)) < len(by):
+        raise ValueError(f"a grouping is named twice: {', '.join(by)}")
+    first, last = spend_period(start, end)
+    priced = book_for(basis=basis, scenario=scenario, book=book if book is not None else list_book())
+    only = dict(where or {})
+    sums = usage_sums(start=first, end=last, by=by, where=only, book=priced.book)
+    order = _order(sums)
+    shown = order if limit is None else order[:limit]
+    total = _sum_row(sums, range(len(sums)))
+    return SpendReport(
+        start=first,
+        end=last,
+        by=tuple(by),
+        rows=tuple(_rows(sums, shown)),
+        total=total,
+        unpriced=unpriced_usage(sums.missing),
+        unclassified=_unclassified(first, last, only, priced.book, total),
+        basis=priced.basis,
+        scenario=priced.scenario,
+        prices=priced.words,
+        where=only,
+        row_count=len(sums),
+        rest=_sum_row(sums, order[len(shown) :]) if len(shown) < len(order) else None,
+    )
+
+
+def spend_period(start: date | None, end: date | None) -> tuple[date, date]:
+    """Days [start, end), by default all with usage. Raises ValueError for none."""
     held = usage_days()
     first = start or (held[0] if held else date(1970, 1, 1))
     last = end or (held[1] + timedelta(days=1) if held else first + timedelta(days=1))
     if first >= last:
         raise ValueError(f"the period is empty: it starts {first} and ends before {last}; give an earlier start")
-    wanted = list(dict.fromkeys([*("model" if name == TIER else name for name in by), "class"]))
-    priced = book_for(basis=basis, scenario=scenario, book=book)
-    usage = priced_usage(start=first, end=last, by=wanted, book=priced.book)
-    tiers = {name: facts.tier for name, facts in release_facts().items()} if TIER in by else {}
-    merged: dict[tuple[str, ...], list[PricedGroup]] = {}
-    for group in usage.groups:
-        values = dict(zip(wanted, group.values, strict=True))
-        if TIER in by:
-            values[TIER] = tiers.get(values["model"], "other")
-        merged.setdefault(tuple(values[name] for name in by), []).append(group)
-    rows = [_row(dict(zip(by, values, strict=True)), groups) for values, groups in merged.items()]
-    dated = [name for name in by if name in ("day", "month")]
-    rows.sort(key=lambda row: ([row.group[name] for name in dated], -row.cost_usd, list(row.group.values())))
-    total = _row({}, list(usage.groups))
-    return SpendReport(
-        start=first,
-        end=last,
-        by=tuple(by),
-        rows=tuple(rows),
-        total=total,
-        unpriced=usage.unpriced,
-        unclassified=_unclassified([group for group in usage.groups if not group.values[wanted.index("class")]], total),
-        basis=priced.basis,
-        scenario=priced.scenario,
-        prices=priced.words,
-    )
+    return first, last
 
 
 def current_costs(*, start: date, end: date, on: date) -> dict[str, CurrentCost]:
@@ -148,27 +161,75 @@ def current_costs(*, start: date, end: date, on: date) -> dict[str, CurrentCost]
     return found
 
 
-def _row(values: Mapping[str, str], groups: Sequence[PricedGroup]) -> SpendRow:
-    counts = {name: sum(group.counts[name] for group in groups) for name in COUNTERS}
-    unknown = any(group.requests is None for group in groups)
-    cost = sum_usd(group.cost_usd for group in groups)
-    most = [group.most_usd for group in groups]
+def _order(sums: UsageSums) -> list[int]:
+    """Groups as people read them: time in order, then the dearest, then by name."""
+    dated = [held for name, held in zip(sums.by, sums.groups.values, strict=True) if name in TIME_DIMENSIONS]
+    keys = [*reversed(sums.groups.values), -sums.groups.cost, *reversed(dated)]
+    if sums.groups.cost.dtype == np.dtype(object):  # too large for 64 bits: sorted one by one
+        lines = list(zip(*(key.tolist() for key in reversed(keys)), strict=True))
+        return sorted(range(len(sums)), key=lambda n: lines[n])
+    found: list[int] = np.lexsort(keys).tolist()
+    return found
+
+
+def _rows(sums: UsageSums, places: Sequence[int]) -> Iterator[SpendRow]:
+    """Some groups as rows, in the order given."""
+    groups, usd = sums.groups, sums.costs.usd
+    where = np.array(places, dtype=np.int64)
+    labels = [codes.labels for codes in sums.codes]
+    values = [held[where].tolist() for held in groups.values]
+    counts = [row[where].tolist() for row in groups.counts]
+    unpriced = groups.unpriced[:, where]
+    columns = (groups.requests, groups.cost, groups.least, groups.most, groups.open)
+    requests, cost, least, most, is_open = (column[where].tolist() for column in columns)
+    tokens, searches = unpriced[:-1].sum(axis=0).tolist(), unpriced[-1].tolist()
+    for n in range(len(places)):
+        cost_usd = usd(cost[n])
+        is_bounded = least[n] or most[n] or is_open[n]
+        yield SpendRow(
+            group={name: labels[i][values[i][n]] for i, name in enumerate(sums.by)},
+            cost_usd=cost_usd,
+            uncached_input_tok=counts[0][n],
+            cache_read_tok=counts[1][n],
+            cache_write_5m_tok=counts[2][n],
+            cache_write_1h_tok=counts[3][n],
+            output_tok=counts[4][n],
+            web_searches=counts[5][n],
+            requests=None if requests[n] < 0 else requests[n],
+            unpriced_tok=tokens[n],
+            unpriced_searches=searches[n],
+            lowest_usd=usd(cost[n] + least[n]) if is_bounded else cost_usd,
+            highest_usd=None if is_open[n] else usd(cost[n] + most[n]) if is_bounded else cost_usd,
+        )
+
+
+def _sum_row(sums: UsageSums, places: Sequence[int]) -> SpendRow:
+    """Several groups as one row."""
+    groups, usd = sums.groups, sums.costs.usd
+    where = np.array(places, dtype=np.int64)
+    requests = groups.requests[where]
+    cost, least, most = (int(column[where].sum()) for column in (groups.cost, groups.least, groups.most))
+    counts = {name: int(row[where].sum()) for name, row in zip(COUNTERS, groups.counts, strict=True)}
+    unpriced = [int(row[where].sum()) for row in groups.unpriced]
     return SpendRow(
-        group=values,
-        cost_usd=cost,
-        lowest_usd=cost + sum_usd(group.least_usd for group in groups),
-        highest_usd=None if None in most else cost + sum_usd(usd for usd in most if usd is not None),
-        requests=None if unknown else sum(group.requests or 0 for group in groups),
-        unpriced_tok=sum(group.unpriced_tok for group in groups),
-        unpriced_searches=sum(group.unpriced_searches for group in groups),
+        group={},
+        cost_usd=usd(cost),
+        requests=None if (requests < 0).any() else int(requests.sum()),
+        unpriced_tok=sum(unpriced[:-1]),
+        unpriced_searches=unpriced[-1],
+        lowest_usd=usd(cost + least),
+        highest_usd=None if groups.open[where].any() else usd(cost + most),
         **counts,
     )
 
 
-def _unclassified(groups: Sequence[PricedGroup], total: SpendRow) -> Unclassified:
-    row = _row({}, groups)
+def _unclassified(start: date, end: date, where: Mapping[str, str], book: PriceBook, total: SpendRow) -> Unclassified:
+    if where.get("class"):
+        return Unclassified(0, ZERO, 0.0)
+    sums = usage_sums(start=start, end=end, where={**where, "class": ""}, book=book)
+    row = _sum_row(sums, range(len(sums)))
     tokens, whole = _tokens(row), _tokens(total)
-    return Unclassified(tokens, row.cost_usd if groups else ZERO, tokens / whole if whole else 0.0)
+    return Unclassified(tokens, row.cost_usd, tokens / whole if whole else 0.0)
 
 
 def _tokens(row: SpendRow) -> int:

@@ -15,9 +15,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit.roles import Right
 from billing.importers.base import ImportRefused
+from billing.importers.records import INPUT_INCLUDES_CACHE, REQUEST_TIME, SWITCHES
 from billing.importers.usage_formats import FORMATS
 from billing.models import Import
 from billing.operations.imports import ImportOptions, cancel_import
+from billing.operations.source_settings import BadAnswer, read_answers
 from billing.queries.import_pages import TITLES, ImportDetail, import_detail, import_row
 from costgov.operations.usage import start_usage_import
 from costgov.pages import now, page, right_required
@@ -44,7 +46,7 @@ class _FilesField(forms.FileField):
 class UploadForm(forms.Form):
     files = _FilesField(  # type: ignore[assignment]  # the metaclass takes fields away: BaseForm.files is another thing
         label="Files",
-        help_text="Request logs, LiteLLM payloads (JSON lines, also .gz or .zst) or usage reports (JSON).",
+        help_text="Request logs, batches, traces, LiteLLM's logs or usage reports; also .gz or .zst. Several at once.",
         error_messages={"empty": "The file is empty (0 bytes): export it again and upload the result."},
     )
     format = forms.ChoiceField(choices=_CHOICES, required=False, label="Format")
@@ -54,6 +56,19 @@ class UploadForm(forms.Form):
         label="Source",
         help_text="A name for where the file comes from; empty = the format's usual one.",
     )
+    input_includes_cache = forms.ChoiceField(
+        choices=[("", "As its source says"), ("yes", "Yes: input contains them"), ("no", "No: they stand apart")],
+        required=False,
+        label=INPUT_INCLUDES_CACHE.title,
+        help_text="Asked of Langfuse, Helicone and OpenTelemetry where the file does not prove it. "
+        f"{INPUT_INCLUDES_CACHE.how}. The answer is remembered for the source.",
+    )
+    at = forms.CharField(
+        required=False,
+        max_length=40,
+        label=REQUEST_TIME.title,
+        help_text="Asked of batch results and bare answers, which hold no times. " + REQUEST_TIME.how + ".",
+    )
     replace = forms.BooleanField(
         required=False, label="Replace: where a request is known with other counts, this file wins"
     )
@@ -61,9 +76,21 @@ class UploadForm(forms.Form):
         required=False, label="Import the good rows: list the bad ones instead of refusing the file"
     )
 
+    def clean_at(self) -> str:
+        try:
+            return read_answers({"at": self.cleaned_data["at"]}).get("at", "")
+        except BadAnswer as error:
+            raise forms.ValidationError(f"{error}.") from error
+
     def options(self) -> ImportOptions:
         values = self.cleaned_data
-        return ImportOptions(values["format"], values["source"].strip(), values["replace"], values["good_rows"])
+        return ImportOptions(
+            values["format"],
+            values["source"].strip(),
+            values["replace"],
+            values["good_rows"],
+            answers={switch.name: values[switch.name] for switch in SWITCHES if values[switch.name]},
+        )
 
 
 @dataclass(frozen=True)
@@ -82,6 +109,8 @@ class DetailView:
     again_url: str
     replace_url: str
     good_rows_url: str
+    answers: tuple[tuple[str, str], ...] = ()
+    """Ways to answer what the file could not tell: words and address of each."""
 
 
 @require_GET
@@ -97,6 +126,7 @@ def _wanted(request: HttpRequest) -> dict[str, Any]:
         "source": asked.get("source", ""),
         "replace": asked.get("replace") == "1",
         "good_rows": asked.get("good_rows") == "1",
+        **{switch.name: asked.get(switch.name, "") for switch in SWITCHES},
     }
 
 
@@ -110,6 +140,9 @@ def _imports(request: HttpRequest, form: UploadForm) -> HttpResponse:
         nav="imports",
         status=400 if form.errors else 200,
         boxes=(form["replace"], form["good_rows"]),
+        questions=tuple(form[switch.name] for switch in SWITCHES),
+        is_asked="ask" in request.GET
+        or any(form[switch.name].value() or form[switch.name].errors for switch in SWITCHES),
         latest=rows[:_LATEST],
         earlier=rows[_LATEST:],
     )
@@ -123,6 +156,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _imports(request, form)
     started: list[int] = []
+    unknown: list[int] = []
     for file in form.cleaned_data["files"]:
         try:
             outcome = start_usage_import(
@@ -135,9 +169,14 @@ def upload(request: HttpRequest) -> HttpResponse:
         except ImportRefused as refusal:
             messages.error(request, str(refusal))
             continue
+        if outcome.needs_mapping:
+            unknown.append(outcome.import_id)
+            continue
         started.append(outcome.import_id)
         if outcome.is_repeat:
             messages.info(request, outcome.message)
+    if len(unknown) == 1 and not started:
+        return redirect("describe-table", unknown[0])
     if len(started) == 1 and len(form.cleaned_data["files"]) == 1:
         return redirect("import-detail", started[0])
     return redirect("imports")
@@ -154,8 +193,22 @@ def detail(request: HttpRequest, import_id: int) -> HttpResponse:
         again_url=base + urlencode(found.again) + "#upload",
         replace_url=base + urlencode({**found.again, "replace": "1"}) + "#upload",
         good_rows_url=base + urlencode({**found.again, "good_rows": "1"}) + "#upload",
+        answers=_ways_to_answer(found, base),
     )
     return page(request, "billing/import_detail.html", view, nav="imports", rows=(found.row,))
+
+
+def _ways_to_answer(found: ImportDetail, base: str) -> tuple[tuple[str, str], ...]:
+    switch = next((item for item in SWITCHES if item.name == found.question), None)
+    if switch is None:
+        return ()
+    if not switch.choices:
+        words = f"Upload it again with the {switch.title[:1].lower()}{switch.title[1:]}"
+        return ((words, base + urlencode({**found.again, "ask": switch.name}) + "#upload"),)
+    return tuple(
+        (f"{switch.title}: {choice}", base + urlencode({**found.again, switch.name: choice}) + "#upload")
+        for choice in switch.choices
+    )
 
 
 @never_cache

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from billing.core.pricebook import PriceBook
 from billing.queries.prices import ModelPrices, model_prices, price_version, release_facts, routable_models
 from billing.queries.profiles import ServedUsage, served_usage
 from routing.core.evidence import CaseResult
@@ -131,13 +132,13 @@ def reference_models(report: RecommendationReport) -> dict[str, str]:
 
 
 def plan_costs(
-    report: RecommendationReport, *, models: Mapping[str, Collection[str]], on: date
+    report: RecommendationReport, *, models: Mapping[str, Collection[str]], on: date, book: PriceBook | None = None
 ) -> dict[str, PlanCosts]:
     """Unit costs of every class with usage in the report's window at the list prices of a day, by the same steps.
 
-    `models`: which models besides the incumbent to cost per class.
+    `models`: which models besides the incumbent to cost per class. `book`: other prices than the list's (what-if).
     """
-    estate = replace(report.facts.estate, prices=model_prices(on=on), known_rates={})
+    estate = replace(report.facts.estate, prices=model_prices(on=on, book=book), known_rates={})
     found = {}
     for row in report.facts.classes:
         served, incumbent = report.facts.by_class.get(row.slug), report.facts.serving.get(row.slug)

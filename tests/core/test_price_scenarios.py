@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing.core.documents import DocumentRefused
 from billing.core.price_scenarios import (
     SCHEMA,
     PriceScenario,
@@ -88,6 +89,7 @@ def test_a_halved_list_halves_the_interval():
     [
         ({}, "nothing is assumed"),
         ({"schema": "costgov.price_scenario/2", "changes": [{"percent": "1"}]}, 'schema: "costgov.price_scenario/2"'),
+        ({"title": "a, b", "changes": [{"percent": "1"}]}, "without commas"),
         ({"title": " ", "changes": [{"percent": "1"}]}, "title"),
         ({"extra": 1, "changes": [{"percent": "1"}]}, "extra: unknown key"),
         ({"changes": [{"percent": 20}]}, r"changes\[0\].percent: 20; write it as a decimal string"),
@@ -125,7 +127,7 @@ def test_what_cannot_be_used_is_refused_naming_its_place(facts, said):
     ],
 )
 def test_text_that_is_no_document_is_refused(text, said):
-    with pytest.raises(ScenarioRefused, match=said):
+    with pytest.raises(DocumentRefused, match=said):
         read_price_scenario(text)
 
 

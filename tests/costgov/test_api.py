@@ -235,7 +235,7 @@ def test_class_detail_policies_prices_and_lists(people):
         ("spend?by=colour", 400, "unknown --by colour"),
         ("spend?from=2026-11-08&to=2026-11-01", 400, "must be before"),
         ("spend?from=yesterday", 400, "from"),
-        ("spend?group=class", 400, "Not a parameter here; it knows from, by, to."),
+        ("spend?group=class", 400, "Not a parameter here; it knows from, by, to, basis, prices, limit, class,"),
         ("classes/nope", 404, "nope"),
         ("classes/triage?days=0", 400, "days"),
         ("quality?class=nope", 404, "nope"),
@@ -269,7 +269,7 @@ def test_a_fault_says_nothing_of_the_inside(people, monkeypatch):
     def broken(**_):
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("costgov.api.money.spend", broken)
+    monkeypatch.setattr("costgov.api.spend.spend", broken)
     answer = get("spend", token(people["vic"], "read")[1])
     assert (answer.status_code, error(answer)["code"]) == (500, "internal")
     assert "hunter2" not in answer.content.decode()

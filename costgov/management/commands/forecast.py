@@ -29,7 +29,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--scenario",
             default="base",
-            help="base, growth-stops, growth:0.2, list-33, list+10@7, rollout+3, off:CLASS; several with commas",
+            help="base, growth-stops, growth:0.2, list-33, list+10@7, prices:NAME, rollout+3, off:CLASS; "
+            "several with commas",
         )
         parser.add_argument("--horizon", type=int, default=12, metavar="MONTHS", help="1 to 60 (default: 12)")
         parser.add_argument("--from", dest="start", help="first day, YYYY-MM-DD (default: the first of next month)")

@@ -20,9 +20,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         _collect_static_files()
-        seed_list_prices(as_of=now())
-        if options["demo"]:
+        if options["demo"]:  # first: its prices were approved in its past, before its months were closed
             call_command("demo", stdout=self.stdout)
+        seed_list_prices(as_of=now())
 
 
 def _collect_static_files() -> None:

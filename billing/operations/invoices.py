@@ -1,0 +1,262 @@
+"""Invoices: entered or corrected by one person, read by another, withdrawn when entered by mistake."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from audit import operations as audit
+from audit.roles import Right, require
+from billing.core.usage import PRICED_KINDS
+from billing.models import BillingPeriod, Invoice, InvoiceLine
+
+MAX_LINES: Final = 500
+MAX_USD: Final = Decimal(10) ** 13
+CATEGORIES: Final = tuple(InvoiceLine.Category.values)
+LINE_KINDS: Final = (*PRICED_KINDS, "code_execution", "session_usage")
+
+
+class InvoiceRefused(ValueError):
+    """An invoice that cannot be kept; `problems` maps each field to what is wrong and what to do."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{field}: {text}" for field, text in problems.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class LineEntry:
+    """One line as it stands on the invoice; empty words = the line does not say."""
+
+    description: str
+    amount: Decimal
+    category: str = "usage"
+    model: str = ""
+    token_kind: str = ""
+    service_tier: str = ""
+    quantity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceEntry:
+    """An invoice as it was issued. `month`: first day of the month it bills; `total_amount`: payable, in `currency`."""
+
+    issuer: str
+    number: str
+    month: date
+    issued_on: date
+    total_amount: Decimal
+    lines: Sequence[LineEntry]
+    due_on: date | None = None
+    currency: str = "USD"
+    channel: str = "anthropic"
+    note: str = ""
+
+
+@transaction.atomic
+def save_invoice(
+    *,
+    actor: AbstractBaseUser | None,
+    entry: InvoiceEntry,
+    as_of: datetime,
+    invoice_id: int | None = None,
+    is_demo: bool = False,
+) -> Invoice:
+    """Keep a new invoice, or another reading of one (`invoice_id`); whoever corrects it takes the second reading away.
+
+    Raises InvoiceRefused with every problem, Forbidden.
+    """
+    require(actor, Right.EDIT_INVOICES)
+    problems = _problems(entry, as_of)
+    row = Invoice() if invoice_id is None else _held(invoice_id)
+    if row.pk is not None and _is_frozen(row):
+        problems["month"] = _frozen_words(row, "corrected")
+    same = Invoice.objects.filter(issuer=entry.issuer.strip(), number=entry.number.strip(), withdrawn_at__isnull=True)
+    if same.exclude(pk=row.pk).exists():
+        problems["number"] = f"Invoice {entry.number} of {entry.issuer} is entered already: open that one."
+    if problems:
+        raise InvoiceRefused(problems)
+    before = invoice_record(row) if row.pk is not None else None
+    row.issuer, row.number, row.channel = entry.issuer.strip(), entry.number.strip(), entry.channel
+    row.month, row.issued_on, row.due_on = entry.month, entry.issued_on, entry.due_on
+    row.currency, row.total_amount, row.note = entry.currency, entry.total_amount, entry.note.strip()
+    row.entered_by_id, row.entered_at = (actor.pk if actor is not None else None), as_of
+    row.checked_by, row.checked_at = None, None
+    row.save()
+    row.lines.all().delete()
+    InvoiceLine.objects.bulk_create(
+        InvoiceLine(
+            invoice=row,
+            position=position,
+            category=line.category,
+            description=line.description.strip(),
+            model=line.model.strip(),
+            token_kind=line.token_kind,
+            service_tier=line.service_tier,
+            quantity=line.quantity,
+            amount=line.amount,
+        )
+        for position, line in enumerate(entry.lines, 1)
+    )
+    _record(row, actor, "invoice.entered" if before is None else "invoice.corrected", as_of, before, is_demo)
+    return row
+
+
+@transaction.atomic
+def check_invoice(
+    *, actor: AbstractBaseUser | None, invoice_id: int, as_of: datetime, is_demo: bool = False
+) -> Invoice:
+    """A second person has read it against the document. Raises InvoiceRefused for whoever entered it, Forbidden."""
+    require(actor, Right.EDIT_INVOICES)
+    row = _held(invoice_id)
+    if row.checked_at is not None:
+        return row
+    if actor is not None and row.entered_by_id == actor.pk:
+        raise InvoiceRefused({"checked_by": "You entered it: somebody else compares it with the document."})
+    before = invoice_record(row)
+    row.checked_by_id, row.checked_at = (actor.pk if actor is not None else None), as_of
+    row.save(update_fields=["checked_by", "checked_at"])
+    _record(row, actor, "invoice.checked", as_of, before, is_demo)
+    return row
+
+
+@transaction.atomic
+def withdraw_invoice(
+    *, actor: AbstractBaseUser | None, invoice_id: int, reason: str, as_of: datetime, is_demo: bool = False
+) -> Invoice:
+    """It was entered by mistake: kept, not counted. Raises InvoiceRefused without a reason, Forbidden."""
+    require(actor, Right.EDIT_INVOICES)
+    row = _held(invoice_id)
+    if not reason.strip():
+        raise InvoiceRefused({"reason": "Say why it is withdrawn: the reason stays with it."})
+    before = invoice_record(row)
+    row.withdrawn_at, row.withdrawn_reason = as_of, reason.strip()
+    row.save(update_fields=["withdrawn_at", "withdrawn_reason"])
+    _record(row, actor, "invoice.withdrawn", as_of, before, is_demo)
+    return row
+
+
+def invoice_record(row: Invoice) -> dict[str, Any]:
+    """The invoice as the audit trail keeps it."""
+    return {
+        "issuer": row.issuer,
+        "number": row.number,
+        "channel": row.channel,
+        "month": row.month.isoformat(),
+        "issued_on": row.issued_on.isoformat(),
+        "due_on": row.due_on.isoformat() if row.due_on else None,
+        "currency": row.currency,
+        "total_amount": f"{row.total_amount:f}",
+        "note": row.note,
+        "checked_by": row.checked_by.get_username() if row.checked_by is not None else None,
+        "withdrawn": row.withdrawn_reason if row.withdrawn_at is not None else None,
+        "lines": [
+            {
+                "category": line.category,
+                "description": line.description,
+                "model": line.model,
+                "token_kind": line.token_kind,
+                "service_tier": line.service_tier,
+                "quantity": None if line.quantity is None else f"{line.quantity:f}",
+                "amount": f"{line.amount:f}",
+            }
+            for line in row.lines.order_by("position")
+        ],
+    }
+
+
+def _held(invoice_id: int) -> Invoice:
+    row = Invoice.objects.select_for_update().filter(pk=invoice_id, withdrawn_at__isnull=True).first()
+    if row is None:
+        raise InvoiceRefused({"invoice": f"There is no invoice {invoice_id}, or it was withdrawn."})
+    return row
+
+
+def _is_frozen(row: Invoice) -> bool:
+    """It was part of a month's closing: what it said then stays."""
+    period = BillingPeriod.objects.filter(month=row.month, state=BillingPeriod.State.CLOSED).first()
+    return period is not None and period.closed_at is not None and row.entered_at <= period.closed_at
+
+
+def _frozen_words(row: Invoice, what: str) -> str:
+    return (
+        f"{row.month:%B %Y} was closed with this invoice: it cannot be {what} any more. Withdraw it and enter the "
+        "corrected one; the difference appears as a dated adjustment of an open month."
+    )
+
+
+def _problems(entry: InvoiceEntry, as_of: datetime) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    for name, limit in (("issuer", 120), ("number", 120)):
+        text = str(getattr(entry, name)).strip()
+        if not text or len(text) > limit:
+            problems[name] = f"Give its {name}, at most {limit} characters."
+    if entry.month.day != 1:
+        problems["month"] = f"{entry.month} is not the first day of a month."
+    if entry.issued_on > as_of.date():
+        problems["issued_on"] = f"{entry.issued_on} lies ahead: give the date printed on the invoice."
+    if entry.due_on is not None and entry.due_on < entry.issued_on:
+        problems["due_on"] = f"It would be due on {entry.due_on}, before it was issued on {entry.issued_on}."
+    if len(entry.currency) != 3 or not entry.currency.isalpha() or not entry.currency.isupper():
+        problems["currency"] = f"{entry.currency!r} is not a currency; write it like USD."
+    if problem := _amount_problem(entry.total_amount):
+        problems["total_amount"] = problem
+    if not entry.lines:
+        problems["lines"] = "Enter at least one line: without lines no difference can be named."
+    if len(entry.lines) > MAX_LINES:
+        problems["lines"] = (
+            f"{len(entry.lines)} lines are more than the {MAX_LINES} that can be typed: import the bill."
+        )
+    for position, line in enumerate(entry.lines, 1):
+        problems |= _line_problems(position, line)
+    return problems
+
+
+def _line_problems(position: int, line: LineEntry) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    if not line.description.strip() or len(line.description) > 255:
+        problems[f"line-{position}-description"] = (
+            f"Line {position}: write what the invoice says, up to 255 characters."
+        )
+    if line.category not in CATEGORIES:
+        problems[f"line-{position}-category"] = (
+            f"Line {position}: {line.category!r} is none of {', '.join(CATEGORIES)}."
+        )
+    if line.token_kind and line.token_kind not in LINE_KINDS:
+        problems[f"line-{position}-kind"] = f"Line {position}: {line.token_kind!r} is none of {', '.join(LINE_KINDS)}."
+    if problem := _amount_problem(line.amount):
+        problems[f"line-{position}-amount"] = f"Line {position}: {problem}"
+    return problems
+
+
+def _amount_problem(amount: Decimal) -> str:
+    if not amount.is_finite() or abs(amount) >= MAX_USD:
+        return f"{amount} is not an amount of money."
+    if amount != amount.quantize(Decimal("0.01")):
+        return f"{amount:f} has more than two places: give the amount as printed."
+    return ""
+
+
+def _record(
+    row: Invoice,
+    actor: AbstractBaseUser | None,
+    action: str,
+    as_of: datetime,
+    before: dict[str, Any] | None,
+    is_demo: bool,
+) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        object_type="invoice",
+        object_id=row.pk,
+        object_label=f"{row.issuer} {row.number}",
+        as_of=as_of,
+        before=before,
+        after=invoice_record(row),
+        is_demo=is_demo,
+    )

@@ -1,0 +1,80 @@
+"""The demo's settled months, through the real importer and operations: report in, invoice entered and read, closed.
+
+Every complete month but the last is closed; the last stays open with one difference nobody has explained.
+"""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from django.db.models import Max
+
+from billing.models import BillingPeriod, Import, Invoice, PeriodComment, Price
+from billing.operations.invoices import check_invoice, save_invoice
+from billing.operations.reconciliation import close_month, comment_month, explain_difference
+from billing.queries.reconciliation import month_settlement
+from costgov.demo.cost_files import DemoMonth, invoice_of, report_rows, write_report
+from costgov.models import User
+from costgov.operations.usage import import_costs
+
+ADJUSTMENT: Final = Decimal("117.31")
+PREVIEW_REASON: Final = "A preview without a list price: the cost report's amount was agreed by mail (demo)."
+COMMENT: Final = (
+    "The cache writes that are too high by a few dollars: asked the provider's support, answer expected this week."
+)
+Say = Callable[[str], None]
+
+
+def settle_month(
+    demo_month: DemoMonth, *, last: date, folder: Path, users: dict[str, User], as_of: datetime, say: Say
+) -> None:
+    """One month up to where it stands in the demo; steps already taken are left as they are."""
+    month, at = demo_month.month, demo_month.report_at
+    name = f"cost_report_{month:%Y-%m}.json"
+    rows = report_rows(demo_month, last)
+    if not Import.objects.filter(kind="costs", file_name=name, state=Import.State.DONE).exists():
+        path = folder / name
+        write_report(rows, path)
+        import_costs(actor=users["emil"], path=path, as_of=min(at, as_of), is_demo=True)
+        path.unlink()
+    if not Invoice.objects.filter(number=demo_month.number).exists():
+        adjustment = ADJUSTMENT if demo_month.is_last else Decimal(0)
+        entry = invoice_of(demo_month, rows, adjustment=adjustment)
+        save_invoice(actor=users["paula"], entry=entry, as_of=min(at + timedelta(hours=3), as_of), is_demo=True)
+    invoice = Invoice.objects.get(number=demo_month.number)
+    if invoice.checked_at is None:
+        check_invoice(
+            actor=users["ada"], invoice_id=invoice.pk, as_of=min(at + timedelta(hours=5), as_of), is_demo=True
+        )
+    if demo_month.is_last:
+        if not PeriodComment.objects.filter(month=month).exists():
+            comment_month(
+                actor=users["paula"], month=month, text=COMMENT, as_of=min(at + timedelta(hours=6), as_of), is_demo=True
+            )
+        say(f"{month:%B %Y}: reported and invoiced, one difference open")
+        return
+    if not BillingPeriod.objects.filter(month=month, state=BillingPeriod.State.CLOSED).exists():
+        _accept_preview(month, users["paula"], min(at + timedelta(hours=7), as_of))
+        # Never before the prices were approved: a database that held the price list got it only lately.
+        known = Price.objects.aggregate(last=Max("approved_at"))["last"] or at
+        close_month(
+            actor=users["paula"], month=month, as_of=min(max(at + timedelta(hours=8), known), as_of), is_demo=True
+        )
+        say(f"{month:%B %Y}: reported, invoiced and closed")
+
+
+def _accept_preview(month: date, paula: User, at: datetime) -> None:
+    for line in month_settlement(month=month, as_of=at).lines:
+        if line.needs_price and line.reason is None:
+            explain_difference(
+                actor=paula,
+                month=month,
+                side="report",
+                line=line.key,
+                cause="missing_price",
+                reason=PREVIEW_REASON,
+                as_of=at,
+                is_demo=True,
+            )

@@ -1,0 +1,40 @@
+"""How the files of a source are read: answers to what they do not tell, changed by people."""
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.views.decorators.http import require_POST
+
+from audit.roles import Right
+from billing.models import UsageSource
+from billing.operations.source_settings import BadAnswer, set_source_setting
+from costgov.pages import now, right_required
+
+
+@require_POST
+@right_required(Right.IMPORT_USAGE)
+def change_setting(request: HttpRequest, source_id: int) -> HttpResponse:
+    """Change one answer; '' forgets it."""
+    try:
+        source = set_source_setting(
+            actor=request.user,  # type: ignore[arg-type]
+            source_id=source_id,
+            name=request.POST.get("name", ""),
+            value=request.POST.get("value", ""),
+            as_of=now(),
+        )
+    except UsageSource.DoesNotExist as error:
+        raise Http404(f"There is no source {source_id}.") from error
+    except BadAnswer as error:
+        messages.error(request, f"Nothing was changed: {error}.")
+    else:
+        messages.success(
+            request,
+            f"Files of {source.name} are read this way from now on. "
+            "Files imported before keep their reading unless they are imported again.",
+        )
+    return redirect(reverse("imports") + "#sources")
+
+
+urlpatterns = [path("imports/sources/<int:source_id>/setting/", change_setting, name="source-setting")]
