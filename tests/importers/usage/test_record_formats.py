@@ -171,7 +171,7 @@ def test_totals_by_hand(
 
 
 # List prices per million tokens: uncached, read, written for 5 minutes, for an hour, out.
-LIST_USD = {
+LIST_USD: dict[str, tuple[int | str, ...]] = {
     "claude-haiku-4-5-20251001": (1, "0.10", "1.25", 2, 5),
     "claude-sonnet-4-6": (3, "0.30", "3.75", 6, 15),
     "claude-opus-4-8": (5, "0.50", "6.25", 10, 25),
@@ -180,7 +180,7 @@ LIST_USD = {
 
 def _priced(row: RequestRow) -> Decimal:
     counts = (getattr(row.counts, name) for name in COUNTERS[:5])
-    prices = map(Decimal, LIST_USD[row.model])
+    prices = (Decimal(price) for price in LIST_USD[row.model])
     return sum((Decimal(count) * price for count, price in zip(counts, prices, strict=True)), Decimal()) / 10**6
 
 
@@ -379,7 +379,8 @@ def export(*spans: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_only_the_innermost_call_counts_wherever_it_stands(tmp_path: Path) -> None:
-    inner, between = span(3, parent=2), span(2, parent=1, **{"gen_ai.operation.name": "execute_tool"})
+    tool: dict[str, Any] = {"gen_ai.operation.name": "execute_tool"}
+    inner, between = span(3, parent=2), span(2, parent=1, **tool)
     path = write_lines(tmp_path / "spans.jsonl", [export(inner), export(between, span(1)), export(span(4))])
     found = items(OtelGenAiSpans(), path)
     assert [type(item).__name__ for item in found] == ["RequestRow", "Left", "Left", "RequestRow"]
