@@ -19,6 +19,7 @@ from billing.core.column_mapping import (
 )
 from billing.core.column_times import TIME_FORMATS
 
+OWN_ZONE = "own"
 _CHANNEL_WORDS = {
     "anthropic": "Anthropic's own API",
     "bedrock": "Amazon Bedrock",
@@ -50,13 +51,15 @@ _GROUPS = (
 @cache
 def _zones() -> list[tuple[str, str]]:
     named = sorted(name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "posix/")))
-    return [("", "Every time names its own"), ("UTC", "UTC"), *((name, name.replace("_", " ")) for name in named)]
+    return [(OWN_ZONE, "Every time names its own"), ("UTC", "UTC"), *((name, name.replace("_", " ")) for name in named)]
+
+
+def _begun(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _field_choices() -> list[Any]:
-    groups = [
-        (title, [(name, FIELDS[name][:1].upper() + FIELDS[name][1:]) for name in names]) for title, names in _GROUPS
-    ]
+    groups = [(title, [(name, _begun(FIELDS[name])) for name in names]) for title, names in _GROUPS]
     return [("", "Ignore"), *groups]
 
 
@@ -67,13 +70,9 @@ class MappingForm(forms.Form):
     source = forms.CharField(
         max_length=MAX_NAME, required=False, label="Source", help_text="Where its rows come from; the next file's too."
     )
-    grain = forms.ChoiceField(
-        choices=[(name, words.capitalize()) for name, words in GRAINS.items()], label="One row is"
-    )
+    grain = forms.ChoiceField(choices=[(name, _begun(words)) for name, words in GRAINS.items()], label="One row is")
     time_format = forms.ChoiceField(choices=list(TIME_FORMATS.items()), label="Times look like")
-    zone = forms.ChoiceField(
-        choices=_zones, required=False, label="Time zone", help_text="Of times that do not name their own."
-    )
+    zone = forms.ChoiceField(choices=_zones, label="Time zone", help_text="Of times that do not name their own.")
     channel = forms.ChoiceField(choices=[(name, _CHANNEL_WORDS[name]) for name in CHANNELS], label="Bought through")
     model = forms.CharField(
         max_length=255, required=False, label="Model of all rows", help_text="Only where no column names it."
@@ -97,7 +96,7 @@ class MappingForm(forms.Form):
             "source": mapping.source,
             "grain": mapping.grain,
             "time_format": mapping.time_format,
-            "zone": mapping.zone,
+            "zone": mapping.zone or OWN_ZONE,
             "channel": mapping.channel,
             "model": mapping.constants.get("model", ""),
             "service_tier": mapping.constants.get("service_tier", ""),
@@ -143,7 +142,7 @@ class MappingForm(forms.Form):
                 "grain": said["grain"],
                 "columns": {column: field for column, field in columns.items() if field},
                 "time_format": said["time_format"],
-                "zone": said["zone"],
+                "zone": "" if said["zone"] == OWN_ZONE else said["zone"],
                 "constants": {
                     key: said[key].strip() for key in ("channel", "model", "service_tier") if said[key].strip()
                 },

@@ -114,7 +114,7 @@ class _Reader:
                     column,
                     text,
                     f"{whole:,} input tokens with the cached ones in them, but {sum(cached.values()):,} cached",
-                    "Choose 'cached ones not in it' if that is what the column says, or correct the row",
+                    "Choose 'input without cached tokens' if that is what the column says, or correct the row",
                 )
         if len(self.faults) > known:
             return NO_TOKENS, False

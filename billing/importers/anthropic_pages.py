@@ -40,15 +40,15 @@ WIDTHS: Final = {timedelta(minutes=1): 1, HOUR: 1, DAY: 24}
 _REMEDY: Final = "Take the page as the API returns it"
 # An answer too long to be parsed as a whole is told by the words in its beginning.
 _SIGNS: Final[tuple[tuple[AnswerKind, tuple[str, ...]], ...]] = (
-    ("claude_code", ('"core_metrics"', '"model_breakdown"')),
-    ("api_keys", ('"partial_key_hint"',)),
-    ("workspaces", ('"display_color"',)),
-    ("analytics_usage", ('"group"', '"usage"', '"starting_at"')),
-    ("analytics_cost", ('"group"', '"cost"', '"starting_at"')),
-    ("usage_report", ('"results"', '"uncached_input_tokens"', '"starting_at"')),
-    ("enterprise_cost", ('"results"', '"list_amount"', '"starting_at"')),
-    ("cost_report", ('"results"', '"amount"', '"starting_at"')),
-    ("usage_report", ('"data"', '"starting_at"')),
+    ("claude_code", ('"core_metrics":', '"model_breakdown":')),
+    ("api_keys", ('"partial_key_hint":',)),
+    ("workspaces", ('"display_color":',)),
+    ("analytics_usage", ('"group":', '"usage":', '"starting_at":')),
+    ("analytics_cost", ('"group":', '"cost":', '"starting_at":')),
+    ("usage_report", ('"results":', '"uncached_input_tokens":', '"starting_at":')),
+    ("enterprise_cost", ('"results":', '"list_amount":', '"starting_at":')),
+    ("cost_report", ('"results":', '"amount":', '"starting_at":')),
+    ("usage_report", ('"data":', '"starting_at":')),
 )
 
 

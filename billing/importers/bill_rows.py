@@ -60,7 +60,8 @@ class BillRow:
         return value
 
     def wrong(self, name: str, message: str, remedy: str = _REMEDY) -> None:
-        self.problems.append(Problem(self.line, name, shown(self.values.get(name, "")), message, remedy))
+        held = self.values.get(name, "")
+        self.problems.append(Problem(self.line, name, shown(held) if held else "", message, remedy))
 
     def amount(self, name: str, *, needed: bool = False) -> Decimal | None:
         """A number as money columns hold it; more than 15 places are rounded, and said."""

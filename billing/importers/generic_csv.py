@@ -7,7 +7,7 @@ They are made per file and stand in no list: a table is never claimed, somebody 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from billing.core.column_guess import masked_columns
 from billing.core.column_mapping import DELIMITERS, MAX_COLUMNS, ColumnMapping, contradictions
 from billing.core.column_rows import Fault, RowRead, read_row
 from billing.core.periods import Period
-from billing.core.usage import COUNTERS, NOT_GROUPED, UNKNOWN, TokenCounts, UsageBucket, UsageError, UsageKey
+from billing.core.usage import NOT_GROUPED, UNKNOWN, TokenCounts, UsageBucket, UsageError, UsageKey
 from billing.importers.base import (
     PROBLEMS_SHOWN,
     Head,
@@ -24,7 +24,6 @@ from billing.importers.base import (
     Problem,
     Report,
     each_record,
-    implausible_time,
     read_head,
 )
 from billing.importers.records import RequestRow
@@ -33,7 +32,6 @@ from billing.importers.tables import header_of, table_rows
 NAME: Final = "generic_csv"
 TITLE: Final = "Own table with a column mapping"
 SAMPLE_ROWS: Final = 20
-PREVIEW_ROWS: Final = 1_000
 MAX_BUCKET_KEYS: Final = 2_000_000
 _SPAN_HOURS: Final = {"hour": 1, "day": 24}
 _HOUR: Final = timedelta(hours=1)
@@ -121,87 +119,6 @@ def _plain(value: Any) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value)
 
 
-# ---- As it would be read ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewRow:
-    """One row as it would count, or what is wrong with it."""
-
-    line: int
-    read: RowRead | None
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """The first rows of a table under a mapping. `is_whole`: the table has no further ones."""
-
-    rows: tuple[PreviewRow, ...]
-    looked_at: int
-    is_whole: bool
-    good: int
-    counts: Mapping[str, int]
-    requests: int | None
-    stated: Decimal | None
-    first: datetime | None
-    last: datetime | None
-    models: tuple[str, ...]
-    problems: tuple[Problem, ...]
-    rejected: int
-
-
-def preview(path: Path, file_name: str, mapping: ColumnMapping, *, as_of: datetime) -> Preview:
-    """Read the first PREVIEW_ROWS rows as the import would. Raises ImportRefused for a table that breaks in them."""
-    rows: list[PreviewRow] = []
-    problems: list[Problem] = []
-    counts = dict.fromkeys(COUNTERS, 0)
-    good: list[RowRead] = []
-    looked_at, is_whole = 0, True
-    delimiter = _delimiter_of(mapping, path)
-    for line, row in rows_of(path, file_name, header=_needed(mapping), delimiter=delimiter):
-        if looked_at == PREVIEW_ROWS:
-            is_whole = False
-            break
-        looked_at += 1
-        problem: Problem | None = None
-        read = row if isinstance(row, Problem) else read_row(mapping, row)
-        if isinstance(read, RowRead):
-            why = implausible_time(read.at, as_of=as_of)
-            column = mapping.column_of("time")
-            problem = Problem(line, column, f"{read.at:%Y-%m-%dT%H:%MZ}", why, "Check the time format") if why else None
-        else:
-            problem = read if isinstance(read, Problem) else problem_of(read, line)
-        if problem is not None:
-            problems.append(problem)
-        elif isinstance(read, RowRead):
-            good.append(read)
-            for name in COUNTERS:
-                counts[name] += getattr(read.counts, name)
-        if len(rows) < SAMPLE_ROWS:
-            rows.append(PreviewRow(line, None if problem else _read_or_none(read), str(problem or "")))
-    stated = [read.cost_stated for read in good if read.cost_stated is not None]
-    numbers = [read.requests for read in good]
-    return Preview(
-        rows=tuple(rows),
-        looked_at=looked_at,
-        is_whole=is_whole,
-        good=len(good),
-        counts=counts,
-        requests=None if None in numbers else sum(number or 0 for number in numbers),
-        stated=sum(stated, Decimal(0)) if stated else None,
-        first=min((read.at for read in good), default=None),
-        last=max((read.at for read in good), default=None),
-        models=tuple(sorted({read.text("model") for read in good})),
-        problems=tuple(problems[:PROBLEMS_SHOWN]),
-        rejected=len(problems),
-    )
-
-
-def _read_or_none(read: object) -> RowRead | None:
-    return read if isinstance(read, RowRead) else None
-
-
 # ---- The formats ------------------------------------------------------------------------------------------------
 
 
@@ -269,7 +186,7 @@ class MappedRequests:
 
     def _read(self, path: Path, file_name: str) -> Iterator[tuple[int, Row | Problem]]:
         check_mapping(self.mapping, file_name)
-        return rows_of(path, file_name, header=_needed(self.mapping), delimiter=_delimiter_of(self.mapping, path))
+        return rows_of(path, file_name, header=needed_columns(self.mapping), delimiter=delimiter_of(self.mapping, path))
 
 
 @dataclass
@@ -293,8 +210,8 @@ class MappedBuckets:
         check_mapping(self.mapping, file_name)
         hours = _SPAN_HOURS[self.mapping.grain]
         sums: dict[tuple[Any, ...], tuple[TokenCounts, int | None]] = {}
-        delimiter = _delimiter_of(self.mapping, path)
-        for line, row in rows_of(path, file_name, header=_needed(self.mapping), delimiter=delimiter):
+        delimiter = delimiter_of(self.mapping, path)
+        for line, row in rows_of(path, file_name, header=needed_columns(self.mapping), delimiter=delimiter):
             read = row if isinstance(row, Problem) else read_row(self.mapping, row)
             if not isinstance(read, RowRead):
                 self._reject(read if isinstance(read, Problem) else problem_of(read, line))
@@ -368,11 +285,11 @@ def problem_of(faults: tuple[Fault, ...], line: int) -> Problem:
     return Problem(line, first.column, first.value, first.message + more, first.remedy)
 
 
-def _needed(mapping: ColumnMapping) -> tuple[str, ...]:
+def needed_columns(mapping: ColumnMapping) -> tuple[str, ...]:
     return tuple(mapping.columns)
 
 
-def _delimiter_of(mapping: ColumnMapping, path: Path) -> str:
+def delimiter_of(mapping: ColumnMapping, path: Path) -> str:
     """The mapping's, or '' where this file has the same columns as JSON lines."""
     return "" if read_head(path, path.name).is_lines else mapping.delimiter
 

@@ -46,7 +46,7 @@ class LiteLLMDaily:
             reader = Reader(record, line)
             _refuse_overlapping(reader, file_name)
             partial |= {words for key, words in _PARTIAL.items() if key in reader.record}
-            day, counts, number = _day(reader), _counts(reader), reader.count("api_requests")
+            day, counts, number = _day(reader), _counts(reader), reader.count("successful_requests", "api_requests")
             model, vendor = reader.text("model"), reader.text("custom_llm_provider")
             api_key = reader.text("api_key")
             if reader.problems:
@@ -132,7 +132,10 @@ def _counts(reader: Reader) -> TokenCounts:
 
 
 def _findings(left: Mapping[str, int], partial: set[str], *, has_writes: bool) -> list[str]:
-    found = [f"{number:,} rows are left out: {reason}." for reason, number in sorted(left.items())]
+    found = [
+        f"{number:,} row{' is' if number == 1 else 's are'} left out: {reason}."
+        for reason, number in sorted(left.items())
+    ]
     found += [f"Requests without {words} are not in this table." for words in sorted(partial)]
     if has_writes:
         found.append("The table tells cache writes without their lifetime: counted as 5-minute writes.")

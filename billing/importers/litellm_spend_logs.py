@@ -36,6 +36,7 @@ _CACHE_COUNTS: Final = (
 _UNTOLD_CACHE: Final = (
     "cached tokens are not told (no usage_object in metadata): all input counts as uncached, which is dearer"
 )
+_CHECKED_TIME: Final = 1.5e9  # the row's own time is read and checked before
 _SPLIT: Final = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
@@ -60,6 +61,9 @@ class LiteLLMSpendLogs:
 
 
 def _items(reader: Reader) -> Iterator[Item]:
+    if reader.problems:
+        yield from reader.problems
+        return
     call, model = reader.text("call_type"), reader.text("model")
     vendor = reader.text("custom_llm_provider")
     # The column is a timestamp without a zone that LiteLLM fills with UTC.
@@ -80,7 +84,7 @@ def _items(reader: Reader) -> Iterator[Item]:
         # Its tokens are those of all requests of the batch: neither their prompt lengths nor their number is known.
         yield Left("the sum of a whole batch: import the results of the batch, which tell each request")
         return
-    payload = _payload(reader, started, prompt, output)
+    payload = _payload(reader, prompt, output)
     problems = [problem for problem in problems_of(payload, reader.line) if problem is not None] + reader.problems
     if problems:
         yield from problems
@@ -88,7 +92,7 @@ def _items(reader: Reader) -> Iterator[Item]:
     yield _row(reader, payload, started, channel_of(vendor) or vendor)
 
 
-def _payload(reader: Reader, started: datetime, prompt: int, output: int) -> dict[str, Any]:
+def _payload(reader: Reader, prompt: int, output: int) -> dict[str, Any]:
     """The row as a payload's fields, cleaned."""
     record = reader.record
     metadata = dict(reader.inside("metadata").record)
@@ -103,7 +107,7 @@ def _payload(reader: Reader, started: datetime, prompt: int, output: int) -> dic
             **{key: record.get(key) for key in ("model", "status", "custom_llm_provider")},
             "id": record.get("request_id"),
             "litellm_call_id": call_id,
-            "startTime": started.timestamp(),
+            "startTime": _CHECKED_TIME,
             "prompt_tokens": prompt,
             "completion_tokens": output,
             "cache_hit": str(record.get("cache_hit")).lower() == "true",

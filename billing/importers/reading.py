@@ -64,7 +64,7 @@ class Reader:
         self.record: Mapping[str, Any] = {}
         if isinstance(record, dict):
             self.record = record
-        elif record is not None:
+        else:
             self.wrong(None, "not a JSON object", "Write one record per line", value="")
 
     def wrong(self, key: str | None, message: str, remedy: str, *, value: str | None = None) -> None:
@@ -91,7 +91,8 @@ class Reader:
         if value is not None and not isinstance(value, dict):
             self.wrong(key, "not an object", "Export the field as it was written", value="")
             value = None
-        return Reader(value, self.line, place=f"{self.place}{key}.", is_text=is_text, problems=self.problems)
+        inner = value if value is not None else {}
+        return Reader(inner, self.line, place=f"{self.place}{key}.", is_text=is_text, problems=self.problems)
 
     def text(self, *keys: str) -> str:
         """The first told of these fields; '' where none is."""
@@ -156,10 +157,13 @@ def read_instant(value: Any, *, is_utc: bool = False) -> datetime:
         raise PeriodError("not text")
     try:
         return parse_instant(value)
-    except PeriodError:
+    except PeriodError as error:
         if not is_utc:
             raise
-        return parse_instant(value.strip() + "Z")
+        try:
+            return parse_instant(value.strip() + "Z")
+        except PeriodError:
+            raise error from None
 
 
 def opened(text: str) -> Any:

@@ -23,6 +23,7 @@ class RowsRead:
     left: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
     learned: list[Learned] = field(default_factory=list)
+    last_bad_line: int | None = None
 
     def findings(self, caveat: str) -> list[str]:
         """Sentences about rows that were left out or need a word, the most frequent first."""
@@ -75,7 +76,10 @@ def _take(item: Item, read: RowsRead, out: TextIO, time_problems: Callable[[Requ
         case Learned():
             read.learned.append(item)
             return
-    read.rejected += 1
+    line = found[0].line
+    if line is None or line != read.last_bad_line:  # a row with several problems is one bad row
+        read.rejected += 1
+    read.last_bad_line = line
     if len(read.problems) < PROBLEMS_SHOWN:
         read.problems += found
 

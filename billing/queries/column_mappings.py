@@ -21,13 +21,12 @@ from billing.importers.formats import ALL_FORMATS
 from billing.importers.generic_csv import (
     NAME,
     MappedFormat,
-    Preview,
     TableHead,
     looks_like_table,
     mapped_format,
-    preview,
     read_table_head,
 )
+from billing.importers.generic_csv_preview import Preview, preview
 from billing.importers.identify import known_but_not_imported
 from billing.importers.usage_formats import UsageFormat, identify
 from billing.models import ColumnMapping as KeptRow

@@ -114,7 +114,7 @@ def test_a_whole_mapping_has_none() -> None:
 @pytest.mark.parametrize(
     ("mapping", "words"),
     [
-        (columns(write="cache_read"), "cached and write both say cache read tokens"),
+        (columns(write="cache_read"), "cached and write both say cache reads"),
         (columns(write="input_uncached"), "write and in both say the input tokens"),
         (columns(cached="", write=""), "the input includes cached tokens, and no column says how many"),
         (columns(cached=""), "looks like cached tokens and is ignored, while the input includes them"),

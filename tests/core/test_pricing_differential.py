@@ -14,6 +14,7 @@ import pytest
 from billing.core.pricebook import PriceBook, PriceKey
 from billing.core.pricing import Pricer
 from billing.core.usage import BAND_EDGES_TOK, MAX_COUNT, PRICED_KINDS, TokenCounts, prompt_length_band
+from billing.core.usage_table import TooLarge, UsageTable, costs_of, widened
 from billing.importers.price_csv import PriceCsv
 from tests.core import price_oracle as oracle
 
@@ -82,22 +83,26 @@ def length_class(prompt):
 
 @pytest.mark.parametrize("model", oracle.MODELS)
 def test_every_line_costs_what_the_oracle_says(model, pricer):
+    """Row by row with its explanation, and all rows in columns as the pages sum them: the same prices twice."""
     priced = intervals = gaps = 0
+    table = Columns(model)
     for (tier, band, geo, speed), parts, day, prompt in generated(model):
         row = pricer.row(PriceKey(model, tier, band, geo, speed), TokenCounts(*parts), day)
-        ours = {line.kind: (int(line.cost_usd.scaleb(15)), line.cost_usd) for line in row.lines}
+        ours = {line.kind: line.cost_usd for line in row.lines}
         unpriced = {line.kind: line for line in row.unpriced}
         total, iso, length = 0, day.isoformat(), length_class(prompt)
+        answers = []
         for kind, units in zip(PRICED_KINDS, parts, strict=True):
             if units == 0:
                 assert kind not in ours and kind not in unpriced
+                answers.append(())
                 continue
             prices = possible_prices(model, kind, tier, band, geo, speed, iso, length)
+            answers.append(prices)
             where = (kind, units, tier, band, geo, speed, iso, prompt)
             if len(prices) == 1:
-                femto, exact = ours[kind]
-                assert femto == units * prices[0] and exact.scaleb(15) == femto, where
-                total += femto
+                assert ours[kind].scaleb(15) == units * prices[0], where
+                total += units * prices[0]
                 priced += 1
                 continue
             line = unpriced[kind]
@@ -111,12 +116,57 @@ def test_every_line_costs_what_the_oracle_says(model, pricer):
                 assert line.lowest_usd is None and line.highest_usd is None, where
                 gaps += 1
         assert row.cost_usd.scaleb(15) == total
-    # Each model met what it has: prices always, gaps always (priority), intervals where a price depends on the length.
-    rows = [row for kind in oracle.KINDS for row in oracle.ROWS.get((model, kind), [])]
+        table.add((tier, band, geo, speed), parts, day, answers)
+    table.check(pricer)
+    # Each model met what it has: prices, gaps (priority), intervals where a price depends on the length.
     assert priced > USAGES / 2 and gaps > 0
+    rows = [row for kind in oracle.KINDS for row in oracle.ROWS.get((model, kind), [])]
     depends = any((row.shortest, row.longest) != oracle.BANDS["all"] for row in rows)
     has_two = depends and len({(row.shortest, row.longest) for row in rows}) > 2
     assert (intervals > 0) == has_two, (intervals, has_two)
+
+
+class Columns:
+    """The same usages as one table, and the oracle's answers: lowest and highest femto-dollars each, −1 = none."""
+
+    def __init__(self, model):
+        self.model, self.keys = model, {}
+        self.days, self.key, self.counts, self.low, self.high = [], [], [], [], []
+
+    def add(self, key, parts, day, answers):
+        self.days.append(day.toordinal())
+        self.key.append(self.keys.setdefault((self.model, *key), len(self.keys)))
+        self.counts.append(parts)
+        self.low.append([prices[0] if prices else -1 for prices in answers])
+        self.high.append([prices[-1] if prices else -1 for prices in answers])
+
+    def check(self, pricer):
+        names = ("model", "service_tier", "prompt_length_band", "geo", "speed")
+        low, high = np.array(self.low, dtype=object).T, np.array(self.high, dtype=object).T
+        full = np.array(self.counts, dtype=np.int64).T
+        # As it is usually done, in 64 bits; and in whole numbers of any size, for sums that would not fit.
+        fits = np.array([[10**6]] * 5 + [[100]])  # tokens, searches
+        for is_wide in (False, True):
+            counts = full if is_wide else np.minimum(full, fits)
+            table = UsageTable(
+                names, tuple(self.keys), np.array(self.days, np.int32), np.array(self.key, np.int32), counts,
+                np.ones(len(self.days), np.int64),
+            )  # fmt: skip
+            if is_wide:
+                with pytest.raises(TooLarge):
+                    costs_of(table, pricer)
+                table = widened(table)
+            costs = costs_of(table, pricer)
+            assert costs.bounds is not None
+            used, femto = counts > 0, 10 ** (15 - costs.places)
+            has_price, is_open = used & (low == high) & (low >= 0), used & (low < 0)
+            between = used & (low != high)
+            exact = counts.astype(object)
+            assert (costs.cost.astype(object) * femto == np.where(has_price, exact * low, 0)).all()
+            assert (costs.unpriced == (is_open | between)).all()
+            assert (costs.bounds.open == is_open).all()
+            assert (costs.bounds.least.astype(object) * femto == np.where(between, exact * low, 0)).all()
+            assert (costs.bounds.most.astype(object) * femto == np.where(between, exact * high, 0)).all()
 
 
 def test_the_oracle_answers_known_questions():

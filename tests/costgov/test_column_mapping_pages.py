@@ -132,7 +132,7 @@ def test_the_preview_follows_what_is_chosen(engineer: Client) -> None:
     assert "a day in Europe/Berlin is not a day in UTC" in wrong
     wrong = text_of(engineer.post(f"{url}preview/", said(c2="model")))
     assert "Model and Project both say model" in wrong
-    wrong = text_of(engineer.post(f"{url}preview/", said(c3="input_uncached", c5="cache_read", c4="output", zone="")))
+    wrong = text_of(engineer.post(f"{url}preview/", said(c3="input_uncached", c5="cache_read", c4="output", zone="own")))
     assert "the time names no zone" in wrong
 
 

@@ -23,10 +23,10 @@ from billing.importers.generic_csv import (
     MappedRequests,
     looks_like_table,
     mapped_format,
-    preview,
     read_head,
     read_table_head,
 )
+from billing.importers.generic_csv_preview import preview
 from billing.importers.records import RequestRow
 
 AS_OF = datetime(2026, 11, 22, 8, tzinfo=UTC)

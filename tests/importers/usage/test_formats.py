@@ -208,10 +208,12 @@ def test_litellm_objects_as_text_and_its_own_cache(tmp_path: Path) -> None:
     as_text["metadata"] = json.dumps(as_text["metadata"])
     rows = staged(tmp_path, fmt, slow(tmp_path, fmt, [as_text, payload(2, cache_hit=True)]))
     assert [(row["output_tok"], row["requests"], row["is_gateway_cache_hit"]) for row in rows] == [
-        (10, 1, False),
         (0, 0, True),
+        (10, 1, False),
     ]
-    assert json.loads(rows[0]["facts"])["tags"] == ["a"]
+    assert json.loads(rows[1]["facts"])["tags"] == ["a"]
+    # The answer it repeats was another request's: with its ids it would contradict that one's counts.
+    assert (rows[0]["provider_id"], rows[0]["response_id"]) == ("", "")
 
 
 def test_litellm_decision_from_the_record_or_from_tags(tmp_path: Path) -> None:
