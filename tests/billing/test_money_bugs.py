@@ -237,7 +237,10 @@ def test_no_float_touches_the_money(import_it: ImportIt, tmp_path: Path) -> None
         assert all(type(group.cost_usd) is Decimal for group in groups)
     huge = result(model="claude-opus-4-5", output_tokens=999_999_999_999, uncached_input_tokens=1)
     import_it(write_json(tmp_path / "report.json", report(("2026-11-12T00:00:00Z", "2026-11-13T00:00:00Z", [huge]))))
-    assert total() == exact + D("24999999.999975") + D("0.000005")
+    everything = exact + D("24999999.999975") + D("0.000005")
+    assert total() == everything
+    (group,) = priced_usage(start=START, end=END).groups
+    assert group.cost_usd == everything
 
 
 def test_a_request_told_twice_is_billed_once(import_it: ImportIt, tmp_path: Path) -> None:
