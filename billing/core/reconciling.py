@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Final, Literal
 
 from billing.core.money import EXACT, ZERO
@@ -171,6 +172,7 @@ def aligned(used: Sequence[Used], reported: Sequence[Reported]) -> tuple[list[Us
         if not _untold(line.key.model) and _untold(line.key.kind) and line.key.channel not in ungrouped
     }
 
+    @cache
     def named(key: LineKey) -> LineKey:
         if key.channel in ungrouped:
             return LineKey(channel=key.channel)
@@ -181,21 +183,21 @@ def aligned(used: Sequence[Used], reported: Sequence[Reported]) -> tuple[list[Us
             return replace(clean, kind="")
         return clean
 
-    ours = [replace(line, key=named(line.key)) for line in used]
-    theirs = [replace(line, key=named(line.key)) if line.nature == "usage" else line for line in reported]
-    stated = _stated([line.key for line in ours], [line.key for line in theirs if line.nature == "usage"])
-    spans = {_group(line.key) for line in theirs if line.nature == "usage" and line.day is None}
+    stated = _stated({named(line.key) for line in used}, {named(line.key) for line in told})
+    spans = {_group(named(line.key)) for line in told if line.day is None}
 
-    def shown(key: LineKey) -> LineKey:
+    @cache
+    def shown(raw: LineKey) -> LineKey:
+        key = named(raw)
         kept = stated[_group(key)]
         return replace(key, **{name: kept[name](getattr(key, name)) for name in _DIMENSIONS})
 
-    ours = [replace(line, key=shown(line.key)) for line in ours]
+    ours = [replace(line, key=shown(line.key)) for line in used]
     theirs = [
-        replace(line, key=shown(line.key), day=None if _group(line.key) in spans else line.day)
-        if line.nature == "usage"
-        else line
-        for line in theirs
+        line
+        if line.nature != "usage"
+        else replace(line, key=shown(line.key), day=None if _group(shown(line.key)) in spans else line.day)
+        for line in reported
     ]
     return ours, theirs
 
@@ -214,7 +216,7 @@ def _ungrouped_channels(told: Sequence[Reported]) -> frozenset[str]:
     return frozenset(channel for channel, any_model in named.items() if not any_model)
 
 
-def _stated(ours: Sequence[LineKey], theirs: Sequence[LineKey]) -> dict[tuple[str, str, str], dict[str, "_Dimension"]]:
+def _stated(ours: Iterable[LineKey], theirs: Iterable[LineKey]) -> dict[tuple[str, str, str], dict[str, "_Dimension"]]:
     """Per channel, model and kind, how each dimension is shown: as it is, coarser, or not at all."""
     values: dict[tuple[str, str, str], tuple[list[LineKey], list[LineKey]]] = defaultdict(lambda: ([], []))
     for side, keys in enumerate((ours, theirs)):

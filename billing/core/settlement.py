@@ -243,6 +243,10 @@ class MonthSettlement:
         return tuple(check for check in self.checks if not check.is_done)
 
     @property
+    def done_checks(self) -> int:
+        return len(self.checks) - len(self.open_checks)
+
+    @property
     def open_usd(self) -> Decimal:
         """What nobody has explained, on both sides, without its sign."""
         return sum_usd(abs(part.amount_usd) for part in self._open_parts())
@@ -413,7 +417,11 @@ def invoice_differences(
                 kept,
             )
         )
-    return tuple(sorted(found, key=lambda one: (_ORDER[one.state], -abs(one.difference_usd), one.key)))
+    return tuple(sorted(found, key=lambda one: (_ORDER[one.state], _differs(one), -one.billed_usd, one.key)))
+
+
+def _differs(one: InvoiceDifference) -> Decimal:
+    return ZERO if one.state == "matches" else -abs(one.difference_usd)
 
 
 def _invoice_title(group: InvoiceGroup, names: Mapping[str, tuple[str, str]]) -> str:
@@ -426,8 +434,8 @@ def _invoice_title(group: InvoiceGroup, names: Mapping[str, tuple[str, str]]) ->
     said += [tier] if tier not in ("", "standard") else []
     said += ["other charges"] if other else []
     said += [channel] if channel != "anthropic" else []
-    text = ", ".join(said) or "All usage"
-    return text[0].upper() + text[1:]
+    text = ", ".join(said) or "all usage"
+    return text if model else text[0].upper() + text[1:]
 
 
 def _state(parts: Sequence[Part], reason: Reason | None) -> State:
@@ -470,13 +478,19 @@ def gap_of(
     """The causes of one gap; what somebody accepted stands beside what was found."""
     sums: dict[tuple[Cause, bool], list[tuple[str, Part]]] = defaultdict(list)
     for line in lines:
-        title = line.title if isinstance(line, InvoiceDifference) else f"{line.name} {line.kind}"
+        title = _where(line)
         for part in line.parts:
             by_hand = line.reason is not None and part.cause in (line.reason.cause, "missing_price")
             sums[part.cause, by_hand].append((title, part))
     causes = [_cause_sum(cause, by_hand, found) for (cause, by_hand), found in sums.items()]
     causes.sort(key=lambda one: (one.cause == "rounding", -abs(one.amount_usd), one.cause, one.state))
     return Gap(side, from_usd, to_usd, minus(to_usd, from_usd), tuple(causes))
+
+
+def _where(line: SettledLine | InvoiceDifference) -> str:
+    if isinstance(line, InvoiceDifference):
+        return line.title if line.key.startswith("usage|") else ", ".join(line.lines)
+    return f"{line.name} {line.kind}" if line.about.model else line.name
 
 
 def _cause_sum(cause: Cause, by_hand: bool, found: Sequence[tuple[str, Part]]) -> CauseSum:
@@ -489,7 +503,7 @@ def _cause_sum(cause: Cause, by_hand: bool, found: Sequence[tuple[str, Part]]) -
         "Accepted without a known cause" if by_hand and cause == UNEXPLAINED else CAUSES[cause],
         sum_usd(part.amount_usd for _, part in found),
         f"{len(found):,} line{'s' if len(found) != 1 else ''}" if cause == "rounding" else where,
-        "; ".join(details[:2]),
+        "; ".join(detail for detail in details[:2] if detail != where),
         len(found),
         state,
     )

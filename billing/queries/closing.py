@@ -27,7 +27,8 @@ def checks_of(value: MonthSettlement, *, as_of: datetime) -> MonthSettlement:
 
 def _over(value: MonthSettlement, as_of: datetime) -> Check:
     is_over = as_of >= day_start(value.end)
-    return Check("over", is_over, "The month is over", f"its last day is {_last(value)}")
+    title = "The month is over" if is_over else "The month is not over yet"
+    return Check("over", is_over, title, f"its last day is {_last(value)}")
 
 
 def _last(value: MonthSettlement) -> str:
@@ -78,7 +79,8 @@ def _days(value: MonthSettlement) -> Check:
 
 def _invoiced(value: MonthSettlement) -> Check:
     numbers = ", ".join(invoice.number for invoice in value.invoices)
-    return Check("invoice", bool(value.invoices), "The invoice is entered", numbers or "none so far")
+    title = "The invoice is entered" if value.invoices else "No invoice is entered"
+    return Check("invoice", bool(value.invoices), title, numbers)
 
 
 def _adds_up(value: MonthSettlement) -> Check:
@@ -87,22 +89,25 @@ def _adds_up(value: MonthSettlement) -> Check:
         off = minus(invoice.total_usd, invoice.lines_usd)
         if abs(off) > tolerance.of_invoice(invoice.lines):
             return Check("adds_up", False, "An invoice does not add up", f"{invoice.number} by {usd(off, 2)}")
+    if not value.invoices:
+        return Check("adds_up", False, "The invoice adds up to its total", "no invoice yet")
     lines = sum(invoice.lines for invoice in value.invoices)
     allowed = usd(tolerance.of_invoice(lines), 2)
-    return Check("adds_up", bool(value.invoices), "The invoice adds up", f"{lines} lines within {allowed}")
+    return Check("adds_up", True, "The invoice adds up", f"{lines} lines within {allowed}")
 
 
 def _classified(value: MonthSettlement) -> Check:
     limit = value.settings.unclassified_share
     share = value.unclassified_share or 0.0
-    title = f"Unclassified below {percent_as_set(limit)}"
-    return Check("classified", share <= float(limit), title, f"{percent(share)} of cost")
+    is_below = share <= float(limit)
+    title = f"Unclassified {'below' if is_below else 'is above'} {percent_as_set(limit)}"
+    return Check("classified", is_below, title, f"{percent(share)} of cost")
 
 
 def _read(value: MonthSettlement) -> Check:
     unread = [invoice.number for invoice in value.invoices if invoice.checked_at is None]
     title = "Invoice read by a second person"
     if unread or not value.invoices:
-        return Check("read", False, title, f"{', '.join(unread)} by nobody yet" if unread else "no invoice yet")
+        return Check("read", False, "No second person has read the invoice", ", ".join(unread) or "no invoice yet")
     readers = list(dict.fromkeys(f"{one.checked_by}, {one.checked_at:%-d %b}" for one in value.invoices))
     return Check("read", True, title, "; ".join(readers))

@@ -18,7 +18,7 @@ from billing.core.periods import DAY, day_start, next_month
 from billing.core.pricebook import PriceBook, PriceKey, PriceNotFound
 from billing.core.reconciling import NOT_STATED, LineKey, Nature, Reported
 from billing.core.usage import PRICED_KINDS, PricedKind
-from billing.models import CostReportLine, Import
+from billing.models import CostReportLine, Import, UsageSource
 from billing.queries.imports import model_aliases
 
 _NATURE: Final[Mapping[str, Nature]] = {
@@ -61,9 +61,8 @@ def month_report(month: date, *, book: PriceBook) -> MonthReport | None:
         period_start__gte=day_start(start) - DAY, period_start__lt=day_start(end) + DAY, category="usage"
     )
     aliases = model_aliases()
-    rows = list(
-        CostReportLine.objects.filter(about).select_related("source", "latest_import").order_by("pk").iterator()
-    )
+    rows = list(CostReportLine.objects.filter(about).order_by("pk"))
+    _attach(rows)
     chosen = _chosen(rows)
     counted = [row for row in rows if chosen[_place(row)] == row.source_id]
     left_out = [row for row in counted if row.currency != "USD" and row.billing_month == month]
@@ -78,6 +77,14 @@ def month_report(month: date, *, book: PriceBook) -> MonthReport | None:
         finished = row.latest_import.finished_at
         at[place] = max((one for one in (at.get(place), finished) if one is not None), default=None)
     return MonthReport(reported, _sources(mine), at, _currencies(left_out))
+
+
+def _attach(rows: Sequence[CostReportLine]) -> None:
+    """Sources and imports once each: joined to thousands of lines they would be made anew for every line."""
+    sources = UsageSource.objects.in_bulk({row.source_id for row in rows})
+    imports = Import.objects.defer("problems", "findings").in_bulk({row.latest_import_id for row in rows})
+    for row in rows:
+        row.source, row.latest_import = sources[row.source_id], imports[row.latest_import_id]
 
 
 def months_with_reports() -> list[date]:
