@@ -10,10 +10,12 @@ from typing import Any, Final
 from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import TruncDate
 
+from billing.importers.formats import ALL_FORMATS
 from billing.importers.records import SWITCHES
-from billing.importers.usage_formats import BUCKET_FORMATS, FORMATS, RECORD_FORMATS
+from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS
 from billing.models import Import, UsageRollup, UsageSource
-from billing.queries.imports import recent_imports, request_store, stored_imports
+from billing.queries.cost_imports import CostsBrought, cost_days, costs_brought
+from billing.queries.imports import KINDS, recent_imports, request_store, stored_imports
 
 TITLES: Final[Mapping[str, str]] = {
     "messages_api_log": "Request log",
@@ -28,6 +30,15 @@ TITLES: Final[Mapping[str, str]] = {
     "langfuse_observations": "Langfuse observations",
     "helicone_requests": "Helicone requests",
     "anthropic_admin_usage": "Admin usage report",
+    "anthropic_analytics_usage": "Analytics usage",
+    "console_usage_csv": "Console usage download",
+    "anthropic_admin_cost": "Admin cost report",
+    "anthropic_analytics_cost": "Analytics cost",
+    "anthropic_enterprise_cost": "Enterprise cost report",
+    "console_cost_csv": "Console cost download",
+    "focus": "FOCUS bill",
+    "aws_cur": "AWS bill",
+    "google_billing": "Google Cloud bill",
 }
 _CONFLICT: Final = "--replace"
 _BUCKETED: Final = frozenset(item.name for item in BUCKET_FORMATS)
@@ -37,7 +48,7 @@ _ASKING: Final = {item.name: item.switches for item in RECORD_FORMATS}
 
 @dataclass(frozen=True, slots=True)
 class ImportRow:
-    """One usage file. Counts are None until the import has ended; `days` are its first and last UTC day."""
+    """One file of usage or costs (`kind`). Counts are None until its end; `days` are its first and last UTC day."""
 
     id: int
     file_name: str
@@ -56,6 +67,7 @@ class ImportRow:
     progress_share: float
     progress_note: str
     remarks: int
+    kind: str = "usage"
 
     @property
     def is_running(self) -> bool:
@@ -68,7 +80,9 @@ class ImportRow:
 
     @property
     def unit(self) -> str:
-        """What is counted: requests of a log, rows of a report."""
+        """What is counted: requests of a log, rows of a report, lines of a cost report or bill."""
+        if self.kind == "costs":
+            return "lines"
         return "rows" if self.format in _BUCKETED else "requests"
 
 
@@ -100,6 +114,7 @@ class ImportDetail:
     again: Mapping[str, str]
     question: str = ""
     """Name of the setting that the file needs and cannot tell (billing/importers/records.py)."""
+    costs: CostsBrought | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +162,13 @@ def import_detail(*, import_id: int) -> ImportDetail | None:
     row = _row(item)
     options = item.options or {}
     again = {name: str(options[name]) for name in ("format", "source") if options.get(name)}
+    again |= {"all_rows": "1"} if options.get("all_rows") else {}
     again |= {str(name): str(value) for name, value in (options.get("answers") or {}).items()}
     asked = {switch.name for switch in SWITCHES}
     fields = [str(problem.get("field", "")) for problem in item.problems] if item.state == Import.State.FAILED else []
     return ImportDetail(
         row=row,
-        format_title=next((one.title for one in FORMATS if one.name == item.format), ""),
+        format_title=next((one.title for one in ALL_FORMATS if one.name == item.format), ""),
         sha256=item.sha256,
         started_at=item.started_at,
         seconds=(item.finished_at - item.started_at).total_seconds()
@@ -161,7 +177,11 @@ def import_detail(*, import_id: int) -> ImportDetail | None:
         attempts=item.attempts,
         choices=tuple(
             words
-            for name, words in (("replace", "this file wins"), ("good_rows", "only its good rows"))
+            for name, words in (
+                ("replace", "this file wins"),
+                ("good_rows", "only its good rows"),
+                ("all_rows", "rows of other services too"),
+            )
             if options.get(name)
         ),
         brought=_brought(item),
@@ -170,6 +190,7 @@ def import_detail(*, import_id: int) -> ImportDetail | None:
         error=item.error,
         has_conflict=any(_CONFLICT in str(problem.get("remedy", "")) for problem in item.problems),
         again=again,
+        costs=costs_brought(item),
         question=next((name for name in fields if name in asked and not item.rejected), ""),
     )
 
@@ -185,7 +206,7 @@ def source_rows() -> tuple[SourceRow, ...]:
         if source_id is not None:
             formats[source_id].add(TITLES.get(name, name))
             asking[source_id] |= {switch.name for switch in _ASKING.get(name, ())}
-    days = _days_of_sources()
+    days = {**cost_days(), **_days_of_sources()}
     return tuple(
         SourceRow(
             name=source.name,
@@ -231,7 +252,7 @@ def gaps(days: Iterable[date]) -> tuple[tuple[date, date], ...]:
 
 
 def _found(import_id: int) -> Import | None:
-    return Import.objects.filter(kind="usage", pk=import_id).select_related("source", "created_by").first()
+    return Import.objects.filter(kind__in=KINDS, pk=import_id).select_related("source", "created_by").first()
 
 
 def _row(item: Import) -> ImportRow:
@@ -260,6 +281,7 @@ def _row(item: Import) -> ImportRow:
         progress_share=item.progress_share,
         progress_note=item.progress_note,
         remarks=len(item.findings),
+        kind=item.kind,
     )
 
 
@@ -291,7 +313,7 @@ def _days_of_sources() -> dict[int, list[date]]:
 
 
 def _scope_words(source: UsageSource) -> str:
-    if source.grain == UsageSource.Grain.BUCKET:
+    if source.grain != UsageSource.Grain.REQUEST:
         return "the organisation, as the provider reports it"
     if not source.scope:
         return "the keys its rows name, else the whole channel"

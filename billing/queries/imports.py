@@ -1,12 +1,15 @@
 """Imports as pages and other operations read them."""
 
 from pathlib import Path
+from typing import Final
 
 from django.conf import settings
 from django.db.models import QuerySet
 
 from billing.models import Import, ModelAlias, ModelRelease
 from billing.store import RequestStore, StoredImport
+
+KINDS: Final = ("usage", "costs")
 
 
 def request_store() -> RequestStore:
@@ -34,7 +37,7 @@ def stored_imports(*, exclude: int | None = None) -> list[StoredImport]:
 
 def recent_imports(*, limit: int = 50) -> QuerySet[Import]:
     """Newest first, with their source."""
-    return Import.objects.filter(kind="usage").select_related("source", "created_by")[:limit]
+    return Import.objects.filter(kind__in=KINDS).select_related("source", "created_by")[:limit]
 
 
 def model_aliases() -> dict[str, str]:

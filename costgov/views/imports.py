@@ -1,4 +1,4 @@
-"""Usage imports: upload, progress, what each file brought, sources, what is odd about the data."""
+"""Imports of usage and costs: upload, progress, what each file brought, sources, what is odd about the data."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit.roles import Right
 from billing.importers.base import ImportRefused
+from billing.importers.formats import ALL_FORMATS
 from billing.importers.records import INPUT_INCLUDES_CACHE, REQUEST_TIME, SWITCHES
-from billing.importers.usage_formats import FORMATS
 from billing.models import Import
 from billing.operations.imports import ImportOptions, cancel_import
 from billing.operations.source_settings import BadAnswer, read_answers
@@ -26,7 +26,7 @@ from costgov.pages import now, page, right_required
 from costgov.queries.import_pages import ImportsPage, imports_page
 
 _LATEST = 8
-_CHOICES = [("", "Found out by itself"), *((item.name, TITLES.get(item.name, item.title)) for item in FORMATS)]
+_CHOICES = [("", "Found out by itself"), *((item.name, TITLES.get(item.name, item.title)) for item in ALL_FORMATS)]
 
 
 class _FilesInput(forms.ClearableFileInput):
@@ -46,7 +46,8 @@ class _FilesField(forms.FileField):
 class UploadForm(forms.Form):
     files = _FilesField(  # type: ignore[assignment]  # the metaclass takes fields away: BaseForm.files is another thing
         label="Files",
-        help_text="Request logs, batches, traces, LiteLLM's logs or usage reports; also .gz or .zst. Several at once.",
+        help_text="Request logs, batches, traces, LiteLLM's logs, usage reports, cost reports or bills; also .gz or "
+        ".zst. Several at once.",
         error_messages={"empty": "The file is empty (0 bytes): export it again and upload the result."},
     )
     format = forms.ChoiceField(choices=_CHOICES, required=False, label="Format")
@@ -69,12 +70,12 @@ class UploadForm(forms.Form):
         label=REQUEST_TIME.title,
         help_text="Asked of batch results and bare answers, which hold no times. " + REQUEST_TIME.how + ".",
     )
-    replace = forms.BooleanField(
-        required=False, label="Replace: where a request is known with other counts, this file wins"
-    )
+    replace = forms.BooleanField(required=False, label="Replace: where this file disagrees with what is known, it wins")
     good_rows = forms.BooleanField(
         required=False, label="Import the good rows: list the bad ones instead of refusing the file"
     )
+
+    all_rows = forms.BooleanField(required=False, label="Of a bill, keep the rows of other services than Claude too")
 
     def clean_at(self) -> str:
         try:
@@ -89,6 +90,7 @@ class UploadForm(forms.Form):
             values["source"].strip(),
             values["replace"],
             values["good_rows"],
+            values["all_rows"],
             answers={switch.name: values[switch.name] for switch in SWITCHES if values[switch.name]},
         )
 
@@ -126,6 +128,7 @@ def _wanted(request: HttpRequest) -> dict[str, Any]:
         "source": asked.get("source", ""),
         "replace": asked.get("replace") == "1",
         "good_rows": asked.get("good_rows") == "1",
+        "all_rows": asked.get("all_rows") == "1",
         **{switch.name: asked.get(switch.name, "") for switch in SWITCHES},
     }
 
@@ -139,7 +142,7 @@ def _imports(request: HttpRequest, form: UploadForm) -> HttpResponse:
         view,
         nav="imports",
         status=400 if form.errors else 200,
-        boxes=(form["replace"], form["good_rows"]),
+        boxes=(form["replace"], form["good_rows"], form["all_rows"]),
         questions=tuple(form[switch.name] for switch in SWITCHES),
         is_asked="ask" in request.GET
         or any(form[switch.name].value() or form[switch.name].errors for switch in SWITCHES),
