@@ -158,12 +158,20 @@ USAGE_KEY_FIELDS = [
 
 
 class UsageRollup(UsageKey, UsageCounters):
-    """Usage of one source per hour (or UTC day where the source knows only days). Every source, counted or not."""
+    """Usage of one source per hour (or UTC day where the source knows only days). Every source, counted or not.
+
+    Partitioned by month (billing/operations/months.py). The natural key is its only index: `id` is Django's name for a
+    row, without an index of its own, so change many rows by their bucket and source, never one by one by id.
+    """
 
     bucket_start = models.DateTimeField()
     bucket_hours = models.PositiveSmallIntegerField(default=1)
-    source = models.ForeignKey(UsageSource, on_delete=models.PROTECT, related_name="+")
-    latest_import = models.ForeignKey(Import, on_delete=models.PROTECT, related_name="+")
+    source = models.ForeignKey(
+        UsageSource, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    latest_import = models.ForeignKey(
+        Import, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     failed_requests = models.BigIntegerField(default=0)
 
     class Meta:

@@ -10,6 +10,7 @@ from django.db import connection
 from billing.core.counting import CountedRow, Excess, LogScope, chosen_report, count_day
 from billing.core.usage import COUNTERS, TokenCounts, UsageKey
 from billing.models import USAGE_KEY_FIELDS, DailyUsage, UsageRollup
+from billing.operations.months import ensure_months
 from billing.queries.counting import days_to_count, log_scopes
 
 ClassOfKey = Callable[[str, str, str, date], str]
@@ -29,6 +30,7 @@ _DAILY_TYPES: Final = (
     + ["int8"] * (len(COUNTERS) + 1)
 )
 _DAYS_AT_ONCE: Final = 7  # a year of days counted again must not be in memory together
+_MANY: Final = 10_000
 _VALUES: Final = (*COUNTERS, "requests", "failed_requests")
 
 
@@ -39,30 +41,64 @@ def replace_hours(
 
     A row is (bucket start, latest import, *USAGE_KEY_FIELDS, *COUNTERS, requests, failed requests). Returns how many.
     """
+    if not buckets:
+        return 0
     table = UsageRollup._meta.db_table
-    columns = ", ".join(_ROLLUP_COLUMNS)
-    key = ", ".join(["bucket_start", "bucket_hours", "source_id", *USAGE_KEY_FIELDS])
-    same = " AND ".join(f"t.{name} = r.{name}" for name in ["bucket_start", *USAGE_KEY_FIELDS])
-    updates = ", ".join(f"{name} = excluded.{name}" for name in ("latest_import_id", *_VALUES))
-    count = 0
     with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS import_rollup")
-        cursor.execute(f"CREATE TEMP TABLE import_rollup ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA")
-        with cursor.copy(f"COPY import_rollup ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(_ROLLUP_TYPES)
-            for start, latest_import, *rest in rows:
-                copy.write_row([start, bucket_hours, source_id, latest_import, *rest])
-                count += 1
-        cursor.execute(
-            f"DELETE FROM {table} r WHERE source_id = %s AND bucket_hours = %s AND bucket_start = ANY(%s) "
-            f"AND NOT EXISTS (SELECT 1 FROM import_rollup t WHERE {same})",
-            [source_id, bucket_hours, list(buckets)],
-        )
-        cursor.execute(
-            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM import_rollup "
-            f"ON CONFLICT ({key}) DO UPDATE SET {updates}"
-        )
-        cursor.execute("DROP TABLE import_rollup")
+        ensure_months(cursor, buckets)
+        place = "source_id = %s AND bucket_hours = %s AND bucket_start = ANY(%s)"
+        cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {place})", [source_id, bucket_hours, list(buckets)])
+        if not cursor.fetchone()[0]:  # nothing to compare with: the merge lock keeps everybody else out
+            return _copy(cursor, table, source_id, bucket_hours, rows)
+        return _merge(cursor, table, source_id, bucket_hours, buckets, rows)
+
+
+def _copy(cursor: Any, table: str, source_id: int, bucket_hours: int, rows: Iterable[Sequence[Any]]) -> int:
+    count = 0
+    with cursor.copy(f"COPY {table} ({', '.join(_ROLLUP_COLUMNS)}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(_ROLLUP_TYPES)
+        for start, latest_import, *rest in rows:
+            copy.write_row([start, bucket_hours, source_id, latest_import, *rest])
+            count += 1
+    return count
+
+
+def _merge(
+    cursor: Any,
+    table: str,
+    source_id: int,
+    bucket_hours: int,
+    buckets: Sequence[datetime],
+    rows: Iterable[Sequence[Any]],
+) -> int:
+    """Only what differs is written: the usual repeated import finds every row as it is."""
+    columns = ", ".join(_ROLLUP_COLUMNS)
+    cursor.execute("DROP TABLE IF EXISTS import_rollup")
+    cursor.execute(f"CREATE TEMP TABLE import_rollup ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA")
+    count = _copy(cursor, "import_rollup", source_id, bucket_hours, rows)
+    cursor.execute("ANALYZE import_rollup")
+    if count > _MANY:
+        cursor.execute("SET LOCAL enable_nestloop = off")  # a probe a row is what the planner takes for a new table
+    same = " AND ".join(f"t.{name} = r.{name}" for name in ["bucket_start", *USAGE_KEY_FIELDS])
+    here = "r.source_id = %s AND r.bucket_hours = %s AND r.bucket_start BETWEEN %s AND %s"
+    given = [source_id, bucket_hours, min(buckets), max(buckets)]
+    cursor.execute(
+        f"DELETE FROM {table} r WHERE {here} AND r.bucket_start = ANY(%s) "
+        f"AND NOT EXISTS (SELECT 1 FROM import_rollup t WHERE {same})",
+        [*given, list(buckets)],
+    )
+    written = ("latest_import_id", *_VALUES)
+    old, new = (", ".join(f"{side}.{name}" for name in written) for side in "rt")
+    cursor.execute(
+        f"MERGE INTO {table} r USING import_rollup t ON {same} AND {here} "
+        f"WHEN MATCHED AND ({old}) IS DISTINCT FROM ({new}) "
+        f"THEN UPDATE SET {', '.join(f'{name} = t.{name}' for name in written)} "
+        f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({', '.join(f't.{name}' for name in _ROLLUP_COLUMNS)})",
+        given,
+    )
+    if count > _MANY:
+        cursor.execute("SET LOCAL enable_nestloop = on")
+    cursor.execute("DROP TABLE import_rollup")
     return count
 
 
