@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from billing.core.health import LEVELS, TOPICS, Finding, Level, Topic, sorted_findings
-from billing.core.money import ZERO, sum_usd
+from billing.core.money import ZERO
 from billing.queries.usage import usage_days
 from costgov.queries.health.imports import import_findings
 from costgov.queries.health.mappings import mapping_findings
