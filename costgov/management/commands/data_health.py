@@ -36,7 +36,8 @@ class Command(BaseCommand):
                     self._say(one)
             if not groups:
                 self.stdout.write("Nothing to mend.")
-            self.stdout.write(f"\n{health.errors} errors, {health.warnings} warnings, {health.notes} notes.")
+            counts = [f"{health.count(one)} {one}{'' if health.count(one) == 1 else 's'}" for one in LEVELS]
+            self.stdout.write(f"\n{', '.join(counts)}.")
         worst = options["fail_on"]
         if worst != "never" and any(health.count(level) for level in LEVELS[: LEVELS.index(worst) + 1]):
             sys.exit(1)
