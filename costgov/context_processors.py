@@ -7,6 +7,7 @@ from django.utils.functional import SimpleLazyObject
 
 from audit.roles import RIGHTS, Right, roles_of
 from billing.models import Organisation
+from costgov.health import known_errors
 from costgov.queries.overview import waiting_count
 
 
@@ -17,6 +18,7 @@ def shared(request: HttpRequest) -> dict[str, Any]:
         "roles": SimpleLazyObject(lambda: _roles(request)),
         "may": SimpleLazyObject(lambda: _rights(request)),
         "waiting": SimpleLazyObject(lambda: _waiting(request)),
+        "health": SimpleLazyObject(lambda: _health(request)),
     }
 
 
@@ -24,6 +26,12 @@ def _waiting(request: HttpRequest) -> int:
     """Changes in review, for the badge beside Policies; 0 for whoever is not logged in."""
     user = getattr(request, "user", None)
     return waiting_count() if user is not None and user.is_authenticated else 0
+
+
+def _health(request: HttpRequest) -> dict[str, int | None]:
+    """Errors in the data, for the badge beside Data health; `errors` None = not known yet, the page asks for it."""
+    user = getattr(request, "user", None)
+    return {"errors": known_errors() if user is not None and user.is_authenticated else 0}
 
 
 def _roles(request: HttpRequest) -> list[str]:

@@ -54,14 +54,23 @@ def cached(name: str, build: Callable[[], T], **key: Any) -> T:
 
     `build` must not return None: that is how the cache says that it has nothing.
     """
-    parts = f"{_code_version()}:{name}:{data_version()}:{sorted(key.items())}"
-    cache_key = f"costgov:{name}:{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
+    cache_key = _cache_key(name, key)
     found: T | None = cache.get(cache_key)
     if found is not None:
         return found
     value = build()
     cache.set(cache_key, value, CACHE_SECONDS)
     return value
+
+
+def known(name: str, **key: Any) -> Any:
+    """The figure `cached` would give without computing it; None where it is not known yet."""
+    return cache.get(_cache_key(name, key))
+
+
+def _cache_key(name: str, key: dict[str, Any]) -> str:
+    parts = f"{_code_version()}:{name}:{data_version()}:{sorted(key.items())}"
+    return f"costgov:{name}:{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
 
 
 def page(

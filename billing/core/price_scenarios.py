@@ -124,6 +124,26 @@ class ScenarioBook(PriceBook):
         )
 
 
+def held_from(prices: Iterable[Price], start: date | None) -> tuple[Price, ...]:
+    """The prices of a file as they hold from a day on: what began before it begins then, what begins later stays.
+
+    Of several for the same thing that began before, the latest. Without a day they are as the file dates them.
+    """
+    if start is None:
+        return tuple(prices)
+    begun: dict[object, Price] = {}
+    later = []
+    for price in prices:
+        key = tuple(getattr(price, name) for name in ("model", "token_kind", *_USUAL))
+        if price.valid_from is not None and price.valid_from > start:
+            later.append(price)
+        elif price.valid_to is None or price.valid_to > start:
+            other = begun.get(key)
+            if other is None or (price.valid_from or date.min) >= (other.valid_from or date.min):
+                begun[key] = price
+    return (*(replace(price, valid_from=start) for price in begun.values()), *later)
+
+
 def scenario_document(scenario: PriceScenario) -> dict[str, Any]:
     """The document again, in one form: what is usual or empty is left out."""
     return {

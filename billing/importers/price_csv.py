@@ -172,7 +172,10 @@ def _price(
             valid_from=valid_from,
             valid_to=valid_to,
             note=row.get("note", ""),
-            **{name: row.get(name) or default for name, default in _DEFAULTS.items()},
+            service_tier=row.get("service_tier") or _DEFAULTS["service_tier"],
+            prompt_length_band=row.get("prompt_length_band") or _DEFAULTS["prompt_length_band"],
+            geo=row.get("geo") or _DEFAULTS["geo"],
+            speed=row.get("speed") or _DEFAULTS["speed"],
         )
     except MoneyError as error:
         return Problem(line, kind, shown(text), str(error), "Write plain usd per million tokens, e.g. 0.30")

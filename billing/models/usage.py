@@ -75,12 +75,22 @@ class Import(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)
+    superseded_by = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The import of the same bytes that was read another way since: a source's answer was changed.",
+    )
 
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["kind", "sha256"], condition=Q(state="done"), name="billing_import_same_bytes_once"
+                fields=["kind", "sha256"],
+                condition=Q(state="done", superseded_by=None),
+                name="billing_import_same_bytes_once",
             ),
             models.CheckConstraint(
                 condition=Q(accepted__gte=0, duplicates__gte=0, rejected__gte=0),

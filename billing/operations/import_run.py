@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from audit import operations as audit
 from billing.core.counting import Excess
@@ -203,14 +204,18 @@ class Attempt:
         """From here on nobody else saves. The same bytes may have been imported while this attempt read or waited."""
         self.lease.progress(share, "Looking for what is stored already")
         self.lease.lock_merge(share)
-        done = Import.objects.filter(kind=self.row.kind, sha256=self.row.sha256, state=Import.State.DONE)
-        held = next((item for item in done.select_related("source") if is_read_alike(item)), None)
+        held = next((item for item in self.same_bytes().select_related("source") if is_read_alike(item)), None)
         if held is not None:
             raise ImportRefused.because(
                 self.row.file_name,
                 f"the same bytes were imported in the meantime as {held.file_name} (import {held.pk})",
                 "Nothing is left to do",
             )
+
+    def same_bytes(self) -> QuerySet[Import]:
+        """Earlier imports of the same bytes that still stand for them."""
+        done = Import.objects.filter(kind=self.row.kind, state=Import.State.DONE, superseded_by=None)
+        return done.filter(sha256=self.row.sha256).exclude(pk=self.row.pk)
 
     # --- request-level ---
 
@@ -454,6 +459,7 @@ class Attempt:
     def finish(self, source: UsageSource, days: set[date], findings: list[str], **values: Any) -> ImportOutcome:
         row = self.row
         row.source = source
+        self.same_bytes().update(superseded_by=row)
         # The state goes first: the counting rule asks which formats a source's done imports have.
         row.state, row.progress_share, row.progress_note = Import.State.DONE, 1.0, "Done"
         row.file_path, row.rejected = "", self.rejected

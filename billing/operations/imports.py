@@ -328,7 +328,7 @@ def _create(
 
 def _same_bytes(digest: str, *, unfinished: bool) -> Import | None:
     states = [Import.State.DONE, *([Import.State.QUEUED, Import.State.RUNNING] if unfinished else [])]
-    found = Import.objects.filter(sha256=digest, state__in=states).select_related("source").order_by("pk")
+    found = Import.objects.filter(sha256=digest, state__in=states, superseded_by=None).select_related("source").order_by("pk")
     # Bytes that were read another way than their source says today may be imported again.
     return next((row for row in found if not row.is_finished or is_read_alike(row)), None)
 

@@ -61,6 +61,12 @@ def contracted_book(*, book: PriceBook | None = None, known_at: datetime | None 
     return contracted(base, contract_terms(known_at=known_at))
 
 
+def contracted_with(book: PriceBook, *, extra: Contract | None = None) -> PriceBook:
+    """A book under the approved contracts and one that is only proposed: what approving it would make of prices."""
+    proposed = (terms_of(extra),) if extra is not None else ()
+    return contracted(book, [*contract_terms(), *proposed])
+
+
 @dataclass(frozen=True, slots=True)
 class ContractDiscount:
     """What a contract takes off usage of one month, model, kind and service tier. All usd, exact; priced usage only.

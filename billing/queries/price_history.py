@@ -9,7 +9,8 @@ from billing.core.pricebook import PriceBook, PriceKey, PriceNotFound
 from billing.core.usage import PRICED_KINDS, REQUEST_BANDS, PricedKind
 from billing.models import ModelRelease, Price
 from billing.queries.price_list import PriceLine, Rates, UnpricedGroup, price_lines, slot_words, unpriced_groups
-from billing.queries.prices import price_book
+from billing.queries.price_timeline import PriceTimeline, price_timeline
+from billing.queries.prices import list_price, price_book
 from billing.queries.usage import UnpricedUsage, priced_usage, usage_days
 
 
@@ -54,6 +55,8 @@ class ModelPage:
     history: tuple[HistoryRow, ...]
     unpriced: tuple[UnpricedGroup, ...]
     on: date
+    timeline: PriceTimeline | None
+    proposals: tuple[int, ...]
 
 
 def model_page(*, model: str, on: date) -> ModelPage | None:
@@ -66,7 +69,8 @@ def model_page(*, model: str, on: date) -> ModelPage | None:
     if days is not None:
         usage = priced_usage(start=days[0], end=days[1] + timedelta(days=1), by=("model",), book=book)
         unpriced = tuple(line for line in usage.unpriced if line.model == model)
-    if release is None and not rows and not unpriced:
+    waiting = list(Price.objects.filter(model=model, approved_at=None).order_by("pk"))
+    if release is None and not rows and not unpriced and not waiting:
         return None
     return ModelPage(
         model=model,
@@ -87,6 +91,8 @@ def model_page(*, model: str, on: date) -> ModelPage | None:
         history=_history(rows, book, on),
         unpriced=unpriced_groups(unpriced),
         on=on,
+        timeline=price_timeline(book=book, model=model, today=on, proposed=[list_price(row) for row in waiting]),
+        proposals=tuple(row.pk for row in waiting),
     )
 
 

@@ -149,7 +149,7 @@ def price_list(
         usage_start=start,
         usage_end=end,
         ahead=_ahead(book, releases, on),
-        proposals=_proposals(),
+        proposals=proposals_of(),
     )
 
 
@@ -295,8 +295,11 @@ def _ahead(book: PriceBook, releases: dict[str, ModelRelease], on: date) -> tupl
     )
 
 
-def _proposals() -> tuple[Proposal, ...]:
+def proposals_of(ids: Sequence[int] | None = None) -> tuple[Proposal, ...]:
+    """Proposed prices put together as they were entered: all that wait, or those of some ids."""
     rows = Price.objects.filter(approved_at=None).select_related("proposed_by").order_by("model", "pk")
+    if ids is not None:
+        rows = rows.filter(pk__in=ids)
     groups: dict[tuple[object, ...], list[Price]] = defaultdict(list)
     for row in rows:
         what = (row.service_tier, row.prompt_length_band, row.geo, row.speed)

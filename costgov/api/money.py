@@ -41,7 +41,7 @@ class PricesQuery(serializers.Serializer[Any]):
 class UsageFileInput(serializers.Serializer[Any]):
     file = serializers.FileField(
         error_messages={"empty": EMPTY_FILE},
-        help_text="Log, LiteLLM payloads (also .gz, .zst) or report.",
+        help_text="Log, LiteLLM payloads, usage report, cost report or bill (also .gz, .zst).",
     )
     format = serializers.CharField(required=False, default="", allow_blank=True, help_text="Empty: found out.")
     source = serializers.CharField(  # type: ignore[assignment]  # declared fields are taken off the class
@@ -49,6 +49,9 @@ class UsageFileInput(serializers.Serializer[Any]):
     )
     replace = serializers.BooleanField(required=False, default=False)
     good_rows = serializers.BooleanField(required=False, default=False)
+    all_rows = serializers.BooleanField(
+        required=False, default=False, help_text="Of a bill: also the rows of other services than Claude."
+    )
     input_includes_cache = serializers.ChoiceField(
         INPUT_INCLUDES_CACHE.choices,
         required=False,
@@ -102,13 +105,13 @@ class PricesView(ApiView):
 
 
 class ImportsView(ApiView):
-    @endpoint(summary="Usage imports, newest first", tag=USAGE, answers=tuple[ImportRow, ...])
+    @endpoint(summary="Imports of usage and costs, newest first", tag=USAGE, answers=tuple[ImportRow, ...])
     def get(self, request: Request) -> Response:
         """The latest fifty files with their state and what they brought."""
         return Response(import_rows())
 
     @endpoint(
-        summary="Import a usage file",
+        summary="Import a file of usage or costs",
         tag=USAGE,
         scope="usage:write",
         body=UsageFileInput,
@@ -116,8 +119,8 @@ class ImportsView(ApiView):
         status=202,
     )
     def post(self, request: Request) -> Response:
-        """Queue a file for import. The same bytes again change nothing (`is_repeat`). Ask `GET /imports/{id}` how it
-        went."""
+        """Queue a file for import; whether it holds usage or costs is found out. The same bytes again change nothing
+        (`is_repeat`). Ask `GET /imports/{id}` how it went."""
         asked = self.given(UsageFileInput)
         upload = asked.pop("file")
         answers = {switch.name: asked.pop(switch.name) for switch in SWITCHES if switch.name in asked}
@@ -132,7 +135,7 @@ class ImportsView(ApiView):
 
 
 class ImportView(ApiView):
-    @endpoint(summary="One usage import", tag=USAGE, answers=ImportDetail, refusals=(404,))
+    @endpoint(summary="One import", tag=USAGE, answers=ImportDetail, refusals=(404,))
     def get(self, request: Request, import_id: int) -> Response:
         """State, progress, what it brought, and what was wrong with it."""
         found = import_detail(import_id=import_id)

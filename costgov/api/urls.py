@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from costgov.api import column_mappings, docs, gateways, money, overview, policies, quality, spend
+from costgov.api import column_mappings, data_health, docs, gateways, money, overview, policies, quality, spend
 
 urlpatterns = [
     path("schema/", docs.schema, name="api-schema"),
@@ -14,6 +14,7 @@ urlpatterns = [
     path("imports", money.ImportsView.as_view(), name="api-imports"),
     path("imports/<int:import_id>", money.ImportView.as_view(), name="api-import"),
     path("column-mappings", column_mappings.ColumnMappingsApi.as_view(), name="api-column-mappings"),
+    path("data-health", data_health.DataHealthApi.as_view(), name="api-data-health"),
     path("forecast", money.ForecastApi.as_view(), name="api-forecast"),
     path("terms", money.TermsView.as_view(), name="api-terms"),
     path("commitments", money.SizingsView.as_view(), name="api-commitments"),

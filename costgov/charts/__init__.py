@@ -8,6 +8,7 @@ from costgov.charts.classes import CostQuality, VerdictRow, class_history, scatt
 from costgov.charts.commitment import Candidate, Curve, TornadoRow, commitment_curve, tornado
 from costgov.charts.forecast import FanPanel, Hindsight, change_parts, fan, hindsight
 from costgov.charts.parts import POLICIES, TIERS, Figure
+from costgov.charts.prices import price_timeline_chart
 from costgov.charts.spend import (
     Activation,
     Part,
@@ -38,6 +39,7 @@ __all__ = [
     "commitment_curve",
     "fan",
     "hindsight",
+    "price_timeline_chart",
     "quality_panels",
     "scatter_cost_quality",
     "spend_by_tier",

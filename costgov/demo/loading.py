@@ -41,6 +41,7 @@ from costgov.demo.organisation import (
     policy_document,
 )
 from costgov.demo.people import ADA, EMIL, ERIN, PAULA, PEOPLE, Person
+from costgov.demo.prices import propose_demo_prices
 from costgov.demo.settling import settle_month
 from costgov.demo.usage_files import DAYS, MOVED_DAYS_BEFORE, MOVED_HOUR, UsageFile, usage_files
 from costgov.jsonout import plain
@@ -119,6 +120,7 @@ class _Load:
         for _, event in sorted(events, key=lambda item: item[0]):
             event()
         self.offer()
+        self.prices()
         _mark(LOADED, self.last, min(self.at(0, 1), self.as_of))
         self.told(f"The demo organisation is loaded: {DAYS} days up to {self.last - timedelta(days=1)}")
 
@@ -195,6 +197,12 @@ class _Load:
             is_demo=True,
         )
         self.told(f"{OFFER_NAME}: sizing {sizing.pk}")
+
+    def prices(self) -> None:
+        """A price that waits for a decision."""
+        number = propose_demo_prices(actor=_user(PAULA), last=self.last, as_of=min(self.at(0, 1), self.as_of))
+        if number:
+            self.told(f"{number} prices proposed")
 
     def settle(self, month: DemoMonth) -> None:
         users = {person.username: _user(person) for person in (EMIL, PAULA, ADA)}

@@ -48,3 +48,14 @@ def day_range(first: date, last: date) -> str:
 def last_day(end: date | None) -> str:
     """The last day of something that no longer holds on `end`."""
     return UNKNOWN if end is None else datefmt(end - timedelta(days=1))
+
+
+@register.filter
+def rate_words(rate: Any) -> str:
+    """10% off, or $17.00: what a contract's rate or a scenario's change is."""
+    if getattr(rate, "percent_off", None) is not None:
+        return f"{plain_number(rate.percent_off)}% off"
+    percent = getattr(rate, "percent", None)
+    if percent is not None:
+        return f"{'−' if percent < 0 else '+'}{plain_number(abs(percent))}%"
+    return f"${plain_price(rate.usd_per_unit)}"

@@ -42,6 +42,7 @@ NAVIGATION = (
     NavEntry("forecast", "Forecast", "/forecast/", "chart-line"),
     NavEntry("commitments", "Commitments", "/commitments/", "contract"),
     NavEntry("imports", "Imports", "/imports/", "database-import"),
+    NavEntry("data-health", "Data health", "/data-health/", "shield-check"),
     NavEntry("prices", "Prices", "/prices/", "tags"),
     NavEntry("audit", "Audit", "/audit/", "history"),
     NavEntry("api", "API", "/api/v1/schema/", "code"),

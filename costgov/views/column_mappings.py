@@ -90,6 +90,8 @@ def describe(request: HttpRequest, import_id: int) -> HttpResponse:
                 f"The table is being imported; the next one with these columns is read as “{kept.name}” by itself.",
             )
             return redirect("import-detail", import_id)
+    if request.method == "POST" and "keep" in request.POST:
+        messages.error(request, "Not imported yet: what stands under “As it would be read” has to be settled first.")
     view = DescribePage(table, form, _lines(table, form), _cells(table), check)
     return page(
         request,

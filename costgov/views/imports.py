@@ -21,6 +21,7 @@ from billing.models import Import
 from billing.operations.imports import ImportOptions, cancel_import
 from billing.operations.source_settings import BadAnswer, read_answers
 from billing.queries.import_pages import TITLES, ImportDetail, import_detail, import_row
+from costgov.health import current_health
 from costgov.operations.usage import start_usage_import
 from costgov.pages import now, page, right_required
 from costgov.queries.import_pages import ImportsPage, imports_page
@@ -134,7 +135,7 @@ def _wanted(request: HttpRequest) -> dict[str, Any]:
 
 
 def _imports(request: HttpRequest, form: UploadForm) -> HttpResponse:
-    view = ImportsView(imports_page(), form)
+    view = ImportsView(imports_page(health=current_health()), form)
     rows = view.data.imports
     return page(
         request,

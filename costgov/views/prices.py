@@ -11,6 +11,7 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit.roles import Right
+from billing.core.pricing import plain_price
 from billing.operations.models import ModelRefused, place_model
 from billing.operations.price_changes import (
     PriceRefused,
@@ -22,10 +23,12 @@ from billing.operations.price_changes import (
 from billing.queries.price_effect import PriceEffect, price_effect
 from billing.queries.price_history import ModelPage, model_page
 from billing.queries.price_list import PriceList, UnpricedGroup, price_list
+from billing.queries.price_timeline import PriceTimeline
+from costgov import charts
 from costgov.operations.models import add_alias
 from costgov.pages import cached, choice, day, now, page, right_required, today
 from costgov.price_forms import KIND_LABELS, AliasForm, PlaceForm, PriceForm, prefilled
-from costgov.templatetags.costgov_format import datefmt, short, tok, usd
+from costgov.templatetags.costgov_format import UNKNOWN, datefmt, short, tok, usd
 from costgov.timespan import only
 
 TIER_CHOICES = [("standard", "Standard"), ("batch", "Batch")]
@@ -106,7 +109,51 @@ def _model(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(f"No price, release or usage names a model {name}.")
     rows = tuple(unpriced_row(group) for group in view.unpriced)
     form = PlaceForm(initial={"model": view.model, "tier": view.tier})
-    return page(request, "billing/price_model.html", ModelPricesPage(view, rows, COLUMNS, form), nav="prices")
+    columns, table = timeline_table(view.timeline)
+    return page(
+        request,
+        "billing/price_model.html",
+        ModelPricesPage(view, rows, COLUMNS, form),
+        nav="prices",
+        timeline=charts.price_timeline_chart(view.timeline) if view.timeline is not None else None,
+        timeline_summary=timeline_words(view),
+        timeline_columns=columns,
+        timeline_rows=table,
+    )
+
+
+def timeline_words(view: ModelPage) -> str:
+    """What the drawing says, in a sentence."""
+    if view.timeline is None:
+        return ""
+    changed = sorted({day for row in view.timeline.steps if not row.is_proposed for day in row.days[1:]})
+    if not changed:
+        said = f"No price of {view.name} changed so far"
+    else:
+        said = f"Prices of {view.name} changed on {', '.join(datefmt(day) for day in changed)}"
+    if view.retires_on is not None:
+        verb = "was retired" if view.retires_on <= view.on else "is retired"
+        said += f"; it {verb} on {datefmt(view.retires_on)}"
+    return f"{said}."
+
+
+def timeline_table(view: PriceTimeline | None) -> tuple[list[str], list[list[str]]]:
+    """The drawing as a table: a row per kind, a column per day on which something changes."""
+    if view is None:
+        return [], []
+    days = sorted({day for row in view.steps for day in row.days})
+    rows = []
+    for row in view.steps:
+        name = ", ".join(
+            word for word in (KIND_LABELS[row.kind], row.length, "proposed" if row.is_proposed else "") if word
+        )
+        known = dict(zip(row.days, row.usd, strict=True))
+        cells, latest = [], None
+        for on in days:
+            latest = known.get(on, latest)
+            cells.append(plain_price(latest) if latest is not None else UNKNOWN)
+        rows.append([name, *cells])
+    return ["USD per million tokens, from", *(datefmt(on) for on in days)], rows
 
 
 def unpriced_row(group: UnpricedGroup) -> UnpricedRow:

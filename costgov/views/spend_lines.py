@@ -6,10 +6,12 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.http import require_GET
 
+from billing.models import Contract
+from billing.queries.books import BASES, LIST, UnknownPrices
 from billing.queries.usage import CostLines
-from costgov.pages import cached, page, today
-from costgov.queries.spend_lines import spend_lines
-from costgov.timespan import CHOICES, PARAMETERS, only, timespan
+from costgov.pages import BadQuery, cached, choice, page, today
+from costgov.queries.spend_lines import SpendLines, spend_lines
+from costgov.timespan import CHOICES, PARAMETERS, Timespan, only, timespan
 from costgov.views.prices import UnpricedRow, unpriced_row
 
 
@@ -18,23 +20,30 @@ class LinesPage:
     view: CostLines
     unpriced: tuple[UnpricedRow, ...]
     scope: str
+    prices: SpendLines
 
 
 @require_GET
 def lines(request: HttpRequest) -> HttpResponse:
-    """?class= (a slug, or (none) for unclassified usage), ?model=, and a period; empty means all."""
-    only(request, ("class", "model", *PARAMETERS))
+    """?class= (a slug, or (none) for unclassified usage), ?model=, and a period; empty means all.
+
+    ?basis=contracted: under the contracts; ?prices= names a what-if price book.
+    """
+    only(request, ("class", "model", "basis", "prices", *PARAMETERS))
     span = timespan(request, today=today(), default="28")
     slug, model = request.GET.get("class", ""), request.GET.get("model", "")
+    basis, scenario = choice(request, "basis", list(BASES), LIST), request.GET.get("prices", "")
     found = cached(
         "cost-lines",
-        lambda: spend_lines(start=span.start, end=span.end, slug=slug, model=model),
+        lambda: _lines(span, slug, model, basis, scenario),
         start=span.start,
         end=span.end,
         slug=slug,
         model=model,
+        basis=basis,
+        scenario=scenario,
     )
-    shown = LinesPage(found.lines, tuple(unpriced_row(group) for group in found.unpriced), found.scope)
+    shown = LinesPage(found.lines, tuple(unpriced_row(group) for group in found.unpriced), found.scope, found)
     return page(
         request,
         "billing/spend_lines.html",
@@ -44,7 +53,16 @@ def lines(request: HttpRequest) -> HttpResponse:
         chosen=span.chosen,
         slug=slug,
         model_id=model,
+        bases=(("list", "List prices"), ("contracted", "Under contracts")),
+        has_contracts=basis != LIST or Contract.objects.filter(approved_at__isnull=False).exists(),
     )
+
+
+def _lines(span: Timespan, slug: str, model: str, basis: str, scenario: str) -> SpendLines:
+    try:
+        return spend_lines(start=span.start, end=span.end, slug=slug, model=model, basis=basis, scenario=scenario)
+    except UnknownPrices as error:
+        raise BadQuery(f"?prices={scenario}: {error}.") from error
 
 
 urlpatterns = [path("spend/lines/", lines, name="spend-lines")]

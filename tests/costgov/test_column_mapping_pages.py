@@ -94,7 +94,7 @@ def test_an_unknown_table_is_asked_about_and_then_read_by_itself(
     assert "The times name no time zone" in page and "names no zone" in page
 
     with django_capture_on_commit_callbacks() as callbacks:
-        done = engineer.post(answer.url, {**said(), "keep": "1"})
+        done: Any = engineer.post(answer.url, {**said(), "keep": "1"})
     assert (done.status_code, done.url, len(callbacks)) == (302, f"/imports/{row.pk}/", 1)
     outcome = run_queued_import(import_id=row.pk, as_of=AS_OF)
     assert (outcome.state, outcome.accepted, outcome.source) == ("done", 2, "Projects")

@@ -16,6 +16,7 @@ from billing.operations.imports import ImportOptions
 from billing.queries.import_pages import gaps
 from costgov.models import User
 from costgov.operations.usage import import_usage, run_queued_import
+from costgov.queries.health import data_health
 from costgov.queries.import_pages import imports_page
 from tests.importers.usage.envelopes import envelope, report, result, write_json, write_lines
 
@@ -205,12 +206,12 @@ def test_remarks_gaps_and_logs_above_the_report(tmp_path: Path) -> None:
         "Logs above the report for claude-haiku-4-5 on 1 day, most on 2026-11-09: 51 logged, 50 reported "
         "(output_tok; workspace any, API key any)."
     )
-    shown = imports_page()
+    shown = imports_page(health=data_health(as_of=AS_OF))
     titles = [remark.title for remark in shown.remarks]
     assert "Logs say more than the provider's report for claude-haiku-4-5 on 1 day" in titles
-    assert "Anthropic usage report has no usage on some days" in titles
-    (gap,) = [remark.text for remark in shown.remarks if remark.title.startswith("Anthropic")]
-    assert "10–11 Nov 2026" in gap
+    assert "Anthropic usage report has nothing on 2 days" in titles
+    (gap,) = [remark for remark in shown.remarks if "nothing on" in remark.title]
+    assert "10–11 Nov 2026" in gap.text
     (above,) = [remark.text for remark in shown.remarks if remark.title.startswith("Logs say")]
     assert "51 logged, 50 reported" in above
     assert [(source.name, source.is_request_level, source.imports) for source in shown.sources] == [

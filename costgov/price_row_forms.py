@@ -1,0 +1,70 @@
+"""Rows of rates, changes and credits as people type them: kept as typed, and as the document they mean.
+
+People write "10 %", "$17" and "−20"; documents say "10", "17" and "-20". Everything else is judged by the document's
+own reader, so that page, command and API refuse the same things.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from django.http import QueryDict
+
+EMPTY_ROWS: Final = 2
+MAX_ROWS: Final = 100
+RATE: Final = ("model", "token_kind", "service_tier", "percent_off", "usd_per_unit", "from", "to")
+CHANGE: Final = ("model", "token_kind", "service_tier", "percent", "usd_per_unit", "from", "to")
+PRICE: Final = ("model", "token_kind", "service_tier", "prompt_length_band", "usd_per_unit", "from", "to")
+CREDIT: Final = ("name", "amount_usd", "from", "to")
+_NUMBERS: Final = frozenset({"percent", "percent_off", "usd_per_unit", "amount_usd"})
+Row = dict[str, str]
+
+
+def posted_rows(data: QueryDict, prefix: str, names: Sequence[str]) -> list[Row]:
+    """Rows of inputs named `prefix-name`, one per row, as typed; whole rows that are empty are left out."""
+    columns = {name: data.getlist(f"{prefix}-{name}")[:MAX_ROWS] for name in names}
+    count = max(map(len, columns.values()), default=0)
+    rows = [{name: (columns[name][n : n + 1] or [""])[0].strip() for name in names} for n in range(count)]
+    return [row for row in rows if any(row.values())]
+
+
+def shown_rows(rows: Sequence[Mapping[str, str]], names: Sequence[str], *, empty: int = EMPTY_ROWS) -> list[Row]:
+    """Rows for the form: the filled ones and some empty ones."""
+    filled = [{name: str(row.get(name, "")) for name in names} for row in rows]
+    return [*filled, *(dict.fromkeys(names, "") for _ in range(empty))][:MAX_ROWS]
+
+
+def documents(rows: Sequence[Row]) -> list[Row]:
+    """Rows as a document has them: without empty values, numbers without signs of currency and per cent."""
+    return [
+        {name: _number(value) if name in _NUMBERS else value for name, value in row.items() if value} for row in rows
+    ]
+
+
+def _number(text: str) -> str:
+    cleaned = text.strip().removesuffix("%").removeprefix("$").replace("\u00a0", "").replace(" ", "")
+    cleaned = cleaned.replace("−", "-").removeprefix("+")
+    return cleaned.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", cleaned) else cleaned
+
+
+_PLACES: Final = re.compile(r"(rates|changes|prices|credits)\[(\d+)\](?:\.(\w+))?:?")
+_ROWS: Final = {"rates": "Rate", "changes": "Change", "prices": "Price", "credits": "Credit"}
+_FIELDS: Final = {
+    "percent_off": "per cent off",
+    "percent": "per cent",
+    "usd_per_unit": "price",
+    "amount_usd": "amount",
+    "token_kind": "kind",
+    "from": "from",
+    "to": "until before",
+}
+
+
+def worded(problems: Sequence[str]) -> tuple[str, ...]:
+    """Problems of a document as this form numbers its rows: rates[0].percent_off → Rate 1, per cent off."""
+
+    def place(match: re.Match[str]) -> str:
+        row = f"{_ROWS[match[1]]} {int(match[2]) + 1}"
+        return f"{row}, {_FIELDS.get(match[3], match[3].replace('_', ' '))}:" if match[3] else f"{row}:"
+
+    return tuple(_PLACES.sub(place, problem) for problem in problems)

@@ -1,0 +1,69 @@
+"""What other prices would do, for the page that decides on them: last month re-priced, and the next twelve months."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from billing.core.money import ZERO
+from billing.core.pricebook import PriceBook
+from billing.queries.price_effect import EffectRow, MonthEffect, last_month, month_effect
+from billing.queries.series import model_names
+from costgov.queries.price_forecast import ForecastEffect, forecast_effect
+from routing.models import RequestClass
+
+
+@dataclass(frozen=True, slots=True)
+class EffectLine:
+    """Usage of last month under one name at both prices; usd, exact."""
+
+    key: str
+    name: str
+    before_usd: Decimal
+    after_usd: Decimal
+
+    @property
+    def change_usd(self) -> Decimal:
+        return self.after_usd - self.before_usd
+
+    @property
+    def change(self) -> float | None:
+        """New / old − 1."""
+        return float(self.after_usd / self.before_usd) - 1 if self.before_usd else None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceEffects:
+    """`month` None = no whole month of usage yet. Lines that do not change are left out."""
+
+    month: MonthEffect | None
+    by_class: tuple[EffectLine, ...]
+    by_model: tuple[EffectLine, ...]
+    forecast: ForecastEffect
+
+
+def price_effects(*, as_of: datetime, on: date, before: PriceBook, after: PriceBook) -> PriceEffects:
+    """Last month's usage at the prices of the day `on` in both books, and the forecast at both."""
+    span = last_month(as_of=as_of)
+    forecast = forecast_effect(as_of=as_of, before=before, after=after)
+    if span is None:
+        return PriceEffects(None, (), (), forecast)
+    month = month_effect(start=span[0], end=span[1], on=on, before=before, after=after)
+    titles = dict(RequestClass.objects.values_list("slug", "title")) | {"": "Unclassified usage"}
+    names = {model: found.name for model, found in model_names().items()}
+    return PriceEffects(
+        month=month,
+        by_class=_lines([(row.request_class, row) for row in month.changed], titles),
+        by_model=_lines([(row.model, row) for row in month.changed], names),
+        forecast=forecast,
+    )
+
+
+def _lines(rows: Iterable[tuple[str, EffectRow]], names: Mapping[str, str]) -> tuple[EffectLine, ...]:
+    sums: dict[str, list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
+    for key, row in rows:
+        sums[key][0] += row.before_usd
+        sums[key][1] += row.after_usd
+    found = [EffectLine(key, names.get(key, key), before, after) for key, (before, after) in sums.items()]
+    return tuple(sorted(found, key=lambda line: (-abs(line.change_usd), line.name)))
