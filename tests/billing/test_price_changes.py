@@ -9,6 +9,7 @@ from io import StringIO
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
+from django.db import connection
 
 from audit.models import AuditEntry
 from audit.roles import Forbidden
@@ -16,6 +17,7 @@ from billing.core.pricebook import PriceKey, PriceNotFound
 from billing.importers.base import ImportRefused
 from billing.models import DailyUsage, ModelAlias, ModelRelease, Price, UsageRollup, UsageSource
 from billing.operations.models import ModelRefused, add_alias, place_model
+from billing.operations.months import ensure_months
 from billing.operations.price_changes import (
     NewPrices,
     PriceRefused,
@@ -151,8 +153,11 @@ def hourly(model, **counts):
     brought = Import.objects.create(
         source=source, file_name="f", sha256=model, created_at=AS_OF, state="done", format="messages_api_log"
     )
+    at = datetime(2026, 11, 9, 14, tzinfo=UTC)
+    with connection.cursor() as cursor:
+        ensure_months(cursor, [at])
     return UsageRollup.objects.create(
-        bucket_start=datetime(2026, 11, 9, 14, tzinfo=UTC), source=source, latest_import=brought, model=model,
+        bucket_start=at, source=source, latest_import=brought, model=model,
         channel="anthropic", service_tier="standard", prompt_length_band="0-100k", requests=1, **counts,
     )  # fmt: skip
 

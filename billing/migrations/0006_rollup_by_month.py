@@ -57,7 +57,7 @@ SET CONSTRAINTS ALL IMMEDIATE;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0004_cost_line_parts")]
+    dependencies = [("billing", "0005_import_superseded_by")]
 
     operations = [
         migrations.RunSQL("SET CONSTRAINTS ALL IMMEDIATE", migrations.RunSQL.noop),
