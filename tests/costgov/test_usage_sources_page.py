@@ -11,7 +11,9 @@ from billing.importers.base import ImportRefused
 from billing.importers.usage_formats import FORMATS
 from billing.models import Import, UsageSource
 from billing.queries.import_pages import TITLES
+from costgov.models import User
 from costgov.operations.usage import run_queued_import
+from tests.costgov.policy_world import token
 from tests.costgov.test_imports_page import AS_OF, log, text_of, upload, visitor
 from tests.importers.usage.test_record_formats import batch_result, helicone
 
@@ -110,3 +112,17 @@ def test_viewers_see_how_a_source_is_read_and_cannot_change_it(engineer: Client)
 
 def test_every_format_has_a_short_title() -> None:
     assert {item.name for item in FORMATS} - set(TITLES) == set()
+
+
+def test_the_api_takes_the_answers(engineer: Client) -> None:
+    headers = token(User.objects.get(username="engineer-1"), "usage:write")[1]
+
+    def send(**told: str) -> Any:
+        file = log([helicone(1, prompt_cache_read_tokens=40)])
+        return Client().post("/api/v1/imports", {"file": file, **told}, headers=headers)
+
+    bad = send(at="yesterday")
+    assert (bad.status_code, "is not an instant with a zone" in bad.content.decode()) == (400, True)
+    assert send(input_includes_cache="perhaps").status_code == 400
+    assert send(input_includes_cache="no").status_code == 202
+    assert Import.objects.get().options["answers"] == {"input_includes_cache": "no"}
