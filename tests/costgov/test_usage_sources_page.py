@@ -51,8 +51,8 @@ def test_a_question_leads_to_the_form_with_the_answer_filled_in(engineer: Client
     assert "Input includes cached tokens: no" in shown
     form = text_of(engineer.get("/imports/?source=Edge&input_includes_cache=yes"))
     assert '<option value="yes" selected>Yes: input contains them</option>' in form
-    assert '<details class="data" open>' in form
-    assert '<details class="data" open>' not in text_of(engineer.get("/imports/"))
+    assert '<details class="data data-in" open>' in form
+    assert '<details class="data data-in" open>' not in text_of(engineer.get("/imports/"))
 
     upload(engineer, log([cached]), source="Edge", input_includes_cache="yes")
     done = run_queued_import(import_id=Import.objects.latest("pk").pk, as_of=AS_OF)
@@ -66,7 +66,7 @@ def test_a_time_is_asked_for_and_checked_in_the_form(engineer: Client) -> None:
     shown = text_of(engineer.get(f"/imports/{row.pk}/"))
     assert "ask=at#upload" in shown
     assert "Upload it again with the time of the requests" in shown
-    assert '<details class="data" open>' in text_of(engineer.get("/imports/?ask=at"))
+    assert '<details class="data data-in" open>' in text_of(engineer.get("/imports/?ask=at"))
     refused = upload(engineer, log([batch_result("a")]), at="2026-11-09T10:00:00")
     assert refused.status_code == 400
     assert "is not an instant with a zone" in text_of(refused)
