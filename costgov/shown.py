@@ -9,6 +9,7 @@ from costgov.queries.evals import Quality, quality
 from costgov.queries.overview import Overview, overview
 from costgov.queries.policies import DraftPage, draft_page
 from costgov.queries.recommendation import RecommendationView, recommendation_view
+from costgov.queries.reconciliation import MonthList, MonthView, month_list, month_view
 
 
 def draft_shown() -> DraftPage:
@@ -51,3 +52,13 @@ def class_shown(*, slug: str, days: int) -> ClassPage:
 def quality_shown(*, slug: str | None = None) -> Quality:
     """Verdicts as of now, of every class or of one. Raises UnknownClass."""
     return cached("api-quality", lambda: quality(as_of=now(), slug=slug), day=today(), slug=slug or "")
+
+
+def months_shown() -> MonthList:
+    """Every month and where it stands today."""
+    return cached("months", lambda: month_list(as_of=now()), day=today())
+
+
+def month_shown(*, month: date) -> MonthView:
+    """One month as of today, by its first day. Raises NoSuchMonth."""
+    return cached("month", lambda: month_view(month=month, as_of=now()), day=today(), month=month)

@@ -25,7 +25,9 @@ SCOPES = {
     "usage:write": "upload usage files",
     "evals:write": "upload eval results",
     "policy:write": "propose, approve and activate policies",
+    "prices:write": "propose and approve contracts, keep what-if prices",
     "forecast:write": "make forecasts, keep terms, size commitments",
+    "months:write": "enter invoices, explain, comment and close months",
 }
 PREFIX = "cg_"
 _USE_RESOLUTION = timedelta(minutes=1)  # latest_used_at is for people: no write per request

@@ -290,7 +290,7 @@ def _checks(bill: _Bill) -> list[str]:
     if prepaid:
         found.append(f"{prepaid:,} purchases of a commitment have an effective cost: their usage would count twice.")
     found += [
-        f"{count:,} rows are priced in {name}; amounts here are in the billing currency."
+        f"{count:,} row{'s are' if count != 1 else ' is'} priced in {name}; amounts here are in the billing currency."
         for name, count in sorted(bill.virtual.items())
     ]
     currencies = sorted({line.currency for line in bill.lines} - {"USD"})

@@ -22,9 +22,9 @@ from billing.core.usage import NOT_APPLICABLE, UNTOLD
 from billing.importers.base import PROBLEMS_SHOWN, ImportRefused, Problem, implausible_time
 from billing.importers.cost_base import CostFormat, CostLine, CostReport, Covers
 from billing.importers.cost_formats import identify_costs
-from billing.models import CostReportLine, ModelRelease, UsageSource
+from billing.models import CostReportLine, Import, ModelRelease, UsageSource
 from billing.operations.bill_usage import save_bill_usage
-from billing.operations.import_run import Attempt, ImportOutcome
+from billing.operations.import_run import Attempt, ImportOptions, ImportOutcome
 from billing.operations.stated_invoices import save_stated_invoices
 from billing.queries.imports import model_aliases
 
@@ -63,6 +63,9 @@ class CostAttempt(Attempt):
         with transaction.atomic():
             self.take_row()
             return self.save_costs(fmt, source, report)
+
+    def stands_for(self, held: Import) -> bool:
+        return super().stands_for(held) and still_stands(held, self.options)
 
     def read_parts(self, fmt: CostFormat, parts: Sequence[Path], canonical: Callable[[str], str]) -> CostReport:
         """The parts of one delivery as one report; lines whose time cannot be are rejected."""
@@ -260,6 +263,19 @@ def parts_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith("."))
+
+
+def still_stands(held: Import, options: ImportOptions) -> bool:
+    """Whether an import of the same bytes brought what is asked for now; one of usage always did.
+
+    The same bill with the rows of other services is another thing; and `--replace` lets a file win again whose lines a
+    later one has replaced.
+    """
+    if held.kind != "costs":
+        return True
+    if bool((held.options or {}).get("all_rows")) != options.all_rows:
+        return False
+    return not options.replace or CostReportLine.objects.filter(latest_import=held).exists()
 
 
 def cost_source(fmt: CostFormat, name: str, file_name: str) -> UsageSource:

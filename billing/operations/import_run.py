@@ -204,13 +204,17 @@ class Attempt:
         """From here on nobody else saves. The same bytes may have been imported while this attempt read or waited."""
         self.lease.progress(share, "Looking for what is stored already")
         self.lease.lock_merge(share)
-        held = next((item for item in self.same_bytes().select_related("source") if is_read_alike(item)), None)
+        held = next((item for item in self.same_bytes().select_related("source") if self.stands_for(item)), None)
         if held is not None:
             raise ImportRefused.because(
                 self.row.file_name,
                 f"the same bytes were imported in the meantime as {held.file_name} (import {held.pk})",
                 "Nothing is left to do",
             )
+
+    def stands_for(self, held: Import) -> bool:
+        """Whether an import of the same bytes makes this one needless."""
+        return is_read_alike(held)
 
     def same_bytes(self) -> QuerySet[Import]:
         """Earlier imports of the same bytes that still stand for them."""

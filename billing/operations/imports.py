@@ -23,7 +23,7 @@ from billing.importers.base import ImportRefused
 from billing.importers.formats import identify_any, kind_of_format
 from billing.models import Import
 from billing.operations.column_mappings import expire_waiting_tables
-from billing.operations.cost_imports import CostAttempt, parts_of
+from billing.operations.cost_imports import CostAttempt, parts_of, still_stands
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
 from billing.operations.import_run import Attempt, ImportOptions, ImportOutcome, outcome_of
 from billing.operations.source_settings import is_read_alike
@@ -80,7 +80,7 @@ def start_import(
         require(actor, _RIGHTS[kind])
         with transaction.atomic():
             _lock_bytes(digest)
-            held = _same_bytes(digest, unfinished=True)
+            held = _same_bytes(digest, chosen, unfinished=True)
             if held is not None:
                 return _repeat(held, file_name)
             row = _create(
@@ -118,7 +118,7 @@ def import_file(
     with ExitStack() as stack:
         with transaction.atomic():
             _lock_bytes(digest)
-            held = _same_bytes(digest, unfinished=False)
+            held = _same_bytes(digest, options or ImportOptions(), unfinished=False)
             if held is not None:
                 return _repeat(held, name)
             row = _create(
@@ -326,11 +326,16 @@ def _create(
     )
 
 
-def _same_bytes(digest: str, *, unfinished: bool) -> Import | None:
+def _same_bytes(digest: str, options: ImportOptions, *, unfinished: bool) -> Import | None:
     states = [Import.State.DONE, *([Import.State.QUEUED, Import.State.RUNNING] if unfinished else [])]
-    found = Import.objects.filter(sha256=digest, state__in=states, superseded_by=None).select_related("source").order_by("pk")
+    found = (
+        Import.objects.filter(sha256=digest, state__in=states, superseded_by=None)
+        .select_related("source")
+        .order_by("pk")
+    )
     # Bytes that were read another way than their source says today may be imported again.
-    return next((row for row in found if not row.is_finished or is_read_alike(row)), None)
+    alike = (row for row in found if not row.is_finished or (is_read_alike(row) and still_stands(row, options)))
+    return next(alike, None)
 
 
 def _lock_bytes(digest: str) -> None:

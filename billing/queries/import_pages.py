@@ -131,7 +131,7 @@ class SourceAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """Where usage comes from. `gaps` are stretches of days without a row, first and last day."""
+    """Where usage or costs come from. `gaps` are stretches of days without a row of usage, first and last day."""
 
     name: str
     is_request_level: bool
@@ -143,6 +143,7 @@ class SourceRow:
     gaps: tuple[tuple[date, date], ...]
     id: int = 0
     answers: tuple[SourceAnswer, ...] = ()
+    holds_costs: bool = False
 
 
 def import_rows(*, limit: int = 50) -> tuple[ImportRow, ...]:
@@ -216,9 +217,10 @@ def source_rows() -> tuple[SourceRow, ...]:
             imports=source.done,
             formats=tuple(sorted(formats[source.pk])),
             days=(found[0], found[-1]) if (found := days.get(source.pk, [])) else None,
-            gaps=gaps(found),
+            gaps=gaps(found) if source.grain != UsageSource.Grain.COST else (),
             id=source.pk,
             answers=_answers(source, asking[source.pk]),
+            holds_costs=source.grain == UsageSource.Grain.COST,
         )
         for source in sources
     )
@@ -276,7 +278,7 @@ def _row(item: Import) -> ImportRow:
         accepted=item.accepted if done else None,
         duplicates=item.duplicates if done else None,
         rejected=item.rejected if counted else None,
-        failed_requests=item.failed_requests if done else None,
+        failed_requests=item.failed_requests if done and item.kind == "usage" else None,
         days=period,
         progress_share=item.progress_share,
         progress_note=item.progress_note,
@@ -301,7 +303,7 @@ def _brought(item: Import) -> tuple[ModelBrought, ...]:
         "model", "uncached_input_tok", "cache_read_tok", "cache_write_5m_tok", "cache_write_1h_tok", "output_tok"
     ):
         sums[model] += sum(counts)
-    return tuple(ModelBrought(model, None, tokens) for model, tokens in sorted(sums.items()))
+    return tuple(ModelBrought(model, None, tokens) for model, tokens in sorted(sums.items()) if tokens)
 
 
 def _days_of_sources() -> dict[int, list[date]]:

@@ -12,8 +12,10 @@ from rest_framework.views import exception_handler, set_rollback
 
 from audit.roles import Forbidden
 from billing.core.column_mapping import MappingError
+from billing.core.documents import DocumentRefused
 from billing.core.terms import TermsRefused
 from billing.importers.base import ImportRefused
+from billing.operations.reconciliation import PeriodRefused
 from billing.queries.books import UnknownPrices
 from billing.queries.commitments import NoSuchSizing
 from costgov.operations.commitments import SizingRefused
@@ -44,12 +46,14 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (NoBaseline, 409, "no_baseline"),
     (ForecastRefused, 409, "refused"),
     (SizingRefused, 409, "refused"),
+    (PeriodRefused, 409, "refused"),
     (MappingError, 400, "invalid_mapping"),
     (TermsRefused, 400, "invalid_terms"),
     (ImportRefused, 400, "refused_file"),
     (EvalImportError, 400, "refused_file"),
     (UnknownDimension, 400, "invalid"),
     (UnknownPrices, 400, "invalid"),
+    (DocumentRefused, 400, "invalid"),
     (BadQuery, 400, "invalid"),
 )
 

@@ -2,7 +2,19 @@
 
 from django.urls import path, re_path
 
-from costgov.api import column_mappings, data_health, docs, gateways, money, overview, policies, quality, spend
+from costgov.api import (
+    column_mappings,
+    contracts,
+    data_health,
+    docs,
+    gateways,
+    money,
+    overview,
+    policies,
+    quality,
+    settling,
+    spend,
+)
 
 urlpatterns = [
     path("schema/", docs.schema, name="api-schema"),
@@ -11,6 +23,13 @@ urlpatterns = [
     path("overview", overview.OverviewApi.as_view(), name="api-overview"),
     path("spend", spend.SpendView.as_view(), name="api-spend"),
     path("prices", money.PricesView.as_view(), name="api-prices"),
+    path("prices/proposed", contracts.ProposalsView.as_view(), name="api-proposed"),
+    path("contracts", contracts.ContractsView.as_view(), name="api-contracts"),
+    path("contracts/<int:contract_id>", contracts.ContractView.as_view(), name="api-contract"),
+    path("contracts/<int:contract_id>/approve", contracts.ContractApproveView.as_view(), name="api-contract-approve"),
+    path("contracts/<int:contract_id>/end", contracts.ContractEndView.as_view(), name="api-contract-end"),
+    path("price-scenarios", contracts.ScenariosView.as_view(), name="api-price-scenarios"),
+    path("price-scenarios/<int:scenario_id>", contracts.ScenarioView.as_view(), name="api-price-scenario"),
     path("imports", money.ImportsView.as_view(), name="api-imports"),
     path("imports/<int:import_id>", money.ImportView.as_view(), name="api-import"),
     path("column-mappings", column_mappings.ColumnMappingsApi.as_view(), name="api-column-mappings"),
@@ -19,6 +38,13 @@ urlpatterns = [
     path("terms", money.TermsView.as_view(), name="api-terms"),
     path("commitments", money.SizingsView.as_view(), name="api-commitments"),
     path("commitments/<int:sizing_id>", money.SizingView.as_view(), name="api-commitment"),
+    path("months", settling.MonthsView.as_view(), name="api-months"),
+    path("months/<str:month>", settling.MonthApi.as_view(), name="api-month"),
+    path("months/<str:month>/explain", settling.ExplainView.as_view(), name="api-month-explain"),
+    path("months/<str:month>/comment", settling.CommentView.as_view(), name="api-month-comment"),
+    path("months/<str:month>/close", settling.CloseView.as_view(), name="api-month-close"),
+    path("months/<str:month>/adjust", settling.AdjustView.as_view(), name="api-month-adjust"),
+    path("invoices", settling.InvoicesView.as_view(), name="api-invoices"),
     path("classes", quality.ClassesView.as_view(), name="api-classes"),
     path("classes/<str:slug>", quality.ClassView.as_view(), name="api-class"),
     path("quality", quality.QualityView.as_view(), name="api-quality"),

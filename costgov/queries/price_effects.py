@@ -1,14 +1,17 @@
 """What other prices would do, for the page that decides on them: last month re-priced, and the next twelve months."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
 from billing.core.money import ZERO
-from billing.core.pricebook import PriceBook
+from billing.core.price_scenarios import PriceScenario, ScenarioBook
+from billing.core.pricebook import PriceBook, PriceError
+from billing.models import Price
 from billing.queries.price_effect import EffectRow, MonthEffect, last_month, month_effect
+from billing.queries.prices import list_price, price_book
 from billing.queries.series import model_names
 from costgov.queries.price_forecast import ForecastEffect, forecast_effect
 from routing.models import RequestClass
@@ -67,3 +70,26 @@ def _lines(rows: Iterable[tuple[str, EffectRow]], names: Mapping[str, str]) -> t
         sums[key][1] += row.after_usd
     found = [EffectLine(key, names.get(key, key), before, after) for key, (before, after) in sums.items()]
     return tuple(sorted(found, key=lambda line: (-abs(line.change_usd), line.name)))
+
+
+def scenario_effects(scenario: PriceScenario, *, as_of: datetime) -> PriceEffects:
+    """Last month at the prices of the day on which all of the scenario has begun, and the forecast."""
+    listed = price_book()
+    on = max([as_of.date(), *scenario.starts])
+    return price_effects(as_of=as_of, on=on, before=listed, after=ScenarioBook(listed, scenario))
+
+
+def proposal_effects(*, as_of: datetime, ids: Sequence[int] | None = None) -> PriceEffects | None:
+    """What approving proposed prices would do, all that wait or some; None without any, or where they contradict.
+
+    Last month is priced as on the day on which the last of them begins.
+    """
+    rows = Price.objects.filter(approved_at=None).order_by("pk")
+    prices = [list_price(row) for row in (rows if ids is None else rows.filter(pk__in=ids))]
+    listed = price_book()
+    try:
+        after = listed.with_prices(prices)
+    except PriceError:
+        return None
+    on = max([as_of.date(), *(price.valid_from for price in prices if price.valid_from is not None)])
+    return price_effects(as_of=as_of, on=on, before=listed, after=after) if prices else None

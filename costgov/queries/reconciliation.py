@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Final
 
 from billing.core.periods import next_month
 from billing.core.reconciling import CAUSES
@@ -12,6 +13,8 @@ from billing.models import BillingPeriod, PeriodComment
 from billing.queries.adjustments import Adjustment, booked_adjustments, due_adjustments
 from billing.queries.reconciliation import month_settlement, months_known
 from costgov.jsonin import read
+
+_NUMBERS: Final = {2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six", 7: "Seven", 8: "Eight", 9: "Nine"}
 
 
 class NoSuchMonth(LookupError):
@@ -155,8 +158,9 @@ def _closed_words(value: MonthSettlement, closing: Closing) -> tuple[str, str]:
 def _open_words(value: MonthSettlement) -> tuple[str, str]:
     month = f"{value.month:%B}"
     if value.invoice_usd is None and value.report_usd is None:
+        so_far = "" if value.checks[0].is_done else " so far"
         return (
-            f"{month} cost {usd(value.computed_usd, 2)} by our own figures; nothing confirms them yet.",
+            f"{month} cost {usd(value.computed_usd, 2)}{so_far} by our own figures; nothing confirms them yet.",
             "Import the provider's cost report, or enter the invoice: then every difference gets its cause.",
         )
     what = f"{month}’s invoice of {usd(value.invoice_usd, 2)}" if value.invoice_usd is not None else (
@@ -179,7 +183,8 @@ def _left(value: MonthSettlement) -> str:
         return "Nothing stands before closing the month."
     if len(titles) == 1:
         return f"One thing stands before closing the month: {titles[0]}."
-    return f"{len(titles)} things stand before closing the month: {'; '.join(titles)}."
+    number = _NUMBERS.get(len(titles), str(len(titles)))
+    return f"{number} things stand before closing the month: {'; '.join(titles)}."
 
 
 def parse_month(text: str) -> date:

@@ -23,7 +23,7 @@ SHORT: Final = {
     "credit": "credit",
     "adjustment": "earlier month",
     "commitment": "commitment",
-    "non_token": "no tokens",
+    "non_token": "not tokens",
     "other_charge": "other charge",
     "day_not_imported": "day not imported",
     "day_not_in_report": "not in the report",

@@ -153,9 +153,8 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise ContractRefused(
-            [f"{text or 'nothing'} is not a day; give the first day without the contract."]
-        ) from error
+        said = f"{text!r} is not a day" if text else "No day is given"
+        raise ContractRefused([f"{said}: give the first day without the contract."]) from error
 
 
 @require_GET

@@ -29,18 +29,18 @@ from billing.operations.reconciliation import (
     settlement_hash,
     withdraw_reason,
 )
+from billing.queries.reconciliation import model_names
 from costgov.invoice_forms import CATEGORIES, CHANNELS, KINDS, InvoiceForm
-from costgov.pages import cached, now, page, right_required, today
+from costgov.pages import now, page, right_required, today
 from costgov.queries.reconciliation import (
     MonthList,
     MonthView,
     NoSuchMonth,
     cause_choices,
-    month_list,
-    month_view,
     neighbours,
     parse_month,
 )
+from costgov.shown import month_shown, months_shown
 from costgov.templatetags.costgov_invoices import anchor
 from costgov.timespan import only
 
@@ -87,8 +87,7 @@ class ClosePage:
 def invoices(request: HttpRequest) -> HttpResponse:
     """Every month: figures, residual, what is missing."""
     only(request, ())
-    view = cached("months", lambda: month_list(as_of=now()), day=today())
-    return page(request, "costgov/invoices.html", ListPage(view, today().replace(day=1)), nav="invoices")
+    return page(request, "costgov/invoices.html", ListPage(months_shown(), today().replace(day=1)), nav="invoices")
 
 
 @require_GET
@@ -121,8 +120,7 @@ def month(request: HttpRequest, name: str) -> HttpResponse:
 
 def _view(name: str) -> MonthView:
     try:
-        first = parse_month(name)
-        return cached("month", lambda: month_view(month=first, as_of=now()), day=today(), month=first)
+        return month_shown(month=parse_month(name))
     except (ValueError, NoSuchMonth) as error:
         raise Http404(str(error)) from error
 
@@ -283,6 +281,7 @@ class FormPage:
     categories: tuple[tuple[str, str], ...]
     kinds: tuple[tuple[str, str], ...]
     channels: tuple[tuple[str, str], ...]
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +337,7 @@ def _saved(request: HttpRequest, row: Invoice | None) -> HttpResponse:
 
 
 def _form_page(request: HttpRequest, form: InvoiceForm, row: Invoice | None, status: int = 200) -> HttpResponse:
-    shown = FormPage(form, row, CATEGORIES, KINDS, CHANNELS)
+    shown = FormPage(form, row, CATEGORIES, KINDS, CHANNELS, tuple(sorted(model_names())))
     return page(request, "costgov/invoice_form.html", shown, nav="invoices", status=status)
 
 

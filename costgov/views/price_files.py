@@ -28,7 +28,7 @@ from billing.queries.price_timeline import PriceTimeline, price_timeline
 from billing.queries.prices import list_price, price_book
 from costgov import charts
 from costgov.pages import BadQuery, cached, now, page, right_required, today
-from costgov.queries.price_effects import PriceEffects, price_effects
+from costgov.queries.price_effects import PriceEffects, proposal_effects
 from costgov.timespan import only
 
 MAX_FILE_BYTES: Final = 20_000_000
@@ -199,11 +199,10 @@ def proposal_page(ids: tuple[int, ...]) -> ProposalPage:
         return ProposalPage((), (), (), None, (), "")
     listed = price_book()
     try:
-        after = listed.with_prices(prices)
+        listed.with_prices(prices)
     except PriceError as error:
         return ProposalPage(proposals, ids, models, None, (), f"{error}.")
-    starts = [price.valid_from for price in prices if price.valid_from is not None]
-    effects = price_effects(as_of=now(), on=max([today(), *starts]), before=listed, after=after)
+    effects = proposal_effects(as_of=now(), ids=ids)
     views: list[tuple[str, PriceTimeline]] = []
     for model in models[:6]:
         own = [price for price in prices if price.model == model]

@@ -17,7 +17,6 @@ from billing.core.documents import DocumentRefused
 from billing.core.price_scenarios import (
     SCHEMA,
     PriceScenario,
-    ScenarioBook,
     held_from,
     parse_price_scenario,
     read_price_scenario,
@@ -28,12 +27,11 @@ from billing.models import ModelRelease
 from billing.models import PriceScenario as StoredScenario
 from billing.operations.price_files import read_price_file
 from billing.operations.price_scenarios import delete_price_scenario, save_price_scenario
-from billing.queries.prices import price_book
 from costgov.jsonout import dumps
 from costgov.pages import cached, now, page, right_required, today
 from costgov.price_forms import BAND_LABELS, KIND_LABELS
 from costgov.price_row_forms import CHANGE, PRICE, Row, documents, posted_rows, shown_rows, worded
-from costgov.queries.price_effects import PriceEffects, price_effects
+from costgov.queries.price_effects import PriceEffects, scenario_effects
 from costgov.views.contracts import KIND_CHOICES, TIER_CHOICES
 
 PRICE_TIERS = ("standard", "batch", "priority")
@@ -93,16 +91,8 @@ def scenarios(request: HttpRequest) -> HttpResponse:
 def scenario(request: HttpRequest, scenario_id: int) -> HttpResponse:
     row = _row(scenario_id)
     found = parse_price_scenario(row.document)
-    effects = cached("price-scenario", lambda: scenario_effects(found), id=scenario_id, on=today())
+    effects = cached("price-scenario", lambda: scenario_effects(found, as_of=now()), id=scenario_id, on=today())
     return page(request, "billing/price_scenario.html", DetailPage(row.pk, row.name, found, effects), nav="prices")
-
-
-def scenario_effects(found: PriceScenario) -> PriceEffects:
-    """Last month at the prices of the day on which all of the scenario has begun, and the forecast."""
-    listed = price_book()
-    return price_effects(
-        as_of=now(), on=max([today(), *found.starts]), before=listed, after=ScenarioBook(listed, found)
-    )
 
 
 @right_required(Right.EDIT_PRICES)

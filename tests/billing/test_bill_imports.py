@@ -193,6 +193,18 @@ def test_a_bill_without_claude_is_refused_unless_asked_for(import_bill: ImportBi
     assert not DailyUsage.objects.exists()
 
 
+def test_the_rest_of_a_bill_may_be_asked_for_later(import_bill: ImportBill, tmp_path: Path) -> None:
+    other = {"SkuId": "s-1", "ChargeDescription": "Storage", "ServiceName": "Storage", "ProviderName": "Acme"}
+    other |= {"PublisherName": "Acme", "InvoiceIssuerName": "Acme"}
+    path = rewritten(FOCUS, tmp_path / "mixed.csv", lambda rows: [{**rows[0], **other}, *rows[1:]])
+    outcome = import_bill(path)
+    assert outcome.accepted == 11
+    assert any("1 row is not about Claude: left out." in text for text in outcome.findings)
+    assert import_bill(path, all_rows=True).accepted == 12
+    assert import_bill(path, all_rows=True).is_repeat
+    assert (CostReportLine.objects.count(), total()) == (12, Decimal("1056.29019"))
+
+
 def test_an_upload_finds_out_what_it_is(db: None, var: Path) -> None:
     queued: list[int] = []
 

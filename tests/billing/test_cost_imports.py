@@ -148,3 +148,27 @@ def test_a_source_of_usage_takes_no_costs(import_costs: ImportCosts, var: Path) 
     UsageSource.objects.create(name="mine", grain="bucket")
     with pytest.raises(ImportRefused, match="source 'mine' holds usage, this file holds costs"):
         import_costs(GROUPED, source="mine")
+
+
+def test_a_replaced_file_wins_again_only_when_asked(import_costs: ImportCosts, tmp_path: Path) -> None:
+    import_costs(GROUPED)
+    restated = changed(tmp_path, GROUPED, lambda page: page["data"][0]["results"][0].update(amount="100.0000"))
+    import_costs(restated)
+    assert import_costs(GROUPED).is_repeat
+    assert total() == Decimal("60.995866")
+    assert not import_costs(GROUPED, replace=True).is_repeat
+    assert total() == Decimal("60.944086")
+    assert import_costs(GROUPED, replace=True).is_repeat
+
+
+def test_overlapping_reports_in_any_order_hold_each_day_once(import_costs: ImportCosts, tmp_path: Path) -> None:
+    """Files of single days and of both: whichever come, each day is there once."""
+    first = changed(tmp_path, GROUPED, lambda page: page.update(data=page["data"][:1]))
+    second = changed(tmp_path, GROUPED, lambda page: page.update(data=page["data"][1:]))
+    for order in ([first, second, GROUPED], [GROUPED, first, second], [second, GROUPED, first]):
+        CostReportLine.objects.all().delete()
+        Import.objects.update(superseded_by=None)
+        Import.objects.all().delete()
+        for path in order:
+            import_costs(path)
+        assert (CostReportLine.objects.count(), total()) == (42, Decimal("60.944086"))

@@ -30,7 +30,7 @@ KINDS: Final = {
     "overview", "classes", "class-detail", "class-new", "class-edit", "evals", "eval-runs", "evals-import",
     "eval-import", "policies", "policy-draft", "policy-propose", "change-detail", "policy-version", "forecast",
     "commitments", "terms", "terms-new", "sizing", "imports", "import-detail", "prices", "price-add", "model-alias",
-    "spend-lines", "audit", "settings", "patterns",
+    "spend-lines", "audit", "settings", "patterns", "data-health", "column-mappings",
 }  # fmt: skip
 
 VOID: Final = {"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}

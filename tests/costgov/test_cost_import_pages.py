@@ -51,7 +51,7 @@ def test_a_bill_uploaded_in_the_one_box(client: Client, monkeypatch: pytest.Monk
     row = uploaded(client, FOCUS, monkeypatch)
     assert (row.kind, row.state, row.format) == ("costs", "done", "focus")
     text = client.get(f"/imports/{row.pk}/").content.decode()
-    assert "12 new lines of" in text
+    assert "12 lines: 1,056.29 USD billed in Nov 2026." in text
     assert "Invoice INV-2026-11-0001: 1,037.99 USD" in text
     assert "The usage it states" in text
     for figure in ("1,000.00", "-50.00", "88.13", "-3.75", "1,056.29"):

@@ -11,7 +11,9 @@ from billing.importers.base import ImportRefused
 from billing.importers.usage_formats import FORMATS
 from billing.models import Import, UsageSource
 from billing.queries.import_pages import TITLES
+from costgov.models import User
 from costgov.operations.usage import run_queued_import
+from tests.costgov.policy_world import token
 from tests.costgov.test_imports_page import AS_OF, log, text_of, upload, visitor
 from tests.importers.usage.test_record_formats import batch_result, helicone
 
@@ -49,8 +51,8 @@ def test_a_question_leads_to_the_form_with_the_answer_filled_in(engineer: Client
     assert "Input includes cached tokens: no" in shown
     form = text_of(engineer.get("/imports/?source=Edge&input_includes_cache=yes"))
     assert '<option value="yes" selected>Yes: input contains them</option>' in form
-    assert '<details class="data" open>' in form
-    assert '<details class="data" open>' not in text_of(engineer.get("/imports/"))
+    assert '<details class="data data-in" open>' in form
+    assert '<details class="data data-in" open>' not in text_of(engineer.get("/imports/"))
 
     upload(engineer, log([cached]), source="Edge", input_includes_cache="yes")
     done = run_queued_import(import_id=Import.objects.latest("pk").pk, as_of=AS_OF)
@@ -64,7 +66,7 @@ def test_a_time_is_asked_for_and_checked_in_the_form(engineer: Client) -> None:
     shown = text_of(engineer.get(f"/imports/{row.pk}/"))
     assert "ask=at#upload" in shown
     assert "Upload it again with the time of the requests" in shown
-    assert '<details class="data" open>' in text_of(engineer.get("/imports/?ask=at"))
+    assert '<details class="data data-in" open>' in text_of(engineer.get("/imports/?ask=at"))
     refused = upload(engineer, log([batch_result("a")]), at="2026-11-09T10:00:00")
     assert refused.status_code == 400
     assert "is not an instant with a zone" in text_of(refused)
@@ -110,3 +112,17 @@ def test_viewers_see_how_a_source_is_read_and_cannot_change_it(engineer: Client)
 
 def test_every_format_has_a_short_title() -> None:
     assert {item.name for item in FORMATS} - set(TITLES) == set()
+
+
+def test_the_api_takes_the_answers(engineer: Client) -> None:
+    headers = token(User.objects.get(username="engineer-1"), "usage:write")[1]
+
+    def send(**told: str) -> Any:
+        file = log([helicone(1, prompt_cache_read_tokens=40)])
+        return Client().post("/api/v1/imports", {"file": file, **told}, headers=headers)
+
+    bad = send(at="yesterday")
+    assert (bad.status_code, "is not an instant with a zone" in bad.content.decode()) == (400, True)
+    assert send(input_includes_cache="perhaps").status_code == 400
+    assert send(input_includes_cache="no").status_code == 202
+    assert Import.objects.get().options["answers"] == {"input_includes_cache": "no"}

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from billing.core.health import LEVELS, TOPICS, Finding, Level, Topic, sorted_findings
 from billing.core.money import ZERO
+from billing.models import DailyUsage
 from billing.queries.usage import usage_days
 from costgov.queries.health.imports import import_findings
 from costgov.queries.health.mappings import mapping_findings
@@ -70,7 +71,7 @@ def data_health(*, as_of: datetime) -> DataHealth:
     if days is not None:
         usage, total = usage_findings(start=days[0], end=days[1] + timedelta(days=1), as_of=as_of)
         found += usage
-    found += source_findings(as_of=as_of, usd_per_day=_per_day(total, days))
+    found += source_findings(as_of=as_of, usd_per_day=_per_day(total))
     found += import_findings(as_of=as_of)
     found += month_findings(as_of=as_of)
     found += mapping_findings()
@@ -92,5 +93,7 @@ def _of(findings: Sequence[Finding], topic: Topic) -> list[Finding]:
     return [one for one in findings if one.topic == topic]
 
 
-def _per_day(total: Decimal | None, days: tuple[date, date] | None) -> Decimal:
-    return ZERO if not total or days is None else total / ((days[1] - days[0]).days + 1)
+def _per_day(total: Decimal | None) -> Decimal:
+    """What a day with usage costs on average."""
+    days = DailyUsage.objects.values("date").distinct().count() if total else 0
+    return total / days if total and days else ZERO
