@@ -30,6 +30,8 @@ from billing.importers.records import RequestRow
 from billing.importers.tables import header_of, table_rows
 
 NAME: Final = "generic_csv"
+SUMS_NAME: Final = "generic_csv_sums"
+NAMES: Final = (NAME, SUMS_NAME)
 TITLE: Final = "Own table with a column mapping"
 SAMPLE_ROWS: Final = 20
 MAX_BUCKET_KEYS: Final = 2_000_000
@@ -195,7 +197,7 @@ class MappedBuckets:
 
     mapping: ColumnMapping
     remarks: Remarks = field(default_factory=Remarks)
-    name: str = NAME
+    name: str = SUMS_NAME
     title: str = TITLE
     is_partial_allowed: bool = False
     """Set by the import: bad rows are gathered in `problems` instead of refusing the file."""

@@ -19,7 +19,7 @@ from billing.core.column_mapping import (
 from billing.importers.base import Head, ImportRefused, read_head
 from billing.importers.formats import ALL_FORMATS
 from billing.importers.generic_csv import (
-    NAME,
+    NAMES,
     MappedFormat,
     TableHead,
     looks_like_table,
@@ -95,7 +95,7 @@ class MappingCheck:
 def kept_mappings() -> tuple[KeptMapping, ...]:
     """Every kept mapping, by name."""
     used: dict[str, list[datetime]] = {}
-    done = Import.objects.filter(format=NAME, state=Import.State.DONE)
+    done = Import.objects.filter(format__in=NAMES, state=Import.State.DONE)
     for digest, at in done.values_list("options__mapping_hash", "created_at"):
         used.setdefault(str(digest), []).append(at)
     return tuple(

@@ -11,6 +11,7 @@ from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import TruncDate
 
 from billing.importers.formats import ALL_FORMATS
+from billing.importers.generic_csv import SUMS_NAME
 from billing.importers.records import SWITCHES
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS
 from billing.models import Import, UsageRollup, UsageSource
@@ -39,9 +40,11 @@ TITLES: Final[Mapping[str, str]] = {
     "focus": "FOCUS bill",
     "aws_cur": "AWS bill",
     "google_billing": "Google Cloud bill",
+    "generic_csv": "Table of your own",
+    "generic_csv_sums": "Table of your own",
 }
 _CONFLICT: Final = "--replace"
-_BUCKETED: Final = frozenset(item.name for item in BUCKET_FORMATS)
+_BUCKETED: Final = frozenset({SUMS_NAME, *(item.name for item in BUCKET_FORMATS)})
 _REMEMBERED: Final = tuple(switch for switch in SWITCHES if not switch.is_of_file)
 _ASKING: Final = {item.name: item.switches for item in RECORD_FORMATS}
 
@@ -169,7 +172,7 @@ def import_detail(*, import_id: int) -> ImportDetail | None:
     fields = [str(problem.get("field", "")) for problem in item.problems] if item.state == Import.State.FAILED else []
     return ImportDetail(
         row=row,
-        format_title=next((one.title for one in ALL_FORMATS if one.name == item.format), ""),
+        format_title=next((one.title for one in ALL_FORMATS if one.name == item.format), TITLES.get(item.format, "")),
         sha256=item.sha256,
         started_at=item.started_at,
         seconds=(item.finished_at - item.started_at).total_seconds()
