@@ -12,6 +12,13 @@ class Organisation(models.Model):
     baseline_model = models.CharField(max_length=128, blank=True, help_text="Model of the 'uniform' counterfactual.")
     notice = models.TextField(blank=True, help_text="Shown on every page, e.g. that this is the demo organisation.")
 
+    requests_kept_from = models.DateField(
+        null=True, blank=True, help_text="Requests of earlier days were forgotten (apply_retention); empty = none were."
+    )
+    hours_kept_from = models.DateField(
+        null=True, blank=True, help_text="Hourly usage of earlier days was forgotten; what counted per day is kept."
+    )
+
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="billing_organisation_single_row")]
 

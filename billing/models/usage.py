@@ -43,6 +43,7 @@ class Import(models.Model):
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
+        DELETED = "deleted", "Deleted"
 
     kind = models.CharField(max_length=16, default="usage", help_text="usage or costs")
     source = models.ForeignKey(UsageSource, null=True, blank=True, on_delete=models.PROTECT, related_name="imports")
@@ -100,7 +101,7 @@ class Import(models.Model):
 
     @property
     def is_finished(self) -> bool:
-        return self.state in {self.State.DONE, self.State.FAILED, self.State.CANCELLED}
+        return self.state not in {self.State.QUEUED, self.State.RUNNING}
 
     def __str__(self) -> str:
         return f"{self.file_name} ({self.state})"
