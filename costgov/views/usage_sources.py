@@ -1,15 +1,32 @@
 """How the files of a source are read: answers to what they do not tell, changed by people."""
 
+from dataclasses import dataclass
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from audit.roles import Right
+from billing.importers.format_guide import GUIDE, FormatGuide
+from billing.importers.records import INPUT_INCLUDES_CACHE
 from billing.models import UsageSource
 from billing.operations.source_settings import BadAnswer, set_source_setting
-from costgov.pages import now, right_required
+from costgov.pages import now, page, right_required
+
+
+@dataclass(frozen=True)
+class FormatsView:
+    """The usage formats, and how to answer what some of them cannot tell."""
+
+    formats: tuple[FormatGuide, ...]
+    how_to_answer: str
+
+
+@require_GET
+def formats(request: HttpRequest) -> HttpResponse:
+    return page(request, "billing/usage_formats.html", FormatsView(GUIDE, INPUT_INCLUDES_CACHE.how), nav="imports")
 
 
 @require_POST
@@ -37,4 +54,7 @@ def change_setting(request: HttpRequest, source_id: int) -> HttpResponse:
     return redirect(reverse("imports") + "#sources")
 
 
-urlpatterns = [path("imports/sources/<int:source_id>/setting/", change_setting, name="source-setting")]
+urlpatterns = [
+    path("imports/formats/", formats, name="usage-formats"),
+    path("imports/sources/<int:source_id>/setting/", change_setting, name="source-setting"),
+]
