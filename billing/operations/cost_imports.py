@@ -129,7 +129,8 @@ class CostAttempt(Attempt):
             lines = [line for line in lines if line.period.start.date() not in kept]
             findings += remarks
             held = held.exclude(_within_days(kept)) if kept else held
-        touched = {at.astimezone(UTC).date() for at in held.values_list("period_start", flat=True).distinct()}
+        of_tokens = held.filter(category=CostReportLine.Category.USAGE).exclude(token_kind="")
+        touched = {at.astimezone(UTC).date() for at in of_tokens.values_list("period_start", flat=True).distinct()}
         replaced = held.count()
         held.delete()
         CostReportLine.objects.bulk_create((self.row_of(source, line) for line in lines), batch_size=_AT_ONCE)
@@ -138,7 +139,7 @@ class CostAttempt(Attempt):
             findings.append(f"{replaced:,} line{'s' if replaced != 1 else ''} held before for this time: replaced.")
         days: set[date] = set()
         if fmt.is_bill:
-            touched |= {line.period.start.date() for line in lines}
+            touched |= {line.period.start.date() for line in lines if line.category == "usage" and line.token_kind}
             days, remarks = save_bill_usage(source=source, days=touched, class_of_key=self.plan.class_of_key)
             findings += remarks
             findings += save_stated_invoices(source=source, row=self.row, lines=lines, as_of=self.as_of)

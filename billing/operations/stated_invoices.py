@@ -8,7 +8,7 @@ from typing import Final
 
 from billing.core.money import CENT, ZERO, round_usd, sum_usd
 from billing.importers.cost_base import CostLine
-from billing.models import Import, Invoice, InvoiceLine, UsageSource
+from billing.models import CostReportLine, Import, Invoice, InvoiceLine, UsageSource
 
 _CATEGORY: Final = {
     "usage": InvoiceLine.Category.USAGE,
@@ -32,7 +32,18 @@ def save_stated_invoices(*, source: UsageSource, row: Import, lines: Sequence[Co
             findings.append(f"Invoice {number} is in {currency}, no currency of an invoice: not kept as one.")
             continue
         findings += _save(source, row, issuer, number, currency, stated, as_of)
-    return findings
+    return findings + _withdraw_unstated(source, as_of)
+
+
+def _withdraw_unstated(source: UsageSource, as_of: datetime) -> list[str]:
+    """An invoice that only a replaced delivery named is withdrawn, with its reason; one that was checked stays."""
+    stated = CostReportLine.objects.filter(source=source).values("invoice_number")
+    gone = Invoice.objects.filter(
+        latest_import__source=source, withdrawn_at__isnull=True, checked_at__isnull=True
+    ).exclude(number__in=stated)
+    numbers = list(gone.values_list("number", flat=True))
+    gone.update(withdrawn_at=as_of, withdrawn_reason="The bill was delivered anew without it.")
+    return [f"Invoice {number} stands in this bill no more: withdrawn." for number in numbers]
 
 
 def _save(

@@ -139,6 +139,18 @@ def test_an_invoice_somebody_typed_in_stays(import_bill: ImportBill) -> None:
     assert any("is held as 1038.00 USD" in text and "sum to 1037.99 USD" in text for text in outcome.findings)
 
 
+def test_an_invoice_renamed_in_a_new_delivery(import_bill: ImportBill, tmp_path: Path) -> None:
+    import_bill(FOCUS)
+
+    def renamed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [{**row, "InvoiceId": row["InvoiceId"].replace("INV-2026-11-0001", "INV-2026-11-0002")} for row in rows]
+
+    outcome = import_bill(rewritten(FOCUS, tmp_path / "renamed.csv", renamed))
+    assert "Invoice INV-2026-11-0001 stands in this bill no more: withdrawn." in outcome.findings
+    standing = Invoice.objects.filter(withdrawn_at__isnull=True).values_list("number", "total_amount")
+    assert dict(standing) == {"INV-2026-11-0002": Decimal("1037.99"), "AWS-2026-11-777": Decimal("18.30")}
+
+
 def test_the_usage_report_counts_before_the_bill(import_bill: ImportBill, var: Path) -> None:
     import_bill(FOCUS)
     assert DailyUsage.objects.filter(channel="anthropic", date=date(2026, 11, 9)).exists()
