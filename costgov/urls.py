@@ -3,6 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
+from costgov import downloads
 from costgov.views import (
     account,
     class_forms,
@@ -10,6 +11,7 @@ from costgov.views import (
     column_mappings,
     commitments,
     contracts,
+    cost_centres,
     data_health,
     evals,
     forecast,
@@ -21,6 +23,8 @@ from costgov.views import (
     price_files,
     price_scenarios,
     prices,
+    showback,
+    spend,
     spend_lines,
     trail,
     usage_sources,
@@ -44,9 +48,13 @@ PAGES = (
     contracts,
     price_scenarios,
     price_files,
+    spend,
+    showback,
+    cost_centres,
     spend_lines,
     trail,
     misc,
+    downloads,
 )
 
 urlpatterns = [

@@ -25,6 +25,7 @@ from billing.models import Import, Organisation
 from billing.operations.imports import ImportOptions, cancel_import, unfinished_imports
 from billing.operations.prices import seed_list_prices
 from costgov.demo import tables
+from costgov.demo.cost_centres import load_cost_centres
 from costgov.demo.cost_files import DemoMonth, demo_months
 from costgov.demo.eval_files import EVAL_FILES, EvalFile
 from costgov.demo.organisation import (
@@ -121,6 +122,7 @@ class _Load:
             event()
         self.offer()
         self.prices()
+        load_cost_centres(actor=_user(PAULA), last=self.last, as_of=min(self.at(0, 1), self.as_of))
         _mark(LOADED, self.last, min(self.at(0, 1), self.as_of))
         self.told(f"The demo organisation is loaded: {DAYS} days up to {self.last - timedelta(days=1)}")
 

@@ -35,6 +35,7 @@ class NavEntry:
 
 NAVIGATION = (
     NavEntry("overview", "Overview", "/", "layout-dashboard"),
+    NavEntry("spend", "Spend", "/spend/", "coins"),
     NavEntry("classes", "Classes", "/classes/", "category"),
     NavEntry("evals", "Evals", "/evals/", "clipboard-check"),
     NavEntry("policies", "Policies", "/policies/", "route"),

@@ -1,0 +1,46 @@
+"""Spend over time by whatever it is grouped by: stacked, in shades of one colour, so that they mean no tier."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from costgov.charts.parts import (
+    Figure,
+    Value,
+    axis,
+    days,
+    figure,
+    layout,
+    money_axis,
+    nums,
+    stacked_top,
+    time_axis,
+    usd_text,
+)
+
+SHADES = ("--cg-s1", "--cg-s2", "--cg-s3", "--cg-s4", "--cg-s5", "--cg-s6")
+
+
+def spend_series(points: Sequence[date], series: Sequence[tuple[str, Sequence[Value]]], *, per: str) -> Figure:
+    """Bars stacked a day (or a week); the first series lies at the bottom. `per`: day or week."""
+    data: list[Figure] = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": days(points),
+            "y": nums(values),
+            "customdata": [usd_text(value) for value in values],
+            "marker": {"color": SHADES[min(n, len(SHADES) - 1)]},
+            "hovertemplate": "%{customdata}",
+        }
+        for n, (name, values) in enumerate(series)
+    ]
+    step = (points[1] - points[0]) if len(points) > 1 else None
+    shape = layout(
+        barmode="stack",
+        bargap=0.12 if len(points) <= 62 else 0,
+        xaxis=time_axis(points[0] - step / 2, points[-1] + step) if step is not None else axis(),
+        yaxis=money_axis(f"USD per {per}", stacked_top([values for _, values in series])),
+    )
+    if len(series) == 1:
+        shape["showlegend"] = False
+    return figure(data, shape, {"yaxis.title.text": "", "margin.l": 44, "xaxis.nticks": 5})

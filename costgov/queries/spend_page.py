@@ -1,0 +1,120 @@
+"""The spend explorer: two groupings, filters, what it was before, and why it changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Final
+
+from billing.core.money import ZERO
+from billing.queries.usage_sums import TIME_DIMENSIONS
+from costgov.dimension_words import Words, words
+from costgov.queries.spend import SpendReport, SpendRow, spend
+from costgov.queries.spend_change import SpendChange, month_before, spend_change
+
+ROWS: Final = 200
+SERIES: Final = 5
+LONG_DAYS: Final = 200  # beyond, the picture is drawn by week
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of the picture: a value of the first grouping, or everything else ('' label in `rest`)."""
+
+    value: str
+    label: str
+    is_rest: bool
+    usd: tuple[Decimal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpendPage:
+    """`before`: the whole of the same filters in the period before; `before_rows`: its rows by their values."""
+
+    report: SpendReport
+    words: Words
+    before: SpendRow
+    before_rows: Mapping[tuple[str, ...], Decimal]
+    before_start: date
+    before_end: date
+    change: SpendChange | None
+    points: tuple[date, ...]
+    series: tuple[Series, ...]
+    step: str
+
+    @property
+    def has_before(self) -> bool:
+        return bool(self.before.cost_usd or self.before.unpriced_tok)
+
+
+def spend_page(*, start: date, end: date, by: tuple[str, ...], where: Mapping[str, str], basis: str) -> SpendPage:
+    """Everything the page shows of days [start, end). Raises UnknownDimension, ValueError."""
+    report = spend(start=start, end=end, by=by, where=where, basis=basis, limit=ROWS)
+    before_start, before_end = month_before(start, end)
+    timeless = [name for name in by if name not in TIME_DIMENSIONS]
+    compared = spend(start=before_start, end=before_end, by=timeless, where=where, basis=basis)
+    held = {tuple(row.group.values()): row.cost_usd for row in compared.rows} if timeless == list(by) else {}
+    change = None
+    if compared.total.cost_usd and report.total.cost_usd:
+        change = spend_change(
+            start=start,
+            end=end,
+            before_start=before_start,
+            before_end=before_end,
+            by=timeless[:1],
+            where=where,
+            basis=basis,
+        )
+    step = "day" if (end - start).days <= LONG_DAYS else "week"
+    points, series = _series(start, end, step, timeless[0] if timeless else "", where, basis)
+    return SpendPage(report, words(), compared.total, held, before_start, before_end, change, points, series, step)
+
+
+def _series(
+    start: date, end: date, step: str, dimension: str, where: Mapping[str, str], basis: str
+) -> tuple[tuple[date, ...], tuple[Series, ...]]:
+    """Cost by step of time of the dearest values, and of everything else; nothing where one step holds all usage."""
+    by = (step, dimension) if dimension else (step,)
+    report = spend(start=start, end=end, by=by, where=where, basis=basis)
+    steps = sorted({row.group[step] for row in report.rows})
+    if len(steps) < 2:
+        return (), ()
+    points = _points(start, end, step) if step == "day" else tuple(_monday(one) for one in steps)
+    place = {(_key(point, step)): n for n, point in enumerate(points)}
+    totals: dict[str, Decimal] = {}
+    for row in report.rows:
+        value = row.group.get(dimension, "")
+        totals[value] = totals.get(value, ZERO) + row.cost_usd
+    dearest = sorted(totals, key=lambda value: (-totals[value], value))
+    shown = dearest if len(dearest) <= SERIES + 1 else dearest[:SERIES]
+    lines: dict[str | None, list[Decimal]] = {value: [ZERO] * len(points) for value in shown}
+    if len(shown) < len(dearest):
+        lines[None] = [ZERO] * len(points)
+    for row in report.rows:
+        value = row.group.get(dimension, "")
+        lines[value if value in lines else None][place[row.group[step]]] += row.cost_usd
+    named = words()
+    return points, tuple(
+        Series(
+            value or "",
+            "Everything else" if value is None else named.of(dimension, value) if dimension else "Spend",
+            value is None,
+            tuple(usd),
+        )
+        for value, usd in lines.items()
+    )
+
+
+def _points(start: date, end: date, step: str) -> tuple[date, ...]:
+    return tuple(start + timedelta(days=n) for n in range((end - start).days))
+
+
+def _monday(week: str) -> date:
+    return date.fromisocalendar(int(week[:4]), int(week[-2:]), 1)
+
+
+def _key(point: date, step: str) -> str:
+    if step == "day":
+        return point.isoformat()
+    year, week, _ = point.isocalendar()
+    return f"{year}-W{week:02d}"

@@ -1,0 +1,293 @@
+"""Cost centres: who they are, what they carry, and what a change of mapping moves before it is saved."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+from django.views.decorators.http import require_GET, require_POST
+
+from audit.roles import Right
+from billing.core.showback import FIELDS, Rule
+from billing.exports.cells import Cell
+from billing.exports.tables import Table
+from billing.importers.cost_centre_files import MAX_BYTES, CostCentreFileError, read_cost_centres
+from billing.models import CostCentre, CostCentreMapping
+from billing.operations.cost_centres import (
+    CostCentreRefused,
+    import_cost_centres,
+    map_costs,
+    save_cost_centre,
+    unmap_costs,
+)
+from billing.queries.usage import usage_days
+from billing.queries.usage_sums import cost_rules, usage_sums
+from costgov.dimension_words import Words, words
+from costgov.downloads import download
+from costgov.pages import now, page, right_required
+from costgov.queries.showback import MappingPreview, mapping_preview, months_with_usage
+from costgov.timespan import only
+
+_DATE: Final = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+PREVIEW_DAYS: Final = 30
+
+
+class CentreForm(forms.Form):
+    code = forms.CharField(max_length=64, label="Code", help_text="As finance has it, e.g. 4711. It stays.")
+    name = forms.CharField(max_length=120, label="Name")
+    team = forms.CharField(
+        max_length=255, label="Team", required=False, help_text="Several cost centres may share one."
+    )
+    owner = forms.CharField(max_length=255, label="Owner", required=False)
+
+
+class MappingForm(forms.Form):
+    """Which usage goes to which cost centre. What stays empty means any."""
+
+    cost_centre = forms.ChoiceField(label="Cost centre that carries it")
+    workspace = forms.CharField(max_length=255, label="Workspace", required=False)
+    api_key = forms.CharField(max_length=255, label="API key", required=False)
+    request_class = forms.CharField(max_length=255, label="Class", required=False)
+    channel = forms.CharField(max_length=255, label="Channel", required=False)
+    valid_from = forms.DateField(label="From", required=False, widget=_DATE, help_text="Empty: always.")
+    valid_to = forms.DateField(
+        label="Ends before", required=False, widget=_DATE, help_text="The first day it no longer holds; mostly empty."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        rows = CostCentre.objects.values_list("code", "name")
+        self.fields["cost_centre"].choices = [(code, f"{code} {name}") for code, name in rows]  # type: ignore[attr-defined]
+        for name in FIELDS:
+            self.fields[name].widget = forms.TextInput(attrs={"list": f"seen-{name}", "autocomplete": "off"})
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        start, end = values.get("valid_from"), values.get("valid_to")
+        if start is not None and end is not None and start >= end:
+            self.add_error("valid_to", f"It ends on {end}, but starts on {start}: end it later.")
+        return values
+
+    def rule(self) -> Rule:
+        values = self.cleaned_data
+        named = {name: values[name].strip() for name in FIELDS}
+        return Rule(values["cost_centre"], **named, valid_from=values["valid_from"], valid_to=values["valid_to"])
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One mapping, in words."""
+
+    id: int
+    text: str
+    valid_from: date | None
+    valid_to: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class CentreRow:
+    code: str
+    name: str
+    team: str
+    owner: str
+    mappings: tuple[Carried, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CentresPage:
+    centres: tuple[CentreRow, ...]
+    seen: dict[str, list[str]]
+    has_usage: bool
+    words: Words
+
+
+def seen_values() -> dict[str, list[str]]:
+    """What usage names, for the lists beside the fields."""
+    held = usage_days()
+    if held is None:
+        return {name: [] for name in FIELDS}
+    found = {}
+    for name in FIELDS:
+        dimension = "class" if name == "request_class" else name
+        sums = usage_sums(start=held[0], end=held[1] + timedelta(days=1), by=(dimension,))
+        found[name] = [value for n in range(len(sums)) if (value := sums.values(n)[0])]
+    return found
+
+
+def centres_page() -> CentresPage:
+    rows = CostCentre.objects.prefetch_related("mappings")
+    return CentresPage(
+        centres=tuple(
+            CentreRow(row.code, row.name, row.team, row.owner, tuple(_carried(one) for one in row.mappings.all()))
+            for row in rows
+        ),
+        seen=seen_values(),
+        has_usage=usage_days() is not None,
+        words=words(),
+    )
+
+
+def _carried(row: CostCentreMapping) -> Carried:
+    named = {name: getattr(row, name) for name in FIELDS}
+    return Carried(row.pk, _said(Rule("", **named)), row.valid_from, row.valid_to)
+
+
+def _said(rule: Rule) -> str:
+    text = rule.words
+    return text[0].upper() + text[1:]
+
+
+@require_GET
+def cost_centres(request: HttpRequest) -> HttpResponse:
+    """All of them, with the forms for whoever may edit. ?edit=CODE fills the form of one."""
+    only(request, ("edit",))
+    return _show(request)
+
+
+def _show(
+    request: HttpRequest,
+    *,
+    centre: CentreForm | None = None,
+    mapping: MappingForm | None = None,
+    preview: MappingPreview | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    edited = CostCentre.objects.filter(code=request.GET.get("edit", "")).first()
+    facts = {name: getattr(edited, name) for name in ("code", "name", "team", "owner")} if edited is not None else {}
+    return page(
+        request,
+        "costgov/cost_centres.html",
+        centres_page(),
+        nav="spend",
+        status=status,
+        centre_form=centre or CentreForm(initial=facts),
+        mapping_form=mapping or MappingForm(),
+        preview=preview,
+        edited=edited,
+    )
+
+
+@require_POST
+@right_required(Right.EDIT_COST_CENTRES)
+def save(request: HttpRequest) -> HttpResponse:
+    form = CentreForm(request.POST)
+    if not form.is_valid():
+        return _show(request, centre=form, status=422)
+    try:
+        row = save_cost_centre(actor=request.user, as_of=now(), **form.cleaned_data)  # type: ignore[arg-type]
+    except CostCentreRefused as error:
+        form.add_error(None, str(error))
+        return _show(request, centre=form, status=422)
+    messages.success(request, f"Cost centre {row.code} is kept.")
+    return redirect("cost-centres")
+
+
+@require_POST
+@right_required(Right.EDIT_COST_CENTRES)
+def add_mapping(request: HttpRequest) -> HttpResponse:
+    """step=preview shows what it moves in the last days of usage; step=save keeps it."""
+    form = MappingForm(request.POST)
+    if not form.is_valid():
+        return _show(request, mapping=form, status=422)
+    rule = form.rule()
+    if request.POST.get("step") != "save":
+        return _show(request, mapping=form, preview=_preview([*_without(rule), rule]))
+    try:
+        named = {name: getattr(rule, name) for name in FIELDS}
+        map_costs(
+            actor=request.user,  # type: ignore[arg-type]
+            code=rule.cost_centre,
+            as_of=now(),
+            valid_from=rule.valid_from,
+            valid_to=rule.valid_to,
+            **named,
+        )
+    except CostCentreRefused as error:
+        form.add_error(None, str(error))
+        return _show(request, mapping=form, status=422)
+    messages.success(request, f"{rule.cost_centre} carries {rule.words}.")
+    return redirect("cost-centres")
+
+
+def _without(rule: Rule) -> list[Rule]:
+    """The rules that stay when this one is saved: one of the same usage from the same day is replaced."""
+
+    def place(one: Rule) -> tuple[object, ...]:
+        return (*(getattr(one, name) for name in FIELDS), one.valid_from)
+
+    return [one for one in cost_rules() if place(one) != place(rule)]
+
+
+def _preview(rules: list[Rule]) -> MappingPreview | None:
+    months = months_with_usage()
+    held = usage_days()
+    if not months or held is None:
+        return None
+    end = held[1] + timedelta(days=1)
+    return mapping_preview(rules=rules, start=max(held[0], end - timedelta(days=PREVIEW_DAYS)), end=end)
+
+
+@require_POST
+@right_required(Right.EDIT_COST_CENTRES)
+def remove_mapping(request: HttpRequest, mapping_id: int) -> HttpResponse:
+    try:
+        unmap_costs(actor=request.user, mapping_id=mapping_id, as_of=now())  # type: ignore[arg-type]
+    except CostCentreRefused as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, "The mapping is removed; what it covered is carried by what is left.")
+    return redirect("cost-centres")
+
+
+@require_POST
+@right_required(Right.EDIT_COST_CENTRES)
+def upload(request: HttpRequest) -> HttpResponse:
+    """A CSV, or the Admin API's list of workspaces."""
+    given = request.FILES.get("file")
+    if given is None:
+        messages.error(request, "Choose a file: a CSV, or the list of workspaces as JSON.")
+        return redirect("cost-centres")
+    try:
+        lines = read_cost_centres(given.read(MAX_BYTES + 1), tag=request.POST.get("tag", "").strip())
+        found = import_cost_centres(actor=request.user, lines=lines, as_of=now())  # type: ignore[arg-type]
+    except CostCentreFileError as error:
+        messages.error(request, f"{given.name}: {error}. Nothing was changed.")
+    except CostCentreRefused as error:
+        messages.error(request, f"{given.name}: {error} Nothing was changed.")
+    else:
+        messages.success(
+            request,
+            f"{given.name}: {found.centres_new} cost centres new, {found.centres_changed} changed; "
+            f"{found.mappings_new} mappings new, {found.mappings_changed} changed; {found.unchanged} lines unchanged.",
+        )
+    return redirect("cost-centres")
+
+
+@download("cost-centres")
+def cost_centres_table(request: HttpRequest) -> Table:
+    """As the import reads it."""
+    only(request, ("edit",))
+    rows: list[list[Cell]] = []
+    for row in CostCentre.objects.prefetch_related("mappings"):
+        facts = [row.code, row.name, row.team, row.owner]
+        mappings = list(row.mappings.all())
+        if not mappings:
+            rows.append([*facts, "", "", "", "", None, None])
+        for one in mappings:
+            named = [getattr(one, name) for name in FIELDS]
+            rows.append([*facts, *(named if any(named) else ["", "*", "", ""]), one.valid_from, one.valid_to])
+    columns = ["code", "name", "team", "owner", "channel", "workspace", "api_key", "class", "from", "to"]
+    return Table("cost-centres", "Cost centres", columns, rows, [*["text"] * 8, "date", "date"])
+
+
+urlpatterns = [
+    path("spend/cost-centres/", cost_centres, name="cost-centres"),
+    path("spend/cost-centres/save/", save, name="cost-centre-save"),
+    path("spend/cost-centres/map/", add_mapping, name="cost-centre-map"),
+    path("spend/cost-centres/unmap/<int:mapping_id>/", remove_mapping, name="cost-centre-unmap"),
+    path("spend/cost-centres/import/", upload, name="cost-centre-import"),
+]
