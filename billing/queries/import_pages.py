@@ -12,13 +12,14 @@ from django.db.models.functions import TruncDate
 
 from billing.importers.formats import ALL_FORMATS
 from billing.importers.generic_csv import SUMS_NAME
+from billing.importers.format_guide import GUIDE
 from billing.importers.records import SWITCHES
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS
 from billing.models import Import, UsageRollup, UsageSource
 from billing.queries.cost_imports import CostsBrought, cost_days, costs_brought
 from billing.queries.imports import KINDS, recent_imports, request_store, stored_imports
 
-TITLES: Final[Mapping[str, str]] = {
+TITLES: Final[Mapping[str, str]] = {item.name: item.what for item in GUIDE} | {
     "messages_api_log": "Request log",
     "litellm_payload": "LiteLLM payloads",
     "litellm_spend_logs": "LiteLLM spend logs",
