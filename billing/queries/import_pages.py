@@ -10,9 +10,9 @@ from typing import Any, Final
 from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import TruncDate
 
+from billing.importers.format_guide import GUIDE
 from billing.importers.formats import ALL_FORMATS
 from billing.importers.generic_csv import SUMS_NAME
-from billing.importers.format_guide import GUIDE
 from billing.importers.records import SWITCHES
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS
 from billing.models import Import, UsageRollup, UsageSource
