@@ -6,7 +6,7 @@ remedy, never a cost of zero; where only the prompt length is missing it keeps t
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -107,7 +107,9 @@ class Pricer:
             low, high = (
                 line_cost(units, price, unit_exponent=exponent) for price in (min(found.prices), max(found.prices))
             )
-        return UnpricedLine(key, kind, units, found.cause, found.reason, found.remedy, low, high)
+        # Without a price it is one line of every channel: only a contract tells them apart.
+        one = replace(key, channel="") if key.channel else key
+        return UnpricedLine(one, kind, units, found.cause, found.reason, found.remedy, low, high)
 
     def row(self, key: PriceKey, counts: TokenCounts, on: date) -> PricedRow:
         """Every kind of a usage row that has units, in the order of PRICED_KINDS."""

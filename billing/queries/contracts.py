@@ -7,12 +7,12 @@ from decimal import Decimal
 
 from billing.core.contracts import ContractTerms, Credit, CreditUse, contracted, credit_use
 from billing.core.money import ZERO, line_cost, sum_usd
-from billing.core.overlays import Change
+from billing.core.overlays import DEFAULT_CHANNEL, Change
 from billing.core.pricebook import PriceBook, unit_exponent
 from billing.core.spending import contract_months
 from billing.models import Contract, ContractRate
 from billing.queries.prices import price_book
-from billing.queries.usage import ExplainedLine, cost_lines, usage_days
+from billing.queries.usage import ExplainedLine, cost_lines, priced_usage, usage_days
 
 
 def contract_terms(*, known_at: datetime | None = None) -> tuple[ContractTerms, ...]:
@@ -134,14 +134,21 @@ def _list_cost(line: ExplainedLine) -> Decimal | None:
     return line_cost(line.units, line.list_usd_per_unit, unit_exponent=unit_exponent(line.token_kind))
 
 
-def contract_credits(*, contract: ContractTerms) -> list[CreditUse]:
-    """How the credits of a contract were used up month by month by the contracted cost of its channel's usage."""
+def contract_credits(*, contract: ContractTerms, book: PriceBook | None = None) -> list[CreditUse]:
+    """How the credits of a contract were used up, month by month, by what its channel's usage costs under contract.
+
+    Unpriced usage draws nothing. `book`: a contracted one (default: today's).
+    """
     days = usage_days()
     if days is None or not contract.credits:
         return []
     first = min(credit.valid_from for credit in contract.credits).replace(day=1)
+    end = contract_months(days[1].replace(day=1), 1)[0][1]
     spend: dict[date, Decimal] = defaultdict(lambda: ZERO)
-    for row in contract_discounts(start=first, end=contract_months(days[1].replace(day=1), 1)[0][1]):
-        if row.contract in ("", contract.name):
-            spend[row.month] += row.contracted_usd
+    if first < end:
+        priced = book if book is not None else contracted_book()
+        for group in priced_usage(start=first, end=end, by=("month", "channel"), book=priced).groups:
+            month, channel = group.values
+            if contract.channel in ("", channel or DEFAULT_CHANNEL):
+                spend[date.fromisoformat(f"{month}-01")] += group.cost_usd
     return credit_use(contract.credits, spend, {month: contract_months(month, 1)[0][1] for month in spend})

@@ -1,7 +1,7 @@
 """Prices of a model over time: a step line per kind of token, what is proposed dashed, today and the end marked."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from billing.queries.price_timeline import PriceSteps, PriceTimeline
@@ -16,13 +16,17 @@ _STYLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "cache_read": ("Cache read", "--cg-fast", "solid"),
 }
 _ORDER: Final = tuple(_STYLES)
+_ROOM: Final = timedelta(days=120)  # nearer than this two marks' names stand on both sides
 _TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def price_timeline_chart(view: PriceTimeline) -> Figure:
     """USD per million tokens on a logarithmic axis, where equal distances are equal percentages."""
     rows = sorted(view.steps, key=lambda row: (row.is_proposed, _ORDER.index(row.kind), row.length))
-    data = [_line(row, view.last) for row in rows]
+    # One entry of the legend per kind and one for all that is proposed; the hover names each line.
+    first = {row.kind: n for n, row in reversed(list(enumerate(rows))) if not row.is_proposed}
+    proposed = next((n for n, row in enumerate(rows) if row.is_proposed), -1)
+    data = [_line(row, view.last, in_legend=n in {*first.values(), proposed}) for n, row in enumerate(rows)]
     shades: list[Figure] = [
         {
             "type": "rect", "x0": start.isoformat(), "x1": end.isoformat(), "y0": 0, "y1": 1, "yref": "paper",
@@ -30,14 +34,17 @@ def price_timeline_chart(view: PriceTimeline) -> Figure:
         }
         for start, end in view.closed
     ]  # fmt: skip
-    marks, names = [*shades, upright(view.today.isoformat())], [_mark("today", view.today, view)]
+    marks = [*shades, upright(view.today.isoformat())]
+    retires_later = view.retires_on is not None and view.retires_on > view.today
+    names = [_mark("today", view.today, to_the_left=retires_later or _is_late(view.today, view))]
     if view.retires_on is not None and view.first <= view.retires_on <= view.last:
         marks.append(upright(view.retires_on.isoformat(), colour="--cg-bad", dash="dash"))
         word = "retired" if view.retires_on <= view.today else "retires"
-        names.append(_mark(word, view.retires_on, view))
+        late = not retires_later or (_is_late(view.retires_on, view) and view.retires_on - view.today > _ROOM)
+        names.append(_mark(word, view.retires_on, to_the_left=late))
     if view.closed:
         begin = view.closed[-1][0].isoformat()
-        names.append(label("closed", x=begin, y=0, yref="paper", yanchor="bottom", xanchor="left", xshift=3))
+        names.append(label("closed", x=begin, y=1, yref="paper", yanchor="top", xanchor="left", xshift=3))
     known = [float(usd) for row in rows for usd in row.usd if usd]
     ticks = [tick for tick in _TICKS if min(known) / 2.01 <= tick <= max(known) * 2.01] if known else []
     shape = layout(
@@ -52,17 +59,20 @@ def price_timeline_chart(view: PriceTimeline) -> Figure:
         annotations=names,
     )
     shape["margin"]["t"] = 56
-    return figure(data, shape, {"yaxis.title.text": "", "margin.l": 44, "xaxis.nticks": 4, "margin.t": 78})
+    shape["legend"]["y"] = 1.09
+    return figure(data, shape, {"yaxis.title.text": "", "margin.l": 44, "xaxis.nticks": 4, "margin.t": 96})
 
 
-def _line(row: PriceSteps, last: date) -> Figure:
+def _line(row: PriceSteps, last: date, *, in_legend: bool) -> Figure:
     name, colour, dash = _STYLES[row.kind]
     said = f"{name}, {row.length}" if row.length else name
+    said = f"{said}, as proposed" if row.is_proposed else said
     values = [num(usd) if usd else None for usd in row.usd]
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": f"{said}, as proposed" if row.is_proposed else said,
+        "name": ("As proposed" if row.is_proposed else name) if in_legend else said,
+        "showlegend": in_legend,
         "x": days([*row.days, last]),
         "y": [*values, values[-1]],
         "line": {
@@ -72,11 +82,14 @@ def _line(row: PriceSteps, last: date) -> Figure:
             "dash": "dashdot" if row.is_proposed else dash,
         },
         "connectgaps": False,
-        "hovertemplate": "$%{y:,.9~f}",
+        "hovertemplate": f"{said}: $%{{y:,.9~f}}<extra></extra>",
     }
 
 
-def _mark(text: str, on: date, view: PriceTimeline) -> Figure:
-    late = (on - view.first) * 2 > (view.last - view.first)
-    side: Figure = {"xanchor": "right", "xshift": -4} if late else {"xanchor": "left", "xshift": 4}
+def _is_late(on: date, view: PriceTimeline) -> bool:
+    return (on - view.first) * 2 > (view.last - view.first)
+
+
+def _mark(text: str, on: date, *, to_the_left: bool) -> Figure:
+    side: Figure = {"xanchor": "right", "xshift": -4} if to_the_left else {"xanchor": "left", "xshift": 4}
     return label(text, x=on.isoformat(), y=1, yref="paper", yanchor="bottom", **side)

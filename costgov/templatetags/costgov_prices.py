@@ -9,7 +9,7 @@ from django import template
 from billing.core.pricing import plain_number, plain_price
 from billing.queries.price_list import slot_words
 from costgov.price_forms import KIND_LABELS
-from costgov.templatetags.costgov_format import UNKNOWN, datefmt, period_text
+from costgov.templatetags.costgov_format import UNKNOWN, datefmt, period_text, usd
 
 register = template.Library()
 
@@ -59,3 +59,11 @@ def rate_words(rate: Any) -> str:
     if percent is not None:
         return f"{'−' if percent < 0 else '+'}{plain_number(abs(percent))}%"
     return f"${plain_price(rate.usd_per_unit)}"
+
+
+@register.filter
+def more_or_less(value: Any, places: int = 2) -> str:
+    """$273.07 less, $5,308 more: a change of a cost in words."""
+    if not isinstance(value, Decimal):
+        return UNKNOWN
+    return f"{usd(abs(value), places)} {'less' if value < 0 else 'more'}"

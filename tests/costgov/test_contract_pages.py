@@ -74,7 +74,7 @@ def test_a_contract_is_proposed_seen_and_approved_by_another(buyer, admin):
     page = text_of(buyer.get(f"/prices/contracts/{row.pk}/"))
     assert "You proposed it: somebody else who may edit prices approves it" in page
     # October at 10 % off input and 17 for output: 3.60 + 17.00 instead of 24.00
-    assert "would have cost −$3.40" in page and "$20.60 instead of $24.00" in page
+    assert "would have cost $3.40 less" in page and "$20.60 instead of $24.00" in page
     assert "10% off" in page and "$17.00" in page and "claude-opus-5-5, output, every tier" in page
     refused = buyer.post(f"/prices/contracts/{row.pk}/step/", {"step": "approve"})
     assert refused.status_code == 400 and "somebody else who may edit prices" in text_of(refused)
@@ -159,7 +159,7 @@ def test_what_if_prices_are_kept_shown_changed_and_deleted(buyer):
     assert "Nothing assumed yet" in text_of(buyer.get("/prices/scenarios/"))
     row = keep_scenario(buyer)
     page = text_of(buyer.get(f"/prices/scenarios/{row.pk}/"))
-    assert "Last month's usage would cost −$4.80" in page and "$24.00" in page and "$19.20" in page
+    assert "Last month's usage would cost $4.80 less" in page and "$24.00" in page and "$19.20" in page
     assert "−20%" in text_of(buyer.get("/prices/scenarios/"))
     lines = text_of(buyer.get("/spend/lines/?prices=Opus a fifth cheaper&from=2026-10-01&to=2026-10-31"))
     assert "Nothing here was billed so" in lines and "$19.20" in lines
@@ -184,7 +184,7 @@ def test_a_price_file_as_a_scenario_from_a_day_on(buyer):
     assert {row["from"] for row in rows} == {"2026-12-01"} and len(rows) == 4
     page = text_of(buyer.get(answer.url))
     # Output of Opus 5.5 at 25 instead of 20, input the same
-    assert "would cost +$5.00" in page
+    assert "would cost $5.00 more" in page
     bad = SimpleUploadedFile("x.json", b"{}")
     refused = buyer.post("/prices/scenarios/new/", {"action": "read", "document": bad})
     assert refused.status_code == 400 and "none of the known price formats" in text_of(refused)
@@ -244,7 +244,7 @@ def test_a_price_file_is_compared_and_what_is_ticked_is_proposed(buyer):
     answer = buyer.post("/prices/file/", {"token": token, "row": [*ticked, *open_one], "day": "2026-12-01"})
     assert answer.status_code == 302 and Price.objects.filter(approved_at=None).count() == 3
     page = text_of(buyer.get(answer.url))
-    assert "Last month's usage would cost +$5.00" in page and "dash-dotted as proposed" in page
+    assert "Last month's usage would cost $5.00 more" in page and "dash-dotted as proposed" in page
     assert AuditEntry.objects.filter(action="prices.proposed").exists()
     assert "proposed already" in text_of(upload(buyer)[0])
 
