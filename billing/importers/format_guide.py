@@ -133,18 +133,21 @@ GUIDE: Final[tuple[FormatGuide, ...]] = (
     FormatGuide(
         "anthropic_analytics_usage",
         "Usage and Cost Analytics API, usage",
-        "The usage query of the Analytics API, pages saved unchanged",
-        "counts by hour or day and the dimensions asked for",
+        "GET /v1/organizations/analytics/usage with the beta header, time_bucket_width=1d or 1h, limit=1000, grouped by "
+        "workspace, key, model, tier, context window, geo and speed; all pages of the query one after another in one file",
+        "counts and number of requests by hour or day and the dimensions asked for; products and people are added up",
         "uncached only",
-        "describes the same usage as the Admin report: one of them counts",
+        "a page that says has_more, a page twice and overlapping groups are refused, counters must sum to total_tokens; the "
+        "Admin report describes the same usage: one of them counts",
     ),
     FormatGuide(
         "console_usage_csv",
         "Usage download of the Claude Console",
-        "Console → Usage → Export",
-        "counts by day or hour, key, workspace and model",
+        "Console → Usage → Export, day view or hour view, the file unchanged",
+        "counts by day or hour, key, workspace, model, tier, prompt length, geo and speed; every header since 2026-02",
         "uncached only",
-        "names instead of ids; the API's report of the same day goes first",
+        "names instead of ids, Default is the default workspace; a spreadsheet's semicolons, dates and separators are "
+        "refused; the API's report of the same day goes first, a bill comes after",
     ),
 )  # fmt: skip
 
