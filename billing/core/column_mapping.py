@@ -236,6 +236,19 @@ def _check_words(mapping: ColumnMapping) -> None:
         raise MappingError(f"constants: service_tier is {tier[:60]!r}; use one of {', '.join(SERVICE_TIERS)}")
 
 
+def replaces(new: ColumnMapping, old: ColumnMapping) -> bool:
+    """A file read with `old` may be read again with `new`: its hours or days stay where they are and are replaced.
+
+    Not so where rows would land elsewhere (another time, zone or source): what `old` made would stay beside them. Nor
+    for requests, which are known by their id and counted once.
+    """
+    if new == old or "request" in (new.grain, old.grain):
+        return False
+    return (new.grain, new.source, new.channel, new.column_of("time"), new.time_format, new.zone) == (
+        old.grain, old.source, old.channel, old.column_of("time"), old.time_format, old.zone,
+    )  # fmt: skip
+
+
 # ---- What contradicts itself ------------------------------------------------------------------------------------
 
 

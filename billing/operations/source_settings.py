@@ -12,6 +12,7 @@ from audit.roles import Right, require
 from billing.importers.base import ImportRefused
 from billing.importers.records import SWITCHES, Learned, Switch, Unanswered
 from billing.models import Import, UsageSource
+from billing.queries.column_mappings import is_read_with_today
 
 READ_WITH: Final = "read_with"
 REMEMBERED: Final = tuple(switch for switch in SWITCHES if not switch.is_of_file)
@@ -96,7 +97,9 @@ def is_read_alike(held: Import) -> bool:
     """Whether an import would be read the same way today: its source's answers may have been changed since."""
     read_with = (held.options or {}).get(READ_WITH) or {}
     settings: Mapping[str, Any] = held.source.settings if held.source is not None else {}
-    return all(settings.get(name, value) == value for name, value in read_with.items())
+    return all(settings.get(name, value) == value for name, value in read_with.items()) and is_read_with_today(
+        held.options or {}
+    )
 
 
 def set_source_setting(

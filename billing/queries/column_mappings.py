@@ -15,6 +15,7 @@ from billing.core.column_mapping import (
     contradictions,
     header_hash,
     parse_mapping,
+    replaces,
 )
 from billing.importers.base import Head, ImportRefused, read_head
 from billing.importers.formats import ALL_FORMATS
@@ -112,6 +113,18 @@ def mapping_of_header(header: tuple[str, ...]) -> ColumnMapping | None:
     """The mapping kept for a table with these columns."""
     row = KeptRow.objects.filter(header_hash=header_hash(header)).first()
     return parse_mapping(row.document) if row is not None else None
+
+
+def is_read_with_today(options: Mapping[str, Any]) -> bool:
+    """Whether an import's mapping is what its table would be read with today; True where it has none.
+
+    A changed one counts only where it may replace what the import made (core.column_mapping.replaces).
+    """
+    if not options.get("mapping"):
+        return True
+    held = parse_mapping(options["mapping"])
+    kept = mapping_of_header(held.header)
+    return kept is None or not replaces(kept, held)
 
 
 def mapping_by_name(name: str) -> ColumnMapping | None:

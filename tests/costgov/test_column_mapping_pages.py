@@ -132,7 +132,9 @@ def test_the_preview_follows_what_is_chosen(engineer: Client) -> None:
     assert "a day in Europe/Berlin is not a day in UTC" in wrong
     wrong = text_of(engineer.post(f"{url}preview/", said(c2="model")))
     assert "Model and Project both say model" in wrong
-    wrong = text_of(engineer.post(f"{url}preview/", said(c3="input_uncached", c5="cache_read", c4="output", zone="own")))
+    wrong = text_of(
+        engineer.post(f"{url}preview/", said(c3="input_uncached", c5="cache_read", c4="output", zone="own"))
+    )
     assert "the time names no zone" in wrong
 
 
@@ -232,7 +234,27 @@ def test_the_command_proposes_takes_a_file_and_a_name(tmp_path: Path) -> None:
             call_command("import_usage", str(more), "--mapping", wrong, stderr=StringIO())
 
 
-def test_a_unlisted_table_is_refused_by_the_command_with_the_way_out(tmp_path: Path) -> None:
+def test_a_table_of_days_is_read_again_with_a_corrected_mapping(engineer: Client) -> None:
+    """The input was taken for one without cached tokens: correct the mapping, upload the same bytes again."""
+    url = upload(engineer, TABLE).url
+    engineer.post(url, {**said(c3="input_uncached"), "keep": "1"})
+    run_queued_import(import_id=int(url.split("/")[2]), as_of=AS_OF)
+    assert sum(item.uncached_input_tok for item in DailyUsage.objects.all()) == 4000
+    assert "imported before" in text_of(engineer.get(upload(engineer, TABLE).url))
+    kept = ColumnMapping.objects.get()
+    engineer.post(f"/imports/mappings/{kept.pk}/", said())
+    again = upload(engineer, TABLE)
+    newest = Import.objects.order_by("-pk").first()
+    assert newest is not None and again.url == f"/imports/{newest.pk}/"
+    run_queued_import(import_id=newest.pk, as_of=AS_OF)
+    assert sum(item.uncached_input_tok for item in DailyUsage.objects.all()) == 3800
+    # In another zone its rows would stand beside those of the first reading: that is not read again.
+    engineer.post(f"/imports/mappings/{kept.pk}/", said(grain="hour", zone="Asia/Tokyo"))
+    upload(engineer, TABLE)
+    assert Import.objects.count() == 2
+
+
+def test_an_unlisted_table_is_refused_by_the_command_with_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(TABLE)
     with pytest.raises(ImportRefused, match="none of the known formats"):
