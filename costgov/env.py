@@ -38,6 +38,11 @@ def number(name: str, default: int, low: int, high: int, env: Mapping[str, str] 
     return int(value)
 
 
+def optional_number(name: str, low: int, high: int, env: Mapping[str, str] = os.environ) -> int | None:
+    """A whole number between two bounds, both included; None where it is not set."""
+    return number(name, low, low, high, env) if env.get(name, "").strip() else None
+
+
 def words(name: str, default: list[str], env: Mapping[str, str] = os.environ) -> list[str]:
     """A list separated by commas."""
     value = env.get(name)
@@ -72,6 +77,28 @@ def var_folder(env: Mapping[str, str] = os.environ) -> Path:
     if folder.exists() and not folder.is_dir():
         raise BadSetting(f"COSTGOV_VAR={folder} is a file: name a folder, it is made when it does not exist.")
     return folder.resolve()
+
+
+def request_store(env: Mapping[str, str] = os.environ) -> str:
+    """COSTGOV_REQUEST_STORE: a folder, or a URL of an object store like s3://bucket/folder; '' = under COSTGOV_VAR."""
+    value = env.get("COSTGOV_REQUEST_STORE", "").strip().rstrip("/")
+    if not value:
+        return ""
+    if "://" not in value:
+        folder = Path(value).expanduser().absolute()
+        if folder.exists() and not folder.is_dir():
+            raise BadSetting(
+                f"COSTGOV_REQUEST_STORE={value} is a file: name a folder or a URL like s3://bucket/folder."
+            )
+        return str(folder)
+    protocol = value.partition("://")[0]
+    try:
+        import fsspec  # type: ignore[import-untyped]  # only a URL needs it
+
+        fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:
+        raise BadSetting(f"COSTGOV_REQUEST_STORE={value} cannot be reached: {error}.") from error
+    return value
 
 
 def port(env: Mapping[str, str] = os.environ) -> int:

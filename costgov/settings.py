@@ -8,6 +8,10 @@ from costgov import env
 
 BASE_DIR = env.PROJECT
 COSTGOV_VAR = env.var_folder()
+COSTGOV_REQUEST_STORE = env.request_store()
+# Months of details to keep before this one; empty keeps all (docs/guide/retention.md).
+COSTGOV_KEEP_REQUEST_MONTHS = env.optional_number("COSTGOV_KEEP_REQUEST_MONTHS", 1, 1200)
+COSTGOV_KEEP_HOUR_MONTHS = env.optional_number("COSTGOV_KEEP_HOUR_MONTHS", 1, 1200)
 
 
 def _secret_key() -> str:
@@ -132,6 +136,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-unfinished-imports": {"task": "costgov.requeue_unfinished_imports", "schedule": 60.0},
     "sweep-leftovers": {"task": "costgov.sweep_leftovers", "schedule": 3600.0},
+    "tidy-request-store": {"task": "costgov.tidy_request_store", "schedule": 24 * 3600.0},
 }
 
 AUTH_USER_MODEL = "costgov.User"

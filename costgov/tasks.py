@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from billing.importers.base import ImportRefused
 from billing.operations.imports import ImportBusy, sweep_leftovers, unfinished_imports
+from billing.operations.upkeep import compact_store, sweep_store
 from costgov.operations import commitments, usage
 from costgov.operations.commitments import SizingRefused
 from costgov.pages import now
@@ -51,6 +52,13 @@ def requeue_unfinished_imports(*, at_start: bool = False) -> list[int]:
 def sweep_import_leftovers() -> int:
     """Delete uploaded files whose import has ended or never began."""
     return sweep_leftovers(as_of=timezone.now())  # beside the times of files, which know no frozen clock
+
+
+@shared_task(name="costgov.tidy_request_store", acks_late=True)
+def tidy_request_store() -> dict[str, int]:
+    """Make many small files one, then delete what nobody reads. Never forgets anything: retention is a command."""
+    done = compact_store(as_of=now())
+    return {"files_before": done.files_before, "files_after": done.files_after, "deleted": sweep_store()}
 
 
 @shared_task(name="costgov.reclassify_usage", acks_late=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -39,7 +39,7 @@ from billing.operations.record_rows import write_rows
 from billing.operations.rollups import recount_days, replace_hours
 from billing.operations.source_settings import READ_WITH, is_read_alike, refusal_of, remember, settings_for
 from billing.queries.column_mappings import TO_MAP, identify_usage
-from billing.queries.imports import model_aliases, request_store, stored_imports
+from billing.queries.imports import details_kept_from, model_aliases, request_store, stored_imports
 from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport, Summary
 
 _DEFAULT_SOURCE: Final = {
@@ -204,6 +204,10 @@ class Attempt:
         """From here on nobody else saves. The same bytes may have been imported while this attempt read or waited."""
         self.lease.progress(share, "Looking for what is stored already")
         self.lease.lock_merge(share)
+        if details_kept_from() != self.kept_from:
+            raise ImportRefused.because(
+                self.row.file_name, "old details were forgotten while it was read", "Import the file again"
+            )
         held = next((item for item in self.same_bytes().select_related("source") if self.stands_for(item)), None)
         if held is not None:
             raise ImportRefused.because(
@@ -284,7 +288,13 @@ class Attempt:
 
     def within(self) -> tuple[datetime, datetime]:
         """Usage can only be of [then, then)."""
-        return EARLIEST, self.as_of + CLOCK_SKEW
+        kept_from = self.kept_from
+        return max(EARLIEST, _midnight(kept_from)) if kept_from else EARLIEST, self.as_of + CLOCK_SKEW
+
+    @cached_property
+    def kept_from(self) -> date | None:
+        """First day that retention left comparable with what is imported."""
+        return details_kept_from()
 
     def unreadable(self) -> ImportRefused:
         return ImportRefused.because(
@@ -315,8 +325,11 @@ class Attempt:
                         self.problems += found
 
     def time_problems(self, name: str, at: datetime, line: int | None) -> tuple[Problem, ...]:
-        reason = implausible_time(at, as_of=self.as_of)
-        return (Problem(line, name, at.isoformat().replace("+00:00", "Z"), reason, _CLOCK_REMEDY),) if reason else ()
+        reason, remedy = implausible_time(at, as_of=self.as_of), _CLOCK_REMEDY
+        if not reason and self.kept_from and at < _midnight(self.kept_from):
+            reason = f"before {self.kept_from}, up to which details were forgotten by retention"
+            remedy = "Leave out rows of those days: what counted then is kept per day and cannot be added to"
+        return (Problem(line, name, at.isoformat().replace("+00:00", "Z"), reason, remedy),) if reason else ()
 
     def save_requests(
         self, engine: Engine, store: RequestStore, source: UsageSource, canonical: Callable[[str], str]
@@ -609,6 +622,10 @@ def outcome_of(row: Import, *, file_name: str = "", is_repeat: bool = False, mes
         message=message,
         needs_mapping=row.kind == TO_MAP and not row.is_finished,
     )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _utc(at: datetime) -> datetime:

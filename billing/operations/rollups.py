@@ -9,7 +9,7 @@ from django.db import connection
 
 from billing.core.counting import CountedRow, Excess, LogScope, chosen_report, count_day
 from billing.core.usage import COUNTERS, TokenCounts, UsageKey
-from billing.models import USAGE_KEY_FIELDS, DailyUsage, UsageRollup
+from billing.models import USAGE_KEY_FIELDS, DailyUsage, Organisation, UsageRollup
 from billing.operations.months import ensure_months
 from billing.queries.counting import days_to_count, log_scopes
 
@@ -104,7 +104,9 @@ def _merge(
 
 def recount_days(*, days: Iterable[date], class_of_key: ClassOfKey) -> list[tuple[date, Excess]]:
     """Compute what counts on some days anew from the hourly rows of every source. Returns logs above a report."""
-    wanted = sorted(set(days))
+    # What counted on days whose hours were forgotten stays as it was.
+    kept_from = Organisation.objects.values_list("hours_kept_from", flat=True).first()
+    wanted = sorted(day for day in set(days) if kept_from is None or day >= kept_from)
     if not wanted:
         return []
     scopes = log_scopes()

@@ -1,21 +1,28 @@
 """Imports as pages and other operations read them."""
 
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 from django.conf import settings
 from django.db.models import QuerySet
 
-from billing.models import Import, ModelAlias, ModelRelease
+from billing.models import Import, ModelAlias, ModelRelease, Organisation
 from billing.store import RequestStore, StoredImport
 
 KINDS: Final = ("usage", "costs")
 
 
 def request_store() -> RequestStore:
-    """The store of this instance, under COSTGOV_VAR."""
+    """The store of this instance: COSTGOV_REQUEST_STORE, a folder or an object store's URL, else under COSTGOV_VAR."""
     var = Path(settings.COSTGOV_VAR)
-    return RequestStore(var / "requests", var / "tmp")
+    return RequestStore(settings.COSTGOV_REQUEST_STORE or var / "requests", var / "tmp")
+
+
+def details_kept_from() -> date | None:
+    """First day that retention left whole: earlier requests, or hours, were forgotten. None = nothing was."""
+    found = Organisation.objects.values_list("requests_kept_from", "hours_kept_from").first() or ()
+    return max((day for day in found if day is not None), default=None)
 
 
 def incoming_folder() -> Path:

@@ -149,13 +149,17 @@ class Writing(Labels):
                     number += 1
         return changed
 
-    def compact(self, imports: list[StoredImport], into: StoredImport, day: date) -> int:
-        """Write one day's files of some imports as one, under another name. Returns its rows."""
-        files = self.store.files(imports, [day])
-        rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false) ORDER BY occurred_at"
-        (count,) = self.one(f"SELECT count(*) FROM read_parquet({listed(files)}, hive_partitioning = false)")
-        self._write_day(into, rows, str(day), 0, compression="zstd")
-        return int(count)
+    def compact(self, old: StoredImport, new: StoredImport) -> None:
+        """Write an import anew with one well compressed file a day, in the order of time."""
+        items = self.store.items([old])
+        for number, day in enumerate(sorted({day for day, _, _ in items})):
+            names = [name for each, name, _ in items if each == day]
+            if len(names) == 1:
+                self.store.place.copy(day, names[0], f"{prefix(new)}{number}.parquet")
+                continue
+            files = [self.store.place.address(day, name) for name in names]
+            rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false) ORDER BY occurred_at"
+            self._write_day(new, rows, day, number, compression="zstd")
 
 
 def prefix(item: StoredImport) -> str:

@@ -16,6 +16,7 @@ from billing.core.documents import DocumentRefused
 from billing.core.terms import TermsRefused
 from billing.importers.base import ImportRefused
 from billing.operations.reconciliation import PeriodRefused
+from billing.operations.upkeep import DeletionRefused
 from billing.queries.books import UnknownPrices
 from billing.queries.commitments import NoSuchSizing
 from costgov.operations.commitments import SizingRefused
@@ -43,6 +44,7 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (ObjectDoesNotExist, 404, "not_found"),
     (PolicyError, 400, "invalid_policy"),
     (PolicyRefused, 409, "refused"),
+    (DeletionRefused, 409, "refused"),
     (NoBaseline, 409, "no_baseline"),
     (ForecastRefused, 409, "refused"),
     (SizingRefused, 409, "refused"),

@@ -12,9 +12,10 @@ from rest_framework.response import Response
 from billing.core.sizing_record import SizingRecord
 from billing.core.terms import parse_terms
 from billing.importers.records import INPUT_INCLUDES_CACHE, SWITCHES
-from billing.models import Forecast
+from billing.models import Forecast, Import
 from billing.operations.imports import ImportOptions, ImportOutcome
 from billing.operations.source_settings import BadAnswer, read_answers
+from billing.operations.upkeep import DeletedImport
 from billing.queries.commitments import KeptTerms, SizingSummary, all_terms, kept_terms, sizing_record, sizing_summaries
 from billing.queries.forecasts import latest_forecast
 from billing.queries.import_pages import ImportDetail, ImportRow, import_detail, import_rows
@@ -23,7 +24,7 @@ from costgov.api.base import EMPTY_FILE, ApiView, actor_of, endpoint
 from costgov.jsonin import read
 from costgov.operations.commitments import save_terms, size_commitment
 from costgov.operations.forecast import make_forecast
-from costgov.operations.usage import start_usage_import
+from costgov.operations.usage import delete_import, start_usage_import
 from costgov.pages import now, today
 from costgov.queries.forecast_view import ForecastView
 
@@ -142,6 +143,23 @@ class ImportView(ApiView):
         if found is None:
             raise NotFound(f"There is no import {import_id}.")
         return Response(found)
+
+    @endpoint(
+        summary="Delete what an import brought",
+        tag=USAGE,
+        scope="usage:write",
+        answers=DeletedImport,
+        refusals=(404, 409),
+    )
+    def delete(self, request: Request, import_id: int) -> Response:
+        """Remove everything one finished usage import brought; hours and days are counted anew. Administrators only.
+
+        Refused for usage of a closed month, and where retention forgot part of it.
+        """
+        try:
+            return Response(delete_import(actor=actor_of(request), import_id=import_id, as_of=now()))
+        except Import.DoesNotExist as error:
+            raise NotFound(f"There is no import {import_id}.") from error
 
 
 class ForecastApi(ApiView):

@@ -14,10 +14,11 @@ from audit import operations as audit
 from audit.roles import Right, require
 from billing.core.column_mapping import ColumnMapping
 from billing.models import ColumnMapping as KeptMapping
-from billing.operations import column_mappings
+from billing.operations import column_mappings, upkeep
 from billing.operations import imports as billing_imports
 from billing.operations.imports import ImportOptions, ImportOutcome
 from billing.operations.relabelling import relabel_buckets, relabel_requests
+from billing.operations.upkeep import DeletedImport
 from billing.store import ClassifyPeriod, ClassifyPlan
 from gateway.engine import compile_policy
 from gateway.facts import normalise_facts
@@ -118,6 +119,13 @@ def describe_table(
 def run_queued_import(*, import_id: int, as_of: datetime) -> ImportOutcome:
     """What the task calls. Raises ImportRefused, ImportBusy."""
     return billing_imports.run_import(import_id=import_id, as_of=as_of, plan=classify_plan())
+
+
+def delete_import(*, actor: AbstractBaseUser | None, import_id: int, as_of: datetime) -> DeletedImport:
+    """Remove what one usage import brought. Raises Forbidden, Import.DoesNotExist, DeletionRefused."""
+    return upkeep.delete_import(
+        actor=actor, import_id=import_id, as_of=as_of, class_of_key=_class_of_key(class_mappings())
+    )
 
 
 def reclassify(

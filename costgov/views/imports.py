@@ -20,9 +20,10 @@ from billing.importers.records import INPUT_INCLUDES_CACHE, REQUEST_TIME, SWITCH
 from billing.models import Import
 from billing.operations.imports import ImportOptions, cancel_import
 from billing.operations.source_settings import BadAnswer, read_answers
+from billing.operations.upkeep import DeletionRefused
 from billing.queries.import_pages import TITLES, ImportDetail, import_detail, import_row
 from costgov.health import current_health
-from costgov.operations.usage import start_usage_import
+from costgov.operations.usage import delete_import, start_usage_import
 from costgov.pages import now, page, right_required
 from costgov.queries.import_pages import ImportsPage, imports_page
 
@@ -243,10 +244,26 @@ def cancel(request: HttpRequest, import_id: int) -> HttpResponse:
     return redirect("import-detail", import_id)
 
 
+@require_POST
+@right_required(Right.DELETE_DATA)
+def delete(request: HttpRequest, import_id: int) -> HttpResponse:
+    """Remove what the import brought; a refusal says why."""
+    try:
+        gone = delete_import(actor=request.user, import_id=import_id, as_of=now())  # type: ignore[arg-type]
+    except Import.DoesNotExist as error:
+        raise Http404(f"There is no import {import_id}.") from error
+    except DeletionRefused as refused:
+        messages.error(request, str(refused))
+    else:
+        messages.success(request, f"What {gone.file_name} brought is deleted, and {gone.days:,} days are counted anew.")
+    return redirect("import-detail", import_id)
+
+
 urlpatterns = [
     path("imports/", imports, name="imports"),
     path("imports/upload/", upload, name="import-upload"),
     path("imports/<int:import_id>/", detail, name="import-detail"),
     path("imports/<int:import_id>/progress/", progress, name="import-progress"),
     path("imports/<int:import_id>/cancel/", cancel, name="import-cancel"),
+    path("imports/<int:import_id>/delete/", delete, name="import-delete"),
 ]
