@@ -30,6 +30,7 @@ from billing.importers.base import (
     each_record,
     implausible_time,
 )
+from billing.importers.format_guide import GUIDE
 from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedRequests
 from billing.importers.records import Learned, RecordFormat, RequestRow, StagedRows, Unanswered
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
@@ -42,7 +43,7 @@ from billing.queries.column_mappings import TO_MAP, identify_usage
 from billing.queries.imports import model_aliases, request_store, stored_imports
 from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport, Summary
 
-_DEFAULT_SOURCE: Final = {
+_DEFAULT_SOURCE: Final = {item.name: item.what for item in GUIDE} | {
     "messages_api_log": "Request logs",
     "litellm_payload": "LiteLLM",
     "anthropic_admin_usage": "Anthropic usage report",
