@@ -16,6 +16,7 @@ from django.db.models import Sum
 from audit.roles import Forbidden, Role
 from billing.importers.base import ImportRefused
 from billing.models import CostReportLine, DailyUsage, Import, Invoice, UsageRollup
+from billing.operations.cost_imports import deliveries
 from billing.operations.imports import COSTS, ImportOptions, ImportOutcome, import_file, run_import, start_import
 from tests.billing.conftest import AS_OF
 
@@ -102,6 +103,29 @@ def test_another_part_of_a_bill_is_not_taken_for_a_new_delivery(import_bill: Imp
     second.write_text(second.read_text().replace("0.792", "0.892"))
     import_bill(folder)
     assert (CostReportLine.objects.count(), total()) == (9, Decimal("6.486977"))
+
+
+def test_last_weeks_file_beside_todays_is_refused(import_bill: ImportBill, tmp_path: Path) -> None:
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    rewritten(AWS, folder / "bill-1.csv", lambda rows: rows[:7])
+    rewritten(AWS, folder / "bill-2.csv", lambda rows: rows)
+    with pytest.raises(ImportRefused, match=r"bill-2.csv: 7 of its 9 kinds of line stand in the parts before it"):
+        import_bill(folder)
+
+
+def test_a_directory_of_reports_is_no_delivery(import_bill: ImportBill, tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    for name in ("cost_report_by_workspace_description.json", "cost_report_ungrouped.json"):
+        (folder / name).write_text((SAMPLES / name).read_text())
+    with pytest.raises(ImportRefused, match="a directory of reports, not of the parts of one bill"):
+        import_bill(folder)
+    assert [path.name for path in deliveries(folder)] == sorted(path.name for path in folder.iterdir())
+    for path in deliveries(folder):
+        import_bill(path)
+    assert total() == Decimal("60.944086")
+    assert deliveries(AWS) == [AWS]
 
 
 def test_focus_bill_states_invoices_to_the_cent(import_bill: ImportBill) -> None:
