@@ -174,6 +174,14 @@ def test_what_if_prices_are_kept_shown_changed_and_deleted(buyer):
     assert not PriceScenario.objects.exists()
 
 
+def test_the_forecast_page_offers_what_if_prices_and_refuses_unknown_ones(buyer):
+    keep_scenario(buyer)
+    answer = buyer.get("/forecast/?book=Opus a fifth cheaper")
+    assert answer.status_code == 200 and "Opus a fifth cheaper" in text_of(answer)
+    refused = buyer.get("/forecast/?book=Other")
+    assert refused.status_code == 400 and "no kept what-if price book" in text_of(refused)
+
+
 def test_a_price_file_as_a_scenario_from_a_day_on(buyer):
     file = SimpleUploadedFile("litellm.json", json.dumps(LITELLM).encode())
     answer = buyer.post(
