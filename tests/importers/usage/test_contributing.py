@@ -22,7 +22,7 @@ def test_the_example_format_reads_its_sample(tmp_path: Path) -> None:
     module = types.ModuleType("acme_gateway")
     sys.modules[module.__name__] = module
     try:
-        exec(compile(block("python", "class AcmeGateway"), "CONTRIBUTING.md", "exec"), module.__dict__)  # noqa: S102 - our own document
+        exec(compile(block("python", "class AcmeGateway"), "CONTRIBUTING.md", "exec"), module.__dict__)
     finally:
         del sys.modules[module.__name__]
     sample = tmp_path / "acme_gateway.jsonl"
