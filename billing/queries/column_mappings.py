@@ -253,7 +253,7 @@ def _kept(row: KeptRow, used: list[datetime]) -> KeptMapping:
         name=row.name,
         source=mapping.source,
         grain=mapping.grain,
-        columns=tuple(mapping.columns.items()),
+        columns=tuple((column, mapping.columns[column]) for column in mapping.header if column in mapping.columns),
         ignored=tuple(column for column in mapping.header if column not in mapping.columns),
         header=mapping.header,
         who=row.created_by.get_username() if row.created_by else "",
