@@ -79,7 +79,10 @@ class Reader:
 
     def told(self, *keys: str) -> str | None:
         """The first of these keys that has a value."""
-        return next((key for key in keys if self.record.get(key) is not None), None)
+        for key in keys:
+            if self.record.get(key) is not None:
+                return key
+        return None
 
     def inside(self, key: str, *, is_text: bool = False) -> "Reader":
         """An object inside, also one written as JSON text; empty where there is none."""
