@@ -54,6 +54,8 @@ def table_rows(
                         "The row may be cut off, or a comma stands outside quotes; correct it",
                         line=line,
                     )
+                if any("\0" in field for field in fields):
+                    raise nul_found(file_name, line)
                 found += 1
                 yield line, dict(zip(names, (field.strip() for field in fields), strict=True))
     except UnicodeDecodeError as error:
@@ -70,7 +72,15 @@ def table_rows(
         raise ImportRefused.because(file_name, "the file has a header and no rows", "Check what was exported")
 
 
+def nul_found(file_name: str, line: int) -> ImportRefused:
+    return ImportRefused.because(
+        file_name, "a NUL character", "The file is damaged; export or copy it again", line=line
+    )
+
+
 def _check_header(names: Sequence[str], file_name: str, required: Sequence[str]) -> None:
+    if any("\0" in name for name in names):
+        raise nul_found(file_name, 1)
     missing = [name for name in required if name not in names]
     if missing and len(names) == 1 and ";" in names[0]:
         raise ImportRefused.because(

@@ -29,6 +29,7 @@ from billing.importers.base import (
     compression_of,
     each_record,
     implausible_time,
+    sound,
 )
 from billing.importers.format_guide import GUIDE
 from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedRequests
@@ -404,6 +405,7 @@ class Attempt:
             if bucket.counts.is_zero:
                 continue
             key = {name: getattr(bucket.key, name) for name in USAGE_KEY_FIELDS}
+            key |= {name: sound(value) for name, value in key.items() if isinstance(value, str)}
             key["channel"] = source.channel
             key["request_class"] = self.plan.class_of_key(
                 source.channel, bucket.key.workspace, bucket.key.api_key, bucket.period.start.date()
