@@ -188,19 +188,19 @@ def test_the_usage_report_counts_before_the_bill(import_bill: ImportBill, var: P
 
 
 def test_the_report_counts_before_the_download_and_that_before_the_bill(import_bill: ImportBill, var: Path) -> None:
-    def sources() -> set[str]:
+    def counting() -> set[str]:
         rows = DailyUsage.objects.filter(date=date(2026, 11, 9), channel="anthropic")
-        return set(rows.values_list("source__name", flat=True))
+        return set(rows.values_list("source__imports__format", flat=True))
 
     report = USAGE / "usage_report_messages_1d.json"
     download = SAMPLES / "console_usage_claude_api_tokens_2026_11_09_to_2026_11_10.csv"
     import_file(actor=None, path=report, as_of=AS_OF)
     import_file(actor=None, path=download, as_of=AS_OF)
     import_bill(FOCUS)
-    assert sources() == {"Anthropic usage report"}
+    assert counting() == {"anthropic_admin_usage"}
     UsageRollup.objects.filter(source__name="Anthropic usage report").delete()
     import_bill(rewritten(FOCUS, var / "again.csv", lambda rows: [{**rows[0], "Tags": "{}"}, *rows[1:]]))
-    assert sources() == {"Claude Console usage download: CSV"}
+    assert counting() == {"console_usage_csv"}
 
 
 def test_google_bill_with_credits(import_bill: ImportBill) -> None:
