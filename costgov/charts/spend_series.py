@@ -1,7 +1,7 @@
 """Spend over time by whatever it is grouped by: stacked, in shades of one colour, so that they mean no tier."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime, time
 
 from costgov.charts.parts import (
     Figure,
@@ -34,13 +34,21 @@ def spend_series(points: Sequence[date], series: Sequence[tuple[str, Sequence[Va
         }
         for n, (name, values) in enumerate(series)
     ]
-    step = (points[1] - points[0]) if len(points) > 1 else None
     shape = layout(
         barmode="stack",
         bargap=0.12 if len(points) <= 62 else 0,
-        xaxis=time_axis(points[0] - step / 2, points[-1] + step) if step is not None else axis(),
+        xaxis=_whole_bars(points),
         yaxis=money_axis(f"USD per {per}", stacked_top([values for _, values in series])),
     )
     if len(series) == 1:
         shape["showlegend"] = False
     return figure(data, shape, {"yaxis.title.text": "", "margin.l": 44, "xaxis.nticks": 5})
+
+
+def _whole_bars(points: Sequence[date]) -> Figure:
+    """An axis of days with room for the halves of the first and the last bar."""
+    if len(points) < 2:
+        return axis()
+    half = (points[1] - points[0]) / 2
+    ends = [datetime.combine(day, time.min) + shift for day, shift in ((points[0], -half), (points[-1], half))]
+    return {**time_axis(points[0], points[-1]), "range": [end.isoformat(timespec="minutes") for end in ends]}

@@ -1,6 +1,5 @@
 """The spend explorer: where the money goes, by any two groupings; the address is the state."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,7 +12,7 @@ from django.urls import path
 from django.views.decorators.http import require_GET
 
 from billing.core.money import round_usd
-from billing.exports.cells import Cell, csv_bytes
+from billing.exports.cells import csv_bytes
 from billing.exports.focus import COLUMNS as FOCUS_COLUMNS
 from billing.exports.focus import focus_rows
 from billing.exports.tables import CSV_TYPE, Table
@@ -23,11 +22,12 @@ from billing.queries.usage_sums import TIME_DIMENSIONS
 from costgov import charts
 from costgov.charts.spend import Part
 from costgov.charts.spend_series import spend_series
-from costgov.dimension_words import NAMES, words
+from costgov.dimension_words import NAMES
 from costgov.downloads import answer, download
 from costgov.pages import BadQuery, cached, choice, page, today
-from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, SpendRow, spend
+from costgov.queries.spend import SPEND_DIMENSIONS, SpendRow, spend
 from costgov.queries.spend_page import SpendPage, spend_page
+from costgov.queries.spend_tables import spend_rows_table
 from costgov.templatetags.costgov_format import datefmt, pct_signed, usd, usd_signed
 from costgov.timespan import CHOICES, PARAMETERS, Timespan, only, timespan
 
@@ -309,34 +309,6 @@ def _change_lines(view: SpendPage) -> tuple[ChangeLine, ...]:
 
 
 # ---- Files -------------------------------------------------------------------------------------------------------
-
-COUNTS: Final = ("uncached_input_tok", "cache_read_tok", "cache_write_5m_tok", "cache_write_1h_tok", "output_tok",
-                 "web_searches", "requests", "unpriced_tok", "unpriced_searches")  # fmt: skip
-
-
-def spend_rows_table(report: SpendReport, name: str = "spend") -> Table:
-    """Every row of a report, ids beside their words; exact costs."""
-    named = words()
-    worded = [key for key in report.by if key in ("class", "model", "cost_centre")]
-
-    def rows() -> Iterator[list[Cell]]:
-        for row in report.rows:
-            yield [
-                *row.group.values(),
-                *(named.of(key, row.group[key]) for key in worded),
-                row.cost_usd,
-                row.lowest_usd,
-                row.highest_usd,
-                *(getattr(row, key) for key in COUNTS),
-            ]
-
-    return Table(
-        name,
-        f"Spend by {', '.join(report.by)}",
-        [*report.by, *(f"{key}_name" for key in worded), "cost_usd", "lowest_usd", "highest_usd", *COUNTS],
-        rows(),
-        [*["text"] * (len(report.by) + len(worded)), "usd", "usd", "usd", *["count"] * len(COUNTS)],
-    )
 
 
 @download("spend")
