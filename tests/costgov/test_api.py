@@ -68,6 +68,9 @@ NEEDS = [
     ("GET", "imports", "read"),
     ("POST", "imports", "usage:write"),
     ("GET", "imports/9", "read"),
+    ("GET", "column-mappings", "read"),
+    ("POST", "column-mappings", "usage:write"),
+    ("GET", "data-health", "read"),
     ("GET", "forecast", "read"),
     ("POST", "forecast", "forecast:write"),
     ("GET", "terms", "read"),
@@ -504,7 +507,17 @@ def test_answers_are_as_the_schema_says(people):
     """Every member the schema requires is in the answer, and no other: on the values of the pages."""
     document = logged_in(people["vic"]).get(API + "schema/?format=json").json()
     headers = token(people["vic"], "read")[1]
-    for address in ("recommendation", "classes", "quality", "spend", "policies", "policies/draft", "evals", "prices"):
+    for address in (
+        "recommendation",
+        "classes",
+        "quality",
+        "spend",
+        "policies",
+        "policies/draft",
+        "evals",
+        "prices",
+        "data-health",
+    ):
         schema = document["paths"][f"/api/v1/{address}"]["get"]["responses"]["200"]["content"]["application/json"]
         _agree(get(address, headers).json(), schema["schema"], document["components"]["schemas"], address)
 
