@@ -198,6 +198,30 @@ def test_a_price_file_as_a_scenario_from_a_day_on(buyer):
     assert refused.status_code == 400 and "none of the known price formats" in text_of(refused)
 
 
+def test_changing_a_scenario_loses_nothing_the_form_does_not_show(buyer):
+    price = {"token_kind": "output", "usd_per_unit": "9", "geo": "us", "source": "page"}
+    few = {**SCENARIO, "prices": [{**price, "model": "x"}]}
+    many = {**SCENARIO, "title": "Many", "prices": [{**price, "model": f"m{n}"} for n in range(60)]}
+    for document in (few, many):
+        file = SimpleUploadedFile("scenario.json", json.dumps(document).encode())
+        address = buyer.post("/prices/scenarios/new/", {"action": "read", "document": file}).url
+        row = PriceScenario.objects.get(name=document["title"])
+        text = buyer.get(f"{address}edit/").content.decode()
+        typed: dict[str, list[str]] = {}
+        for tag in re.findall(r"<input [^>]*>", text):
+            if name := re.search(r' name="((?:change|price)-[^"]+)"', tag):
+                typed.setdefault(name[1], []).append(re.search(r' value="([^"]*)"', tag)[1])
+        for name, options in re.findall(
+            r'<select [^>]*name="((?:change|price)-[^"]+)"[^>]*>(.*?)</select>', text, re.S
+        ):
+            chosen = re.search(r'<option value="([^"]*)" selected', options)
+            typed.setdefault(name, []).append(chosen[1] if chosen else "")
+        before = row.document
+        buyer.post(f"{address}edit/", {"action": "save", "title": row.name, **typed})
+        row.refresh_from_db()
+        assert row.document == before and len(row.document["prices"]) == len(document["prices"])
+
+
 def test_a_scenario_document_comes_back_as_it_went(buyer):
     row = keep_scenario(buyer)
     document = buyer.get(f"/prices/scenarios/{row.pk}/scenario.json").content
