@@ -4,11 +4,11 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import zstandard
 
-from billing.importers.base import Head, ImportRefused, broken_compression, open_bytes
+from billing.importers.base import MAX_LINE_BYTES, Head, ImportRefused, broken_compression, open_bytes
 
 MAX_FIELD_CHARS: Final = 1_000_000
 
@@ -36,7 +36,7 @@ def table_rows(
     try:
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
             csv.field_size_limit(MAX_FIELD_CHARS)
-            reader = csv.reader(file, strict=True, delimiter=delimiter)
+            reader = csv.reader(_bounded_lines(file), strict=True, delimiter=delimiter)
             names = [name.strip() for name in next(reader, [])]
             _check_header(names, file_name, required)
             found = 0
@@ -70,6 +70,14 @@ def table_rows(
         raise broken_compression(file_name) from error
     if not found:
         raise ImportRefused.because(file_name, "the file has a header and no rows", "Check what was exported")
+
+
+def _bounded_lines(file: TextIO) -> Iterator[str]:
+    """Lines, none of which fills the memory: a small compressed file may hold one of many gigabytes."""
+    while line := file.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES and not line.endswith("\n"):
+            raise csv.Error(f"a line of more than {MAX_LINE_BYTES:,} characters")
+        yield line
 
 
 def nul_found(file_name: str, line: int) -> ImportRefused:
