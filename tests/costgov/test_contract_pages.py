@@ -139,6 +139,13 @@ def test_the_api_and_the_command_take_the_same_document(buyer, admin, tmp_path):
         output("contract", "end", "Nobody", "--on", "2026-12-01")
 
 
+def matched(pattern, text):
+    """The first group of a pattern that must be there."""
+    found = re.search(pattern, text, re.DOTALL)
+    assert found, f"no {pattern} in the page"
+    return found[1]
+
+
 def output(*words):
     out = StringIO()
     call_command(*words, stdout=out, stderr=StringIO())
@@ -210,7 +217,7 @@ def test_changing_a_scenario_loses_nothing_the_form_does_not_show(buyer):
         typed: dict[str, list[str]] = {}
         for tag in re.findall(r"<input [^>]*>", text):
             if name := re.search(r' name="((?:change|price)-[^"]+)"', tag):
-                typed.setdefault(name[1], []).append(re.search(r' value="([^"]*)"', tag)[1])
+                typed.setdefault(name[1], []).append(matched(r' value="([^"]*)"', tag))
         for name, options in re.findall(
             r'<select [^>]*name="((?:change|price)-[^"]+)"[^>]*>(.*?)</select>', text, re.S
         ):
@@ -257,7 +264,7 @@ def upload(buyer):
     file = SimpleUploadedFile("litellm.json", json.dumps(LITELLM).encode())
     answer = buyer.post("/prices/file/", {"file": file})
     text = answer.content.decode()
-    token = re.search(r'name="token" value="(\w+)"', text)[1]
+    token = matched(r'name="token" value="(\w+)"', text)
     return answer, token
 
 
@@ -313,8 +320,9 @@ def test_a_proposed_price_shows_its_effect_before_it_is_approved(buyer):
 def test_the_timeline_marks_today_retirement_and_closed_months(buyer):
     BillingPeriod.objects.create(month=date(2026, 10, 1), state="closed", prices_known_at=AS_OF, closed_at=AS_OF)
     answer = buyer.get("/prices/?model=claude-sonnet-4-5")
-    drawn = re.search(r'<script id="figure-timeline" type="application/json">(.*?)</script>', answer.content.decode())
-    figure = json.loads(drawn[1])
+    figure = json.loads(
+        matched(r'<script id="figure-timeline" type="application/json">(.*?)</script>', answer.content.decode())
+    )
     texts = [note["text"] for note in figure["layout"]["annotations"]]
     assert texts == ["today", "retires", "closed"]
     shade = next(shape for shape in figure["layout"]["shapes"] if shape["type"] == "rect")
