@@ -26,7 +26,7 @@ from costgov.queries.spend_tables import spend_rows_table
 
 T = TypeVar("T")
 SPEND = "Usage and spend"
-DEFAULT_ROWS, MOST_ROWS = 5_000, 1_000_000
+DEFAULT_ROWS, MOST_ROWS = 2_000, 1_000_000
 NONE = "(none)"
 FILTERS = tuple(name for name in SPEND_DIMENSIONS if name not in TIME_DIMENSIONS)
 
