@@ -264,9 +264,11 @@ class TestClosing:
     def test_closed(self, closed, paula):
         assert (closed.state, closed.closed_by, closed.prices_known_at) == ("closed", paula, AS_OF)
         assert closed.frozen_hash == document_hash(closed.frozen)
-        assert (USD(closed.frozen["computed_usd"]), closed.frozen["invoice_usd"]) == (20, "20.35")
+        assert USD(closed.frozen["computed_usd"]) == 20
+        assert closed.frozen["invoice_usd"] == "20.35"
         entry = AuditEntry.objects.get(action="month.closed")
-        assert (entry.object_id, entry.after["hash"]) == ("2026-10", closed.frozen_hash)
+        assert entry.object_id == "2026-10"
+        assert (entry.after or {})["hash"] == closed.frozen_hash
 
     def test_what_was_seen_must_be_what_is_closed(self, ready, paula):
         seen = settlement_hash(settle())

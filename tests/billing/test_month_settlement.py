@@ -174,7 +174,7 @@ def test_checks_of_a_month_that_is_ready(folder: Path) -> None:
     ],
     ids=["read", "adds_up", "classified", "invoice", "prices"],
 )
-def test_each_check_opens(folder: Path, change, opened: str) -> None:  # type: ignore[no-untyped-def]
+def test_each_check_opens(folder: Path, change, opened: str) -> None:
     whole_month(folder)
     row = save_invoice(actor=None, entry=whole_invoice(), as_of=AS_OF)
     check_invoice(actor=None, invoice_id=row.pk, as_of=AS_OF)

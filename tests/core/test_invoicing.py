@@ -75,10 +75,10 @@ def test_an_amount_goes_to_the_most_specific_line() -> None:
         [base("10"), base("3", kind="cache_read"), base("4", "haiku")],
         invoice(line("10", model="opus", kind="output"), line("3", position=2, model="opus"), line("4", position=3)),
     )
-    assert [(group.title, group.base_usd, group.difference_usd) for group in groups] == [
-        ("All usage", 4, 0),
-        ("opus", 3, 0),
-        ("opus, output", 10, 0),
+    assert [(group.title, f"{group.base_usd:f}", f"{group.difference_usd:f}") for group in groups] == [
+        ("All usage", "4", "0"),
+        ("opus", "3", "0"),
+        ("opus, output", "10", "0"),
     ]
 
 
