@@ -18,6 +18,7 @@ from billing.core.column_rows import Fault, RowRead, read_row
 from billing.core.periods import Period
 from billing.core.usage import NOT_GROUPED, UNKNOWN, TokenCounts, UsageBucket, UsageError, UsageKey
 from billing.importers.base import (
+    MAX_TEXT,
     PROBLEMS_SHOWN,
     Head,
     ImportRefused,
@@ -59,9 +60,14 @@ def looks_like_table(head: Head) -> tuple[tuple[str, ...], str] | None:
         return _flat_header(head)
     for delimiter in DELIMITERS:
         header = header_of(head, delimiter=delimiter)
-        if 1 < len(header) <= MAX_COLUMNS and all(header) and len(set(header)) == len(header):
+        if 1 < len(header) <= MAX_COLUMNS and _are_clean(header) and len(set(header)) == len(header):
             return (header, delimiter) if _are_names(header) else None
     return None
+
+
+def _are_clean(header: tuple[str, ...]) -> bool:
+    """Every column has a name that can be shown and kept: no control characters, no halves of a character."""
+    return all(name and name.isprintable() and len(name) <= MAX_TEXT for name in header)
 
 
 def _are_names(header: tuple[str, ...]) -> bool:
@@ -74,7 +80,7 @@ def _flat_header(head: Head) -> tuple[tuple[str, ...], str] | None:
     if not head.rows or any(isinstance(value, dict | list) for row in head.rows for value in row.values()):
         return None
     header = tuple(dict.fromkeys(key.strip() for row in head.rows for key in row))
-    return (header, "") if 1 < len(header) <= MAX_COLUMNS and all(header) else None
+    return (header, "") if 1 < len(header) <= MAX_COLUMNS and _are_clean(header) else None
 
 
 def read_table_head(path: Path, file_name: str, *, rows: int = SAMPLE_ROWS) -> TableHead:
