@@ -22,7 +22,7 @@ from billing.core.usage import NOT_APPLICABLE, UNTOLD
 from billing.importers.base import PROBLEMS_SHOWN, ImportRefused, Problem, implausible_time
 from billing.importers.cost_base import CostFormat, CostLine, CostReport, Covers
 from billing.importers.cost_formats import identify_costs
-from billing.models import CostReportLine, Import, ModelRelease, UsageSource
+from billing.models import BillingPeriod, CostReportLine, Import, ModelRelease, UsageSource
 from billing.operations.bill_usage import save_bill_usage
 from billing.operations.import_run import Attempt, ImportOptions, ImportOutcome
 from billing.operations.stated_invoices import save_stated_invoices
@@ -167,6 +167,7 @@ class CostAttempt(Attempt):
             findings += remarks
             findings += save_stated_invoices(source=source, row=self.row, lines=lines, as_of=self.as_of)
         findings += model_findings(lines)
+        findings += closed_findings(lines)
         start, end = stated_period(report)
         return self.finish(
             source,
@@ -372,6 +373,16 @@ def model_findings(lines: Sequence[CostLine]) -> list[str]:
     if len(sums) > _MODELS_NAMED:
         found.append(f"… and {len(sums) - _MODELS_NAMED:,} more unknown models.")
     return found
+
+
+def closed_findings(lines: Sequence[CostLine]) -> list[str]:
+    """Months that are settled already: their figures stay, what differs now is booked as an adjustment."""
+    months = {line.billing_month for line in lines}
+    closed = BillingPeriod.objects.filter(month__in=months, state=BillingPeriod.State.CLOSED).order_by("month")
+    return [
+        f"{month:%B %Y} is closed and stays as it was settled; what differs now appears as an adjustment of it."
+        for month in closed.values_list("month", flat=True)
+    ]
 
 
 def _within_days(days: Sequence[date] | set[date]) -> Q:
