@@ -13,6 +13,7 @@ from costgov.charts.parts import (
     money_axis,
     nums,
     stacked_top,
+    tier_style,
     time_axis,
     usd_text,
 )
@@ -20,8 +21,14 @@ from costgov.charts.parts import (
 SHADES = ("--cg-s1", "--cg-s2", "--cg-s3", "--cg-s4", "--cg-s5", "--cg-s6")
 
 
-def spend_series(points: Sequence[date], series: Sequence[tuple[str, Sequence[Value]]], *, per: str) -> Figure:
-    """Bars stacked a day (or a week); the first series lies at the bottom. `per`: day or week."""
+def spend_series(
+    points: Sequence[date], series: Sequence[tuple[str, Sequence[Value]]], *, per: str, tiers: Sequence[str] = ()
+) -> Figure:
+    """Bars stacked a day (or a week); the first series lies at the bottom. `per`: day or week.
+
+    `tiers`: where the series are model tiers, which: they keep their colours.
+    """
+    colours = [tier_style(tier).colour for tier in tiers] or list(SHADES)
     data: list[Figure] = [
         {
             "type": "bar",
@@ -29,7 +36,7 @@ def spend_series(points: Sequence[date], series: Sequence[tuple[str, Sequence[Va
             "x": days(points),
             "y": nums(values),
             "customdata": [usd_text(value) for value in values],
-            "marker": {"color": SHADES[min(n, len(SHADES) - 1)]},
+            "marker": {"color": colours[min(n, len(colours) - 1)]},
             "hovertemplate": "%{customdata}",
         }
         for n, (name, values) in enumerate(series)

@@ -139,6 +139,7 @@ def explorer(request: HttpRequest) -> HttpResponse:
         by=wanted.by[0],
         second=wanted.by[1] if len(wanted.by) > 1 else "",
         names=[NAMES[name] for name in wanted.by],
+        is_timed=any(name in TIME_DIMENSIONS for name in wanted.by),
         last_day=wanted.span.end - timedelta(days=1),
         kept=[(name, value) for name, value in request.GET.items() if name not in ("by", "and", "from", "to", "days")],
         chips=[
@@ -170,10 +171,11 @@ def _shown(request: HttpRequest, view: SpendPage) -> Shown:
     per = view.step
     chart = None
     if view.series and any(any(series.usd) for series in view.series):
-        chart = spend_series(view.points, [(series.label, series.usd) for series in view.series], per=per)
+        tiers = [series.value for series in view.series] if "tier" in report.by else []
+        chart = spend_series(view.points, [(series.label, series.usd) for series in view.series], per=per, tiers=tiers)
     bridge, summary = _bridge(view)
     change = None
-    if view.before.cost_usd and report.total.cost_usd:
+    if view.has_before and view.before.cost_usd and report.total.cost_usd:
         change = float(report.total.cost_usd / view.before.cost_usd - 1)
     return Shown(
         view=view,
