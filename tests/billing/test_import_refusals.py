@@ -143,7 +143,7 @@ BAD_FILES: list[tuple[str, str, bytes, tuple[str, ...]]] = [
         "CSV",
         "costs.csv",
         b"usage_date_utc,cost_usd\n2026-11-09,1.50\n",
-        ("costs.csv: none of the known formats recognises the file", "messages_api_log", "--format"),
+        ("costs.csv: this holds costs, not usage: Claude Console cost download", "manage.py import_costs"),
     ),
     (
         "an eval result",
