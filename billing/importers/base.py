@@ -145,11 +145,16 @@ class RequestFormat(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A read report: its buckets, whole hours or UTC days, and remarks about the file."""
+    """A read report: its buckets, whole hours or UTC days, and remarks about the file.
+
+    `problems`: the first of its bad rows, `rejected` how many; they refuse the file unless good ones are wanted.
+    """
 
     buckets: tuple[UsageBucket, ...]
     bucket_hours: int
     findings: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+    rejected: int = 0
 
 
 class BucketFormat(Protocol):

@@ -165,6 +165,10 @@ class Attempt:
             report = bucketed.read(self.path, file_name=self.row.file_name, canonical=canonical)
             if isinstance(fmt, MappedBuckets):
                 self.problems, self.rejected = fmt.problems, fmt.rejected
+            elif report.rejected:
+                self.problems, self.rejected = list(report.problems), report.rejected
+                if not self.options.good_rows or not report.buckets:
+                    raise ImportRefused(self.row.file_name, self.problems, self.rejected)
             starts = sorted({bucket.period.start for bucket in report.buckets})
             wrong = [each for start in starts for each in self.time_problems("starting_at", start, None)]
             if wrong:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from billing.importers.base import ImportRefused
 from billing.models import CostReportLine, DailyUsage, Import, UsageRollup
 from billing.operations.imports import (
     COSTS,
@@ -92,6 +93,17 @@ def test_a_queued_bill_can_be_cancelled_and_an_abandoned_one_is_found(db: None, 
     assert run_import(import_id=second, as_of=AS_OF).accepted == 9
     assert run_import(import_id=second, as_of=AS_OF).message == "Finished before; nothing was done."
     assert CostReportLine.objects.count() == 9
+
+
+def test_a_bad_row_of_a_download_refuses_it_or_is_left_out(db: None, var: Path, tmp_path: Path) -> None:
+    name = "console_usage_claude_api_tokens_2026_11_09_to_2026_11_10.csv"
+    path = tmp_path / "download.csv"
+    path.write_text((SAMPLES / name).read_text().replace(",28210,", ",-28210,", 1))
+    with pytest.raises(ImportRefused, match=r'line 4: usage_input_tokens_no_cache = "-28210": a count cannot be neg'):
+        import_file(actor=None, path=path, as_of=AS_OF)
+    assert not UsageRollup.objects.exists()
+    outcome = import_file(actor=None, path=path, as_of=AS_OF, options=ImportOptions(good_rows=True))
+    assert (outcome.accepted, outcome.rejected, len(outcome.problems)) == (7, 1, 1)
 
 
 @pytest.mark.django_db
