@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -194,7 +195,9 @@ class MappedRequests:
 
     def _read(self, path: Path, file_name: str) -> Iterator[tuple[int, Row | Problem]]:
         check_mapping(self.mapping, file_name)
-        return rows_of(path, file_name, header=needed_columns(self.mapping), delimiter=delimiter_of(self.mapping, path))
+        delimiter = delimiter_of(self.mapping, path)
+        check_texts(self.mapping, path, file_name, delimiter=delimiter)
+        return rows_of(path, file_name, header=needed_columns(self.mapping), delimiter=delimiter)
 
 
 @dataclass
@@ -219,6 +222,7 @@ class MappedBuckets:
         hours = _SPAN_HOURS[self.mapping.grain]
         sums: dict[tuple[Any, ...], tuple[TokenCounts, int | None]] = {}
         delimiter = delimiter_of(self.mapping, path)
+        check_texts(self.mapping, path, file_name, delimiter=delimiter)
         for line, row in rows_of(path, file_name, header=needed_columns(self.mapping), delimiter=delimiter):
             read = row if isinstance(row, Problem) else read_row(self.mapping, row)
             if not isinstance(read, RowRead):
@@ -283,6 +287,19 @@ def check_mapping(mapping: ColumnMapping, file_name: str) -> None:
         raise ImportRefused(
             file_name,
             [Problem(None, item.place, "", f"the column mapping: {item.message}", item.remedy) for item in wrong],
+        )
+
+
+def check_texts(mapping: ColumnMapping, path: Path, file_name: str, *, delimiter: str) -> None:
+    """Raises ImportRefused where a mapped column's first values look like prompts, whatever the mapping says."""
+    read = rows_of(path, file_name, header=needed_columns(mapping), delimiter=delimiter)
+    first = [row for _, row in islice(read, SAMPLE_ROWS) if not isinstance(row, Problem)]
+    for column in sorted(masked_columns(tuple(mapping.columns), first)):
+        raise ImportRefused.because(
+            file_name,
+            "its values look like prompt or answer text",
+            "Take the column out of the mapping: no text is read",
+            field=column,
         )
 
 

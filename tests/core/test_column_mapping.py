@@ -270,6 +270,12 @@ def test_every_fault_of_a_row_is_named() -> None:
     assert faults(PLAIN, when="", out="x", cached="-2").count("|") == 2
 
 
+def test_a_sentence_in_a_column_of_numbers_is_not_shown() -> None:
+    for value, shown in (("12 apples", "12 apples"), ("why is the sky so blue", ""), ("x" * 41, "")):
+        read = read_row(PLAIN, {**ROW, "out": value})
+        assert not isinstance(read, RowRead) and read[0].value == shown
+
+
 def test_seven_thousand_of_a_german_spreadsheet_is_not_seven() -> None:
     assert "may be thousands" in faults(PLAIN, out="7.000")
 

@@ -315,7 +315,7 @@ def test_a_bomb_is_read_piece_by_piece(tmp_path: Path) -> None:
         out.write(TEXT.splitlines(keepends=True)[0].encode())
         for _ in range(40):
             out.write(b"0" * 1_000_000)
-    with pytest.raises(ImportRefused, match="not CSV: (field larger|a line of more)"):
+    with pytest.raises(ImportRefused, match=r"not CSV: (field larger|a line of more)"):
         rows(path)
 
 
@@ -330,6 +330,23 @@ def test_prompts_are_neither_shown_nor_read(tmp_path: Path) -> None:
     mapping = replace(MAPPING, header=head.header, columns={**MAPPING.columns, "prompt": "class"})
     with pytest.raises(ImportRefused, match="prompt or answer text"):
         rows(path, mapping)
+
+
+def test_a_mapping_cannot_open_what_looks_like_text(tmp_path: Path) -> None:
+    """A kept mapping may name a harmless column that holds prompts in the next file."""
+    secret = "the board meets on friday and nobody outside may know what it decides about the merger"
+    path = write(tmp_path / "t.csv", TEXT.replace("claude-haiku-4-5", secret))
+    for mapping in (
+        MAPPING,
+        replace(MAPPING, grain="hour", columns={"time": "time", "model": "model", "in": "input_uncached"}),
+    ):
+        fmt = mapped_format(mapping)
+        with pytest.raises(ImportRefused, match="look like prompt or answer text") as refused:
+            if isinstance(fmt, MappedRequests):
+                list(fmt.rows(path, file_name="t.csv", settings={}))
+            else:
+                fmt.read(path, file_name="t.csv", canonical=str)
+        assert "board" not in str(refused.value)
 
 
 def test_a_hundred_thousand_models_are_that_many_keys(tmp_path: Path) -> None:
