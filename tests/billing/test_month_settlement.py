@@ -169,7 +169,17 @@ def test_a_bill_reconciles_with_the_usage_and_the_invoice_it_brings(folder: Path
     seed_list_prices(as_of=datetime(2026, 11, 1, tzinfo=UTC))
     import_file(actor=None, path=path, as_of=AS_OF, options=ImportOptions(), plan=NO_PLAN, kind=COSTS)
     months = sorted(set(CostReportLine.objects.values_list("billing_month", flat=True)))
-    assert months
+    assert months == [date(2026, 11, 1)]
+    assert by_cause(settle(months[0]), "report") == {
+        "commitment": USD("100"),  # 1,000 bought, 900 drawn on it
+        "tax": USD("88.13"),
+        "credit": USD("-50"),
+        "non_token": USD("18.30"),  # consumption units of another channel
+        "adjustment": USD("-3.75"),
+        "missing_price": USD("0.40"),  # web searches of no model
+        "contract_discount": USD("-100.155"),  # 10 % of the usage drawn, and of one line billed
+    }
+    assert settle(months[0]).open_lines == 0
     for month in months:
         value = settle(month)
         for gap in value.gaps:

@@ -48,6 +48,12 @@ CASES = [
     ("adds up but for a cent", [base("10")], invoice(line("10"), total="10.01"), {"rounding": "0.01"}),
     ("not on the invoice", [base("10"), base("4", "haiku")], invoice(line("10", model="opus")), {"unknown": "-4"}),
     (
+        "a tier the base does not tell",
+        [BaseAmount("anthropic", "", "web_search", "", Decimal(4))],
+        invoice(line("4", kind="web_search", service_tier="standard")),
+        {},
+    ),
+    (
         "code execution inside the line for all usage",
         [base("10"), base("0.4", "", "code_execution", nature="non_token")],
         invoice(line("10.40")),

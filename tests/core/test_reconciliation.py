@@ -92,6 +92,14 @@ CASES: list[tuple[str, list[Used], list[Reported], dict[str, str | None]]] = [
         {"regional_price": "5"},
     ),
     ("contract_discount", [used("100", contract_usd=usd("90"))], [told("90")], {"contract_discount": "-10"}),
+    ("contract_discount", [used("100")], [told("90", discount_usd=usd("-10"))], {"contract_discount": "-10"}),
+    ("commitment", [used("100")], [told("0", prepaid_usd=usd("-100"))], {"commitment": "-100"}),
+    (
+        "commitment and contract_discount",
+        [used("100")],
+        [told("0", discount_usd=usd("-10"), prepaid_usd=usd("-90"))],
+        {"commitment": "-90", "contract_discount": "-10"},
+    ),
     ("the report is at list", [used("100", contract_usd=usd("90"))], [told("100")], {}),
     (
         "prompt_length",
@@ -244,6 +252,8 @@ REPORTED = st.builds(
     amount_usd=SIGNED,
     nature=st.sampled_from(["usage", "usage", "usage", "tax", "credit", "adjustment", "commitment", "non_token"]),
     regional_usd=AMOUNTS,
+    discount_usd=SIGNED,
+    prepaid_usd=SIGNED,
     description=st.sampled_from(["", "x"]),
 )
 FACTS = st.builds(
