@@ -12,9 +12,12 @@ from django.http import QueryDict
 
 EMPTY_ROWS: Final = 2
 MAX_ROWS: Final = 100
+MANY: Final = 50  # more rows than this (of a file) are kept as they are instead of listed in the form
 RATE: Final = ("model", "token_kind", "service_tier", "percent_off", "usd_per_unit", "from", "to")
 CHANGE: Final = ("model", "token_kind", "service_tier", "percent", "usd_per_unit", "from", "to")
-PRICE: Final = ("model", "token_kind", "service_tier", "prompt_length_band", "usd_per_unit", "from", "to")
+PRICE: Final = (
+    "model", "token_kind", "service_tier", "prompt_length_band", "usd_per_unit", "from", "to", "geo", "speed", "source",
+)  # fmt: skip
 CREDIT: Final = ("name", "amount_usd", "from", "to")
 _NUMBERS: Final = frozenset({"percent", "percent_off", "usd_per_unit", "amount_usd"})
 Row = dict[str, str]

@@ -3,7 +3,6 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
-from costgov import downloads
 from costgov.views import (
     account,
     class_forms,
@@ -14,6 +13,7 @@ from costgov.views import (
     cost_centres,
     data_health,
     evals,
+    files,
     forecast,
     imports,
     invoices,
@@ -54,7 +54,7 @@ PAGES = (
     spend_lines,
     trail,
     misc,
-    downloads,
+    files,
 )
 
 urlpatterns = [

@@ -24,6 +24,7 @@ CHANNELS: Final = ("anthropic", "bedrock", "vertex", "platform_aws", "foundry")
 SERVICE_TIERS: Final = ("standard", "batch", "priority", "flex")
 MAX_COLUMNS: Final = 200
 MAX_NAME: Final = 120
+MAX_TEXT: Final = 255
 
 # Field → what a person calls it. The order is the order of the selects.
 FIELDS: Final[Mapping[str, str]] = {
@@ -172,9 +173,11 @@ def parse_mapping(document: object) -> ColumnMapping:
     for key, value in constants.items():
         if key not in CONSTANT_FIELDS:
             raise MappingError(f"constants: {str(key)[:60]!r} is not one of {', '.join(CONSTANT_FIELDS)}")
-        if not isinstance(value, str) or len(value) > 255:
-            raise MappingError(f"constants: {key} must be text of at most 255 characters")
+        if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable():
+            raise MappingError(f"constants: {key} must be plain text of at most {MAX_TEXT} characters")
     name = " ".join(document["name"].split())
+    if not (name + document.get("source", "")).isprintable():
+        raise MappingError("name and source: leave out control characters")
     if not name or len(name) > MAX_NAME:
         raise MappingError(f"name: give the mapping a name of 1 to {MAX_NAME} characters")
     found = ColumnMapping(
@@ -207,8 +210,8 @@ def _check_shape(document: Mapping[Any, Any]) -> None:
 
 
 def _texts(values: Sequence[Any], name: str) -> tuple[str, ...]:
-    if not all(isinstance(value, str) for value in values):
-        raise MappingError(f"{name} must hold text only")
+    if not all(isinstance(value, str) and value.isprintable() and len(value) <= MAX_TEXT for value in values):
+        raise MappingError(f"{name} must hold text only, without control characters, of at most {MAX_TEXT} characters")
     header = tuple(value.strip() for value in values)
     if not 1 < len(header) <= MAX_COLUMNS:
         raise MappingError(f"{name} names {len(header)} columns; a table to map has 2 to {MAX_COLUMNS}")

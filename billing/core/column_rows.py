@@ -14,6 +14,8 @@ from billing.core.usage import NO_TOKENS, TokenCounts
 MAX_PER_REQUEST: Final = 10**12 - 1
 MAX_PER_BUCKET: Final = 10**15 - 1
 MAX_TEXT: Final = 255
+_SHOWN: Final = 40
+_SPACES_SHOWN: Final = 3
 _WHOLE: Final = re.compile(r"([0-9]{1,18})(?:\.0{1,2})?", re.ASCII)  # 7.000 may be seven thousand
 _SEPARATED: Final = re.compile(r"[0-9]{1,3}([.,' ][0-9]{3})+", re.ASCII)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
@@ -76,7 +78,9 @@ class _Reader:
         return column, self.row.get(column, "") if column else ""
 
     def fault(self, column: str, value: str, message: str, remedy: str) -> None:
-        self.faults.append(Fault(column, value[:60], message, remedy))
+        # A sentence in a column of numbers may be somebody's prompt: problems are kept, so it is not shown.
+        is_plain = len(value) <= _SHOWN and value.count(" ") <= _SPACES_SHOWN
+        self.faults.append(Fault(column, value if is_plain else "", message, remedy))
 
     def time(self) -> datetime | None:
         column, text = self.value("time")

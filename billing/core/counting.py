@@ -39,6 +39,8 @@ class ReportOfDay:
     latest_import: int
     rows: tuple[DayRow, ...]
     rank: int = 0
+    is_whole: bool = True
+    """The provider's own: logs above it are odd. Sums of a gateway, or a table of one's own, may tell a part."""
 
     @property
     def dimensions(self) -> int:
@@ -133,7 +135,7 @@ def count_day(
             continue
         left, above = _explained(logged, reported, report, class_of)
         counted += left
-        excess += above
+        excess += above if report.is_whole else []
     return counted, excess
 
 

@@ -44,6 +44,11 @@ class Finding:
     link: str = ""
     action: str = ""
 
+    @property
+    def is_cost_unknown(self) -> bool:
+        """Its tokens have no price."""
+        return self.usd is None and self.key.startswith("unpriced")
+
 
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Errors first; of one level the most money first, then the most tokens, then by title."""

@@ -110,10 +110,10 @@ def is_covered(words: Sequence[str], amount: BaseAmount) -> bool:
         return False
     if amount.nature == "non_token" and not other and kind != amount.kind:
         return False
-    return all(
-        not mine or mine == theirs
-        for mine, theirs in ((model, amount.model), (kind, amount.kind), (tier, amount.service_tier))
-    )
+    # A tier the base does not tell contradicts none.
+    if tier and amount.service_tier and tier != amount.service_tier:
+        return False
+    return all(not mine or mine == theirs for mine, theirs in ((model, amount.model), (kind, amount.kind)))
 
 
 _Group = tuple[_Words, list[BaseAmount], list[BilledLine]]

@@ -118,6 +118,8 @@ class _Open:
     lowest: Decimal | None = ZERO
     highest: Decimal | None = ZERO
     discount: Decimal = ZERO
+    stated_discount: Decimal = ZERO
+    prepaid: Decimal = ZERO
     parts: list[Part] = field(default_factory=list)
     rest: Decimal = ZERO
 
@@ -176,6 +178,8 @@ def _compared(
             cell = cell_of(told.day, told.key)
             cell.reported = sum_usd((cell.reported, told.amount_usd))
             cell.regional = sum_usd((cell.regional, told.regional_usd))
+            cell.stated_discount = sum_usd((cell.stated_discount, told.discount_usd))
+            cell.prepaid = sum_usd((cell.prepaid, told.prepaid_usd))
     for cell in cells.values():
         cell.rest = minus(cell.reported, cell.computed)
     return [cells[place] for place in sorted(cells, key=lambda place: (place[1], place[0] or date.min))]
@@ -205,6 +209,12 @@ def _priority(cell: _Open, tolerance: Tolerance) -> None:
         cell.take("priority_tier", cell.rest, "cost reports know only the standard and batch tiers")
 
 
+def _prepaid(cell: _Open, tolerance: Tolerance) -> None:
+    """Usage that draws on a commitment is billed at nothing, or at less: it was paid with the purchase."""
+    if _explains(cell.rest, cell.prepaid):
+        cell.take("commitment", cell.prepaid, "drawn on a prepaid commitment, as the report states")
+
+
 def _regional(cell: _Open, tolerance: Tolerance) -> None:
     """Usage that does not tell its region is priced globally; the report's own region says what it costs more."""
     if not cell.key.geo and _explains(cell.rest, cell.regional):
@@ -212,8 +222,10 @@ def _regional(cell: _Open, tolerance: Tolerance) -> None:
 
 
 def _discount(cell: _Open, tolerance: Tolerance) -> None:
-    """The contract's rates, where the report already bills them; else they are a line of the invoice."""
-    if _explains(cell.rest, cell.discount):
+    """A discount the report states, else the contract's rates where it bills them; or it is a line of the invoice."""
+    if _explains(cell.rest, cell.stated_discount):
+        cell.take("contract_discount", cell.stated_discount, "the report states list and billed amount")
+    elif _explains(cell.rest, cell.discount):
         cell.take("contract_discount", cell.discount, "rates of the contract")
 
 
@@ -230,7 +242,7 @@ def _missing_price(cell: _Open, tolerance: Tolerance) -> None:
         cell.take("missing_price", cell.rest, f"{cell.unpriced:,} units without a price, at the cost report's amount")
 
 
-_STEPS: Final = (_whole_day, _priority, _regional, _discount, _prompt_length, _missing_price)
+_STEPS: Final = (_whole_day, _priority, _prepaid, _regional, _discount, _prompt_length, _missing_price)
 
 
 def _explains(rest: Decimal, amount: Decimal) -> bool:

@@ -103,6 +103,7 @@ class Reported:
     """What the cost report says of one key. `day` None: it states a longer period only.
 
     `regional_usd`: the part of the amount that is there only because the stated region has its own price.
+    `discount_usd`, `prepaid_usd`: billed less list where the report states both; prepaid = drawn on a commitment.
     """
 
     day: date | None
@@ -110,6 +111,8 @@ class Reported:
     amount_usd: Decimal
     nature: Nature = "usage"
     regional_usd: Decimal = ZERO
+    discount_usd: Decimal = ZERO
+    prepaid_usd: Decimal = ZERO
     description: str = ""
 
 

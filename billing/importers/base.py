@@ -76,12 +76,18 @@ class ImportRefused(ValueError):
         return "\n".join(shown)
 
 
+def sound(text: str) -> str:
+    """Text that files and the database can hold: without NUL; half a character (JSON can spell one) as `?`."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def shown(value: object) -> str:
     """A value as a message shows it: JSON, cut short."""
     try:
         text = value if isinstance(value, str) and not value.strip('"') else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         text = repr(value)
+    text = sound(text)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
@@ -139,11 +145,16 @@ class RequestFormat(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A read report: its buckets, whole hours or UTC days, and remarks about the file."""
+    """A read report: its buckets, whole hours or UTC days, and remarks about the file.
+
+    `problems`: the first of its bad rows, `rejected` how many; they refuse the file unless good ones are wanted.
+    """
 
     buckets: tuple[UsageBucket, ...]
     bucket_hours: int
     findings: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+    rejected: int = 0
 
 
 class BucketFormat(Protocol):
@@ -290,7 +301,9 @@ def _parsed(text: bytes, line: int | None) -> Any | Problem:
         return Problem(
             line, "", "", f"not valid JSON{where} ({error.msg})", "The file may be cut off; export it again, or mend it"
         )
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        return Problem(line, "", "", "not valid JSON: nested too deeply to be read", "Take the log as its writer wrote it")
+    except (UnicodeDecodeError, ValueError) as error:
         reason = str(error) if isinstance(error, DuplicateKey) else "not valid JSON text in UTF-8"
         return Problem(line, "", "", reason, "Correct the row, or export the file again")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,12 +51,15 @@ class BillRow:
     values: Mapping[str, str]
     notes: Notes
     problems: list[Problem] = field(default_factory=list)
+    nulls: set[str] = field(default_factory=set)
 
     def text(self, name: str) -> str:
         """A field without blanks around it; the word NULL is no value."""
         value = self.values.get(name, "")
         if value in ("NULL", "null"):
-            self.notes("The text NULL was read as no value")
+            if name not in self.nulls:
+                self.nulls.add(name)
+                self.notes("The text NULL was read as no value")
             return ""
         return value
 
@@ -94,24 +98,12 @@ class BillRow:
             if needed:
                 self.wrong(name, "missing")
             return None
-        try:
-            return parse_instant(text)
-        except PeriodError:
-            pass
-        try:
-            if match := _PLAIN.fullmatch(text):
-                if "UTC" not in text:
-                    self.notes("A time without a zone was read as UTC")
-                year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
-                return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-            if match := _US_DATE.fullmatch(text):
-                self.notes("A date like 5/1/25 was read as month/day/year, in UTC")
-                month, day, year, hour, minute = (int(part or 0) for part in match.groups())
-                return datetime(year if year > 99 else 2000 + year, month, day, hour, minute, tzinfo=UTC)
-        except ValueError:
-            pass
-        self.wrong(name, "not a time", "Write times like 2026-11-09T14:00:00Z")
-        return None
+        at, remark = _read_instant(text)
+        if remark:
+            self.notes(remark)
+        if at is None:
+            self.wrong(name, "not a time", "Write times like 2026-11-09T14:00:00Z")
+        return at
 
     def month(self, name: str, otherwise: datetime | None) -> date | None:
         """The first day of the month a bill's period begins in."""
@@ -131,6 +123,27 @@ class BillRow:
             self.notes(f"{name} was no JSON object and was left out")
             return {}
         return {str(key)[:255]: str(item)[:1000] for key, item in value.items() if item is not None}
+
+
+@lru_cache(maxsize=8_192)  # a bill's rows share their hours
+def _read_instant(text: str) -> tuple[datetime | None, str]:
+    """The instant a text means, with what had to be assumed; None where it means none."""
+    try:
+        return parse_instant(text), ""
+    except PeriodError:
+        pass
+    try:
+        if match := _PLAIN.fullmatch(text):
+            year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
+            remark = "" if "UTC" in text else "A time without a zone was read as UTC"
+            return datetime(year, month, day, hour, minute, second, tzinfo=UTC), remark
+        if match := _US_DATE.fullmatch(text):
+            month, day, year, hour, minute = (int(part or 0) for part in match.groups())
+            at = datetime(year if year > 99 else 2000 + year, month, day, hour, minute, tzinfo=UTC)
+            return at, "A date like 5/1/25 was read as month/day/year, in UTC"
+    except ValueError:
+        pass
+    return None, ""
 
 
 def json_rows(path: Path, file_name: str) -> Iterator[tuple[int, Mapping[str, Any] | Problem]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from billing.core.usage import PricedKind
@@ -21,7 +22,8 @@ _UNITS: Final = {
 
 def is_claude(*texts: str) -> bool:
     """Whether any text of a row speaks of Claude or Anthropic."""
-    return any("claude" in text.lower() or "anthropic" in text.lower() for text in texts)
+    joined = " ".join(texts).lower()
+    return "claude" in joined or "anthropic" in joined
 
 
 def model_in(*texts: str, canonical: Callable[[str], str]) -> str:
@@ -34,23 +36,30 @@ def model_in(*texts: str, canonical: Callable[[str], str]) -> str:
     >>> model_in("Claude Opus 5 5-minute Cache Write", canonical=str)
     'claude-opus-5'
     """
+    name = _named_model(texts)
+    return canonical(name) if name else ""
+
+
+# Bills repeat their few texts in millions of rows.
+@lru_cache(maxsize=8_192)
+def _named_model(texts: tuple[str, ...]) -> str:
     for text in texts:
         cleaned = " ".join(text.split())
         if (
             re.match(r"(claude-|([a-z]+\.)?anthropic\.claude|anthropic/)", cleaned, re.IGNORECASE)
             and " " not in cleaned
         ):
-            return canonical(cleaned)
+            return cleaned
         lower = cleaned.lower()
         if match := _NEW.search(lower):
             family, major, minor = match.groups()
-            return canonical("-".join(part for part in ("claude", family, major, minor) if part))
+            return "-".join(part for part in ("claude", family, major, minor) if part)
         if match := _OLD.search(lower):
             major, minor, family = match.groups()
             version = "-".join(part for part in (major, minor) if part)
             # The version stands first in bills of every generation, in ids only up to the third.
             old = f"claude-{version}-{family}"
-            return canonical(old if int(major) <= 3 else f"claude-{family}-{version}")
+            return old if int(major) <= 3 else f"claude-{family}-{version}"
     return ""
 
 
@@ -59,6 +68,7 @@ def words_of(text: str) -> str:
     return " ".join(re.split(r"[^a-z0-9.]+", _CAMEL.sub(" ", text).lower()))
 
 
+@lru_cache(maxsize=8_192)
 def kind_in(text: str) -> tuple[PricedKind | None, bool]:
     """Which kind of token a text is about, and whether a cache write's lifetime is assumed (5 minutes).
 
@@ -79,12 +89,14 @@ def kind_in(text: str) -> tuple[PricedKind | None, bool]:
     return ("uncached_input", False) if "input" in words else (None, False)
 
 
+@lru_cache(maxsize=8_192)
 def tier_in(text: str) -> str:
     """The service tier a text names; what names none is standard."""
     words = words_of(text).split()
     return next((tier for tier in _TIERS if tier in words), "standard")
 
 
+@lru_cache(maxsize=1_024)
 def unit_size(text: str, *, counted: str) -> int | None:
     """How many single `counted` (tokens, requests) one unit is; None for a unit of something else.
 

@@ -48,8 +48,6 @@ class ConsoleUsageCsv:
             old_writes += int(row.get(OLD_WRITES) or 0) if found else 0
             if found is not None:
                 rows.append(found)
-        if count:
-            raise ImportRefused(file_name, problems, count)
         widths = {row.period.end - row.period.start for row in rows}
         if len(widths) > 1:
             raise ImportRefused.because(
@@ -57,7 +55,7 @@ class ConsoleUsageCsv:
                 "days and hours in one file",
                 "Download the day view or the hour view, each into its own file",
             )
-        width = widths.pop()
+        width = widths.pop() if widths else HOUR
         findings = []
         if old_writes:
             findings.append(
@@ -65,7 +63,9 @@ class ConsoleUsageCsv:
                 "5-minute writes."
             )
         findings += _unknown_labels(rows)
-        return Report(summed_buckets(rows, (), width), 1 if width == HOUR else 24, tuple(findings))
+        return Report(
+            summed_buckets(rows, (), width), 1 if width == HOUR else 24, tuple(findings), tuple(problems), count
+        )
 
 
 def _row(

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from billing.core.money import MoneyError, parse_cents, parse_usd
 from billing.core.periods import Period
 from billing.core.usage import PricedKind
-from billing.importers.base import Head, ImportRefused, Problem, shown
+from billing.importers.base import Head, ImportRefused, Problem, shown, sound
 
 MAX_WHOLE_DIGITS: Final = 13  # numeric(28, 15): the money columns
 MAX_PLACES: Final = 15
@@ -29,6 +29,10 @@ KIND_OF_TOKEN_TYPE: Final[Mapping[str, PricedKind]] = {
     "output_tokens": "output",
     "web_search_requests": "web_search",
 }
+_TEXTS: Final = (
+    "organisation", "workspace", "api_key", "model", "service_tier", "prompt_length_band", "geo", "speed",
+    "description", "invoice_number", "issuer", "unit", "commitment", "commitment_status", "cost_type", "token_kind",
+)  # fmt: skip
 _CURRENCY: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,31}", re.ASCII)
 
 
@@ -72,6 +76,11 @@ class CostLine:
     commitment: str = ""
     commitment_status: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in _TEXTS:
+            if not (text := getattr(self, name)).isascii() or "\0" in text:
+                object.__setattr__(self, name, sound(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,11 +98,12 @@ class Focus:
                 bill.rejected += 1
                 bill.problems += [values][: PROBLEMS_SHOWN - len(bill.problems)]
                 continue
-            row = BillRow(line, values, notes)
-            about_claude = is_claude(*(row.text(name) for name in _CLAUDE_TEXTS))
+            # One look at a row before it is read: most rows of a cloud's bill are about other services.
+            about_claude = is_claude(" ".join([values.get(name, "") for name in _CLAUDE_TEXTS]))
             if not about_claude and not all_rows:
                 bill.skipped += 1
                 continue
+            row = BillRow(line, values, notes)
             item = _line(row, about_claude, canonical, bill)
             if item is None:
                 bill.rejected += 1
@@ -124,27 +125,35 @@ class Focus:
 
 
 def _rows(path: Path, file_name: str, notes: Notes) -> Iterator[tuple[int, Mapping[str, str] | Problem]]:
-    names: dict[str, str] = {}
-
-    def known(row: Mapping[str, Any]) -> dict[str, str]:
-        found = {}
-        for name, value in row.items():
-            if name not in names:
-                names[name] = name if name in _COLUMNS else _BY_LOWER.get(name.lower(), name)
-                if names[name] != name:
-                    notes(f"Column {name} was read as {names[name]}")
-                elif name not in _COLUMNS | _UNREAD and not name.lower().startswith("x_"):
-                    notes(f"Column {name[:60]} is not of the specification and was left out")
-            if names[name] in _COLUMNS and value is not None:
-                found[names[name]] = value if isinstance(value, str) else _as_text(value)
-        return found
-
     if _is_json(path):
+        plans: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
         for line, value in json_rows(path, file_name):
-            yield line, value if isinstance(value, Problem) else known(value)
+            if isinstance(value, Problem):
+                yield line, value
+                continue
+            header = tuple(value)
+            if header not in plans:
+                plans = {header: _columns(header, notes)}  # of one shape after another, the latest
+            yield line, {ours: _as_text(value[theirs]) for theirs, ours in plans[header]}
         return
+    columns: tuple[tuple[str, str], ...] = ()
     for line, row in table_rows(path, file_name):
-        yield line, known(row)
+        columns = columns or _columns(tuple(row), notes)
+        yield line, {ours: row[theirs] for theirs, ours in columns}
+
+
+def _columns(header: tuple[str, ...], notes: Notes) -> tuple[tuple[str, str], ...]:
+    """The columns that are read, each with the specification's name for it."""
+    found = []
+    for name in header:
+        ours = name if name in _COLUMNS else _BY_LOWER.get(name.lower(), name)
+        if ours in _COLUMNS:
+            found.append((name, ours))
+        if ours != name:
+            notes(f"Column {name} was read as {ours}")
+        elif name not in _COLUMNS | _UNREAD and not name.lower().startswith("x_"):
+            notes(f"Column {name[:60]} is not of the specification and was left out")
+    return tuple(found)
 
 
 def _is_json(path: Path) -> bool:
@@ -153,7 +162,9 @@ def _is_json(path: Path) -> bool:
 
 
 def _as_text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value)
 
 
 def _line(row: BillRow, about_claude: bool, canonical: Callable[[str], str], bill: _Bill) -> CostLine | None:

@@ -133,12 +133,13 @@ GUIDE: Final[tuple[FormatGuide, ...]] = (
     FormatGuide(
         "anthropic_analytics_usage",
         "Usage and Cost Analytics API, usage",
-        "GET /v1/organizations/analytics/usage with the beta header, time_bucket_width=1d or 1h, limit=1000, grouped by "
-        "workspace, key, model, tier, context window, geo and speed; all pages of the query one after another in one file",
+        "GET /v1/organizations/analytics/usage with the beta header, time_bucket_width=1d or 1h, limit=1000, grouped "
+        "by workspace, key, model, tier, context window, geo and speed; all pages of the query one after another in "
+        "one file",
         "counts and number of requests by hour or day and the dimensions asked for; products and people are added up",
         "uncached only",
-        "a page that says has_more, a page twice and overlapping groups are refused, counters must sum to total_tokens; the "
-        "Admin report describes the same usage: one of them counts",
+        "a page that says has_more, a page twice and overlapping groups are refused, counters must sum to "
+        "total_tokens; the Admin report describes the same usage: one of them counts",
     ),
     FormatGuide(
         "console_usage_csv",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from billing.core.column_rows import Fault, RowRead, read_row
 from billing.core.periods import Period
 from billing.core.usage import NOT_GROUPED, UNKNOWN, TokenCounts, UsageBucket, UsageError, UsageKey
 from billing.importers.base import (
+    MAX_TEXT,
     PROBLEMS_SHOWN,
     Head,
     ImportRefused,
@@ -59,9 +61,14 @@ def looks_like_table(head: Head) -> tuple[tuple[str, ...], str] | None:
         return _flat_header(head)
     for delimiter in DELIMITERS:
         header = header_of(head, delimiter=delimiter)
-        if 1 < len(header) <= MAX_COLUMNS and all(header) and len(set(header)) == len(header):
+        if 1 < len(header) <= MAX_COLUMNS and _are_clean(header) and len(set(header)) == len(header):
             return (header, delimiter) if _are_names(header) else None
     return None
+
+
+def _are_clean(header: tuple[str, ...]) -> bool:
+    """Every column has a name that can be shown and kept: no control characters, no halves of a character."""
+    return all(name and name.isprintable() and len(name) <= MAX_TEXT for name in header)
 
 
 def _are_names(header: tuple[str, ...]) -> bool:
@@ -74,7 +81,7 @@ def _flat_header(head: Head) -> tuple[tuple[str, ...], str] | None:
     if not head.rows or any(isinstance(value, dict | list) for row in head.rows for value in row.values()):
         return None
     header = tuple(dict.fromkeys(key.strip() for row in head.rows for key in row))
-    return (header, "") if 1 < len(header) <= MAX_COLUMNS and all(header) else None
+    return (header, "") if 1 < len(header) <= MAX_COLUMNS and _are_clean(header) else None
 
 
 def read_table_head(path: Path, file_name: str, *, rows: int = SAMPLE_ROWS) -> TableHead:
@@ -188,7 +195,9 @@ class MappedRequests:
 
     def _read(self, path: Path, file_name: str) -> Iterator[tuple[int, Row | Problem]]:
         check_mapping(self.mapping, file_name)
-        return rows_of(path, file_name, header=needed_columns(self.mapping), delimiter=delimiter_of(self.mapping, path))
+        delimiter = delimiter_of(self.mapping, path)
+        check_texts(self.mapping, path, file_name, delimiter=delimiter)
+        return rows_of(path, file_name, header=needed_columns(self.mapping), delimiter=delimiter)
 
 
 @dataclass
@@ -213,6 +222,7 @@ class MappedBuckets:
         hours = _SPAN_HOURS[self.mapping.grain]
         sums: dict[tuple[Any, ...], tuple[TokenCounts, int | None]] = {}
         delimiter = delimiter_of(self.mapping, path)
+        check_texts(self.mapping, path, file_name, delimiter=delimiter)
         for line, row in rows_of(path, file_name, header=needed_columns(self.mapping), delimiter=delimiter):
             read = row if isinstance(row, Problem) else read_row(self.mapping, row)
             if not isinstance(read, RowRead):
@@ -277,6 +287,19 @@ def check_mapping(mapping: ColumnMapping, file_name: str) -> None:
         raise ImportRefused(
             file_name,
             [Problem(None, item.place, "", f"the column mapping: {item.message}", item.remedy) for item in wrong],
+        )
+
+
+def check_texts(mapping: ColumnMapping, path: Path, file_name: str, *, delimiter: str) -> None:
+    """Raises ImportRefused where a mapped column's first values look like prompts, whatever the mapping says."""
+    read = rows_of(path, file_name, header=needed_columns(mapping), delimiter=delimiter)
+    first = [row for _, row in islice(read, SAMPLE_ROWS) if not isinstance(row, Problem)]
+    for column in sorted(masked_columns(tuple(mapping.columns), first)):
+        raise ImportRefused.because(
+            file_name,
+            "its values look like prompt or answer text",
+            "Take the column out of the mapping: no text is read",
+            field=column,
         )
 
 

@@ -34,8 +34,8 @@ def records(path: Path, file_name: str) -> Iterator[tuple[int | None, Any | Prob
 
 
 def keys_of(head: Head) -> frozenset[str]:
-    """Names of the columns of a CSV, or of the keys of the first record."""
-    return frozenset(header_of(head)) or (frozenset(head.rows[0]) if head.rows else frozenset())
+    """Names of the columns of a CSV, or of all keys of the first records: a failed request may lack some."""
+    return frozenset(header_of(head)) or frozenset().union(*head.rows)
 
 
 class TableRow(dict[str, str]):
@@ -79,7 +79,10 @@ class Reader:
 
     def told(self, *keys: str) -> str | None:
         """The first of these keys that has a value."""
-        return next((key for key in keys if self.record.get(key) is not None), None)
+        for key in keys:
+            if self.record.get(key) is not None:
+                return key
+        return None
 
     def inside(self, key: str, *, is_text: bool = False) -> "Reader":
         """An object inside, also one written as JSON text; empty where there is none."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from billing.core.periods import PeriodError, parse_instant
 from billing.core.usage import COUNTERS, NO_TOKENS, TokenCounts
-from billing.importers.base import MAX_TEXT, Head, Problem, known_facts
+from billing.importers.base import MAX_TEXT, Head, Problem, known_facts, sound
 from billing.importers.reading import Reader
 from billing.importers.sql import ID_COLUMNS, NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS, packed, unpacked
 
@@ -245,18 +245,13 @@ def staged_row(row: RequestRow) -> str:
         "latency_ms": row.latency_ms,
         "is_split_assumed": row.is_split_assumed,
         "is_gateway_cache_hit": row.is_gateway_cache_hit,
-        "facts": _sound(json.dumps(known_facts(row.facts), ensure_ascii=False, sort_keys=True)),
+        "facts": sound(json.dumps(known_facts(row.facts), ensure_ascii=False, sort_keys=True)),
     }
     return json.dumps(told, ensure_ascii=False)
 
 
 def _text(value: str) -> str:
-    return _sound(value.replace("\0", "").strip()[:MAX_TEXT])
-
-
-def _sound(text: str) -> str:
-    """Half a character (a lone surrogate, which JSON can spell) becomes a question mark: no file can hold it."""
-    return text.encode("utf-8", "replace").decode()
+    return sound(value).strip()[:MAX_TEXT]
 
 
 _TYPES: Final = {

@@ -4,11 +4,11 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import zstandard
 
-from billing.importers.base import Head, ImportRefused, broken_compression, open_bytes
+from billing.importers.base import MAX_LINE_BYTES, Head, ImportRefused, broken_compression, open_bytes
 
 MAX_FIELD_CHARS: Final = 1_000_000
 
@@ -36,7 +36,7 @@ def table_rows(
     try:
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
             csv.field_size_limit(MAX_FIELD_CHARS)
-            reader = csv.reader(file, strict=True, delimiter=delimiter)
+            reader = csv.reader(_bounded_lines(file), strict=True, delimiter=delimiter)
             names = [name.strip() for name in next(reader, [])]
             _check_header(names, file_name, required)
             found = 0
@@ -54,6 +54,8 @@ def table_rows(
                         "The row may be cut off, or a comma stands outside quotes; correct it",
                         line=line,
                     )
+                if any("\0" in field for field in fields):
+                    raise nul_found(file_name, line)
                 found += 1
                 yield line, dict(zip(names, (field.strip() for field in fields), strict=True))
     except UnicodeDecodeError as error:
@@ -70,7 +72,23 @@ def table_rows(
         raise ImportRefused.because(file_name, "the file has a header and no rows", "Check what was exported")
 
 
+def _bounded_lines(file: TextIO) -> Iterator[str]:
+    """Lines, none of which fills the memory: a small compressed file may hold one of many gigabytes."""
+    while line := file.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES and not line.endswith("\n"):
+            raise csv.Error(f"a line of more than {MAX_LINE_BYTES:,} characters")
+        yield line
+
+
+def nul_found(file_name: str, line: int) -> ImportRefused:
+    return ImportRefused.because(
+        file_name, "a NUL character", "The file is damaged; export or copy it again", line=line
+    )
+
+
 def _check_header(names: Sequence[str], file_name: str, required: Sequence[str]) -> None:
+    if any("\0" in name for name in names):
+        raise nul_found(file_name, 1)
     missing = [name for name in required if name not in names]
     if missing and len(names) == 1 and ";" in names[0]:
         raise ImportRefused.because(

@@ -181,12 +181,14 @@ def _check_overlap(row: CostCentreMapping) -> None:
     """Two cost centres for the same usage on the same day: neither wins."""
     key = {name: getattr(row, name) for name in FIELDS}
     others = CostCentreMapping.objects.filter(**key).exclude(pk=row.pk).select_related("cost_centre")
-    for _, other in same_place([_rule(row), *(_rule(other) for other in others)]):
-        until = other.valid_to or "further notice"
-        raise CostCentreRefused(
-            f"{other.cost_centre} carries {other.words} from {other.valid_from or 'the start'} until {until}: "
-            f"end that mapping first, or begin this one when it ends."
-        )
+    mine = _rule(row)
+    for other in (_rule(other) for other in others):
+        if same_place([mine, other]):
+            until = other.valid_to or "further notice"
+            raise CostCentreRefused(
+                f"{other.cost_centre} carries {other.words} from {other.valid_from or 'the start'} until {until}: "
+                "end that mapping first, or begin this one when it ends."
+            )
 
 
 def _rule(row: CostCentreMapping) -> Rule:

@@ -22,7 +22,7 @@ from billing.core.usage import NOT_APPLICABLE, UNTOLD
 from billing.importers.base import PROBLEMS_SHOWN, ImportRefused, Problem, implausible_time
 from billing.importers.cost_base import CostFormat, CostLine, CostReport, Covers
 from billing.importers.cost_formats import identify_costs
-from billing.models import CostReportLine, Import, ModelRelease, UsageSource
+from billing.models import BillingPeriod, CostReportLine, Import, ModelRelease, UsageSource
 from billing.operations.bill_usage import save_bill_usage
 from billing.operations.import_run import Attempt, ImportOptions, ImportOutcome
 from billing.operations.stated_invoices import save_stated_invoices
@@ -75,6 +75,13 @@ class CostAttempt(Attempt):
         groups: set[str] = set()
         findings: list[str] = []
         skipped = 0
+        if len(parts) > 1 and not fmt.is_bill:
+            raise ImportRefused.because(
+                self.row.file_name,
+                "a directory of reports, not of the parts of one bill",
+                "Import its files one by one: each replaces the days it states",
+            )
+        seen: set[tuple[object, ...]] = set()
         for part in parts:
             name = self.row.file_name if len(parts) == 1 else f"{self.row.file_name}/{part.name}"
             if len(parts) > 1 and identify_costs(part, file_name=name)[0] is not fmt:
@@ -83,6 +90,7 @@ class CostAttempt(Attempt):
                 )
             report = fmt.read(part, file_name=name, canonical=canonical, all_rows=self.options.all_rows)
             offset = lines[-1].position if lines else 0
+            self.check_no_second_delivery(name, report.lines, seen)
             self.reject(report.problems, report.rejected)
             for line in report.lines:
                 wrong = self.line_problem(line)
@@ -102,6 +110,21 @@ class CostAttempt(Attempt):
             )
         covers = Covers(tuple(sorted(days)), tuple(sorted(months)))
         return CostReport(tuple(lines), covers, tuple(sorted(groups)), tuple(findings), (), 0, skipped)
+
+    def check_no_second_delivery(self, name: str, lines: Sequence[CostLine], seen: set[tuple[object, ...]]) -> None:
+        """Parts of one delivery have no rows in common. Raises ImportRefused for last week's file beside today's."""
+        keys = {
+            (one.period.start, one.token_kind, one.model, one.workspace, one.api_key, one.description, one.amount)
+            for one in lines
+        }
+        again = len(keys & seen)
+        if keys and 2 * again > len(keys):
+            raise ImportRefused.because(
+                name,
+                f"{again:,} of its {len(keys):,} kinds of line stand in the parts before it",
+                "A directory is one delivery: keep the latest one of each billing month in it",
+            )
+        seen |= keys
 
     def reject(self, problems: Sequence[Problem], count: int) -> None:
         self.rejected += count
@@ -144,6 +167,7 @@ class CostAttempt(Attempt):
             findings += remarks
             findings += save_stated_invoices(source=source, row=self.row, lines=lines, as_of=self.as_of)
         findings += model_findings(lines)
+        findings += closed_findings(lines)
         start, end = stated_period(report)
         return self.finish(
             source,
@@ -266,6 +290,17 @@ def parts_of(path: Path) -> list[Path]:
     return sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith("."))
 
 
+def deliveries(path: Path) -> list[Path]:
+    """What to import one by one: a directory of a bill's parts as a whole, one of reports file by file.
+
+    Raises ImportRefused for a directory whose first file is of no known format.
+    """
+    parts = parts_of(path)
+    if not path.is_dir() or not parts:
+        return [path]
+    return [path] if identify_costs(parts[0], file_name=parts[0].name)[0].is_bill else parts
+
+
 def still_stands(held: Import, options: ImportOptions) -> bool:
     """Whether an import of the same bytes brought what is asked for now; one of usage always did.
 
@@ -340,15 +375,22 @@ def model_findings(lines: Sequence[CostLine]) -> list[str]:
     return found
 
 
+def closed_findings(lines: Sequence[CostLine]) -> list[str]:
+    """Months that are settled already: their figures stay, what differs now is booked as an adjustment."""
+    months = {line.billing_month for line in lines}
+    closed = BillingPeriod.objects.filter(month__in=months, state=BillingPeriod.State.CLOSED).order_by("month")
+    return [
+        f"{month:%B %Y} is closed and stays as it was settled; what differs now appears as an adjustment of it."
+        for month in closed.values_list("month", flat=True)
+    ]
+
+
 def _within_days(days: Sequence[date] | set[date]) -> Q:
     """Lines that begin on some UTC days; neighbouring days are one range, so a year is one condition."""
-    about = Q(pk__in=[])
-    ordered = sorted(set(days))
-    for index, day in enumerate(ordered):
-        if index and ordered[index - 1] == day - timedelta(days=1):
-            continue
+    about, wanted, one = Q(pk__in=[]), set(days), timedelta(days=1)
+    for day in sorted(day for day in wanted if day - one not in wanted):
         last = day
-        while last + timedelta(days=1) in set(ordered[index : index + 400]):
-            last += timedelta(days=1)
-        about |= Q(period_start__gte=day_start(day), period_start__lt=day_start(last + timedelta(days=1)))
+        while last + one in wanted:
+            last += one
+        about |= Q(period_start__gte=day_start(day), period_start__lt=day_start(last + one))
     return about

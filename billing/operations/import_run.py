@@ -29,7 +29,9 @@ from billing.importers.base import (
     compression_of,
     each_record,
     implausible_time,
+    sound,
 )
+from billing.importers.format_guide import GUIDE
 from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedRequests
 from billing.importers.records import Learned, RecordFormat, RequestRow, StagedRows, Unanswered
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
@@ -42,7 +44,7 @@ from billing.queries.column_mappings import TO_MAP, identify_usage
 from billing.queries.imports import details_kept_from, model_aliases, request_store, stored_imports
 from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport, Summary
 
-_DEFAULT_SOURCE: Final = {
+_DEFAULT_SOURCE: Final = {item.name: item.what for item in GUIDE} | {
     "messages_api_log": "Request logs",
     "litellm_payload": "LiteLLM",
     "anthropic_admin_usage": "Anthropic usage report",
@@ -163,6 +165,10 @@ class Attempt:
             report = bucketed.read(self.path, file_name=self.row.file_name, canonical=canonical)
             if isinstance(fmt, MappedBuckets):
                 self.problems, self.rejected = fmt.problems, fmt.rejected
+            elif report.rejected:
+                self.problems, self.rejected = list(report.problems), report.rejected
+                if not self.options.good_rows or not report.buckets:
+                    raise ImportRefused(self.row.file_name, self.problems, self.rejected)
             starts = sorted({bucket.period.start for bucket in report.buckets})
             wrong = [each for start in starts for each in self.time_problems("starting_at", start, None)]
             if wrong:
@@ -416,6 +422,7 @@ class Attempt:
             if bucket.counts.is_zero:
                 continue
             key = {name: getattr(bucket.key, name) for name in USAGE_KEY_FIELDS}
+            key |= {name: sound(value) for name, value in key.items() if isinstance(value, str)}
             key["channel"] = source.channel
             key["request_class"] = self.plan.class_of_key(
                 source.channel, bucket.key.workspace, bucket.key.api_key, bucket.period.start.date()

@@ -1,7 +1,7 @@
 """What people do with a month: explain differences, comment, set what is equal, close it, book what came later."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
@@ -51,29 +51,72 @@ def explain_difference(
     `amount`: what the person saw; another amount now is refused. `cause` "unknown" accepts it without a known cause.
     Raises PeriodRefused, Forbidden.
     """
+    (row,) = explain_differences(
+        actor=actor,
+        month=month,
+        lines=((side, line, amount),),
+        cause=cause,
+        reason=reason,
+        as_of=as_of,
+        is_demo=is_demo,
+    )
+    return row
+
+
+@transaction.atomic
+def explain_differences(
+    *,
+    actor: AbstractBaseUser | None,
+    month: date,
+    lines: Sequence[tuple[str, str, Decimal | None]],
+    cause: str,
+    reason: str,
+    as_of: datetime,
+    is_demo: bool = False,
+) -> list[ResidualReason]:
+    """Several differences (side, line, amount seen) of one cause and reason. Raises PeriodRefused, Forbidden."""
     require(actor, Right.EXPLAIN_RESIDUALS)
     _open_period(month, as_of)
     _need_text(reason, "Say why: the reason is what the next reader has.")
     if cause not in (*GIVEN_CAUSES, ACCEPTED):
         raise PeriodRefused(f"{cause!r} is no cause; use one of {', '.join((*GIVEN_CAUSES, ACCEPTED))}.")
-    now = _open_amount(month_settlement(month=month, as_of=as_of), side, line)
-    if amount is not None and amount != now:
-        raise PeriodRefused(f"The difference is {now:f} usd by now, not {amount:f}: look at it again.")
+    value = month_settlement(month=month, as_of=as_of)
+    rows = []
+    for side, line, amount in lines:
+        now = _open_amount(value, side, line)
+        if amount is not None and amount != now:
+            raise PeriodRefused(f"The difference is {now:f} usd by now, not {amount:f}: look at it again.")
+        rows.append(_keep_reason(actor, month, side, line, cause, now, reason.strip(), as_of))
+    after = [
+        {"side": row.side, "line": row.line, "cause": cause, "amount": f"{row.amount:f}", "reason": row.reason}
+        for row in rows
+    ]
+    _record(actor, "difference.explained", month, as_of, after=after, is_demo=is_demo)
+    return rows
+
+
+def _keep_reason(
+    actor: AbstractBaseUser | None,
+    month: date,
+    side: str,
+    line: str,
+    cause: str,
+    amount: Decimal,
+    reason: str,
+    as_of: datetime,
+) -> ResidualReason:
     held = ResidualReason.objects.filter(month=month, side=side, line=line, withdrawn_at__isnull=True)
     held.update(withdrawn_at=as_of)
-    row = ResidualReason.objects.create(
+    return ResidualReason.objects.create(
         month=month,
         side=side,
         line=line,
         cause=cause,
-        amount=now,
-        reason=reason.strip(),
+        amount=amount,
+        reason=reason,
         given_by_id=actor.pk if actor is not None else None,
         given_at=as_of,
     )
-    after = {"side": side, "line": line, "cause": cause, "amount": f"{now:f}", "reason": row.reason}
-    _record(actor, "difference.explained", month, as_of, after=after, is_demo=is_demo)
-    return row
 
 
 @transaction.atomic

@@ -51,3 +51,8 @@ def scenario_named(name: str) -> PriceScenario:
         known = ", ".join(StoredScenario.objects.order_by("name").values_list("name", flat=True)[:20])
         raise UnknownPrices(f"there is no price scenario {name!r}; kept are: {known or 'none'}")
     return parse_price_scenario(row.document)
+
+
+def price_scenarios() -> tuple[str, ...]:
+    """Names of the kept what-if price books."""
+    return tuple(StoredScenario.objects.order_by("name").values_list("name", flat=True))

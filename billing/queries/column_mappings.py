@@ -182,6 +182,12 @@ def is_unknown_table(path: Path, file_name: str) -> bool:
     return True
 
 
+def waiting_tables() -> tuple[tuple[int, str], ...]:
+    """Number and file name of every table that waits for its columns, newest first."""
+    rows = Import.objects.filter(kind=TO_MAP, state=Import.State.QUEUED).order_by("-created_at")
+    return tuple(rows.values_list("pk", "file_name"))
+
+
 def waiting_import(*, import_id: int) -> Import | None:
     return Import.objects.filter(kind=TO_MAP, state=Import.State.QUEUED, pk=import_id).first()
 
@@ -253,7 +259,7 @@ def _kept(row: KeptRow, used: list[datetime]) -> KeptMapping:
         name=row.name,
         source=mapping.source,
         grain=mapping.grain,
-        columns=tuple(mapping.columns.items()),
+        columns=tuple((column, mapping.columns[column]) for column in mapping.header if column in mapping.columns),
         ignored=tuple(column for column in mapping.header if column not in mapping.columns),
         header=mapping.header,
         who=row.created_by.get_username() if row.created_by else "",

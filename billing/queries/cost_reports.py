@@ -153,8 +153,21 @@ def _reported(
         speed=row.speed if nature == "usage" else "",
         workspace=row.workspace if nature == "usage" else "",
     )
-    regional = _regional(key, row.amount, day or first.date(), book) if nature == "usage" else ZERO
-    return Reported(day, key, row.amount, nature, regional, "" if nature == "usage" else row.description)
+    if nature != "usage":
+        return Reported(day, key, row.amount, nature, description=row.description)
+    discount, prepaid = _below_list(row)
+    regional = _regional(key, row.amount, day or first.date(), book)
+    return Reported(day, key, row.amount, nature, regional, discount, prepaid)
+
+
+def _below_list(row: CostReportLine) -> tuple[Decimal, Decimal]:
+    """Billed less list where the line states both, as a discount and as what a prepaid commitment covers."""
+    if row.list_amount is None or row.basis == CostReportLine.Basis.LIST:
+        return ZERO, ZERO
+    if not row.commitment:
+        return row.amount - row.list_amount, ZERO
+    agreed = row.contracted_amount if row.contracted_amount is not None else row.list_amount
+    return agreed - row.list_amount, row.amount - agreed
 
 
 def _nature(row: CostReportLine, start: date) -> Nature:

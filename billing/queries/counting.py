@@ -10,6 +10,7 @@ from django.db import connection
 
 from billing.core.counting import DayRow, Excess, LogScope, ReportOfDay, chosen_report, count_day
 from billing.core.usage import COUNTERS, TokenCounts, UsageKey
+from billing.importers.generic_csv import SUMS_NAME
 from billing.importers.usage_formats import FORMATS_WITH_OWN_KEYS, report_rank
 from billing.models import USAGE_KEY_FIELDS, Import, UsageRollup, UsageSource
 from billing.queries.imports import model_aliases
@@ -33,7 +34,7 @@ def log_scopes() -> dict[int, LogScope]:
 def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
     """The rows of some days, ascending, by day and channel. All of them are in memory at once: give a few days."""
     requests = set(UsageSource.objects.filter(grain=UsageSource.Grain.REQUEST).values_list("pk", flat=True))
-    ranks = _ranks()
+    ranks, partial = _ranks(), _partial()
     by_day: dict[tuple[date, str], tuple[list[DayRow], dict[tuple[int, int], list[DayRow]], dict[tuple[int, int], int]]]
     by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
     for day, source_id, hours, latest, key, counts, number in _hours_by_day(days):
@@ -46,7 +47,14 @@ def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
             latest_of[source_id, hours] = max(latest_of[source_id, hours], latest)
     for (day, channel), (logs, reports, latest_of) in sorted(by_day.items(), key=lambda item: item[0]):
         candidates = [
-            ReportOfDay(source_id, hours, latest_of[source_id, hours], tuple(rows), ranks.get(source_id, 0))
+            ReportOfDay(
+                source_id,
+                hours,
+                latest_of[source_id, hours],
+                tuple(rows),
+                ranks.get(source_id, 0),
+                is_whole=source_id not in partial,
+            )
             for (source_id, hours), rows in sorted(reports.items())
         ]
         yield DayToCount(day, channel, tuple(logs), tuple(candidates))
@@ -72,6 +80,13 @@ def _ranks() -> dict[int, int]:
     return found
 
 
+def _partial() -> frozenset[int]:
+    """Sources whose reports may tell a part only: sums of a gateway, tables of one's own."""
+    done = Import.objects.filter(state=Import.State.DONE).exclude(source__grain=UsageSource.Grain.REQUEST)
+    rows = done.values_list("source_id", "format").distinct()
+    return frozenset(one for one, name in rows if one is not None and (name == SUMS_NAME or report_rank(name) == 0))
+
+
 def _days_with_both() -> list[date]:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -83,7 +98,7 @@ def _days_with_both() -> list[date]:
 
 
 def _scope(source: UsageSource) -> LogScope:
-    """The keys of a gateway or a tracing tool are its own; other logs name the provider's, a mapped table says which."""
+    """Keys of a gateway or a tracing tool are its own; other logs name the provider's; a mapped table says which."""
     own_keys = (source.settings or {}).get("own_keys") == "yes"
     own_keys = own_keys or source.imports.filter(state=Import.State.DONE, format__in=FORMATS_WITH_OWN_KEYS).exists()
     return LogScope(not own_keys, tuple((str(one), str(other)) for one, other in source.scope))

@@ -1,7 +1,7 @@
 """How a model's prices moved: steps per kind of token, as the look-up would charge them, and what is proposed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
@@ -62,10 +62,11 @@ def price_timeline(
             ahead = list(_steps(book.with_prices(proposed), model, days, is_proposed=True))
         except PriceError:  # it contradicts what is held: approving says so
             ahead = []
-        held = {(row.kind, row.length): row.usd for row in steps}
-        steps += [row for row in ahead if held.get((row.kind, row.length)) != row.usd]
+        held = {(row.kind, row.length): row for row in steps}
+        steps += [moved for row in ahead if (moved := _moved(row, held.get((row.kind, row.length)))) is not None]
     if not steps:
         return None
+    steps = [_shortest(row) for row in steps]
     closed = BillingPeriod.objects.filter(state=BillingPeriod.State.CLOSED, month__gte=first.replace(day=1))
     months = [(month, (month + timedelta(days=32)).replace(day=1)) for month in closed.values_list("month", flat=True)]
     return PriceTimeline(first, last, today, retires_on, _joined(months), tuple(steps))
@@ -91,6 +92,19 @@ def _steps(book: PriceBook, model: str, days: Sequence[date], *, is_proposed: bo
             if any(value is not None for value in usd):
                 length = "" if len(lines) == 1 else _length(bands)
                 yield PriceSteps(kind, length, is_proposed, tuple(days), usd)
+
+
+def _moved(row: PriceSteps, held: PriceSteps | None) -> PriceSteps | None:
+    """Proposed steps from the day on which they leave what is held; None where they never do."""
+    same = held.usd if held is not None else (None,) * len(row.usd)
+    first = next((n for n, usd in enumerate(row.usd) if usd != same[n]), None)
+    return None if first is None else replace(row, days=row.days[first:], usd=row.usd[first:])
+
+
+def _shortest(row: PriceSteps) -> PriceSteps:
+    """Only the days on which the price becomes another."""
+    stay = [n for n in range(len(row.days)) if n == 0 or row.usd[n] != row.usd[n - 1]]
+    return replace(row, days=tuple(row.days[n] for n in stay), usd=tuple(row.usd[n] for n in stay))
 
 
 def _length(bands: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from billing.core.usage_table import Costs, TooLarge, UsageTable, costs_of, wide
 from billing.models import USAGE_KEY_FIELDS, DailyUsage, UsageSource
 from billing.queries.prices import price_book
 
-MOST_ROWS: Final = 4_000_000  # 64 bytes each: beyond, the database sums
+MOST_ROWS: Final = 2_000_000  # some 200 bytes each with their costs: beyond, a question reads its own period
 _KEY_COLUMNS: Final = (*USAGE_KEY_FIELDS, "origin", "source_id")
 NAMES: Final = (*USAGE_KEY_FIELDS, "origin", "source")
 _COPY_HEADER, _COPY_TRAILER = 19, 2

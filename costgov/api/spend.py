@@ -1,22 +1,32 @@
 """Spend by anything, as JSON, CSV, a workbook or FOCUS."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from billing.queries.books import BASES, LIST
+from billing.exports.cells import csv_bytes
+from billing.exports.focus import COLUMNS as FOCUS_COLUMNS
+from billing.exports.focus import focus_rows
+from billing.exports.tables import CSV_TYPE
+from billing.queries.books import BASES, LIST, UnknownPrices
+from billing.queries.focus_lines import account_name, focus_lines
 from billing.queries.usage_sums import TIME_DIMENSIONS
 from costgov.api.base import ApiView, endpoint
+from costgov.downloads import answer, streamed
 from costgov.jsonout import dumps
 from costgov.pages import cached, today
-from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, spend
+from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, UnknownDimension, spend, spend_period
+from costgov.queries.spend_change import SpendChange, month_before, spend_change
+from costgov.queries.spend_tables import spend_rows_table
 
+T = TypeVar("T")
 SPEND = "Usage and spend"
-DEFAULT_ROWS, MOST_ROWS = 5_000, 1_000_000
+DEFAULT_ROWS, MOST_ROWS = 2_000, 1_000_000
 NONE = "(none)"
 FILTERS = tuple(name for name in SPEND_DIMENSIONS if name not in TIME_DIMENSIONS)
 
@@ -28,6 +38,12 @@ class SpendQuery(serializers.Serializer[Any]):
     to = serializers.DateField(required=False, help_text="The day after the last; default: after the last with usage.")
     basis = serializers.ChoiceField(BASES, required=False, default=LIST, help_text="List prices, or under contracts.")
     prices = serializers.CharField(required=False, default="", allow_blank=True, help_text="Name of what-if prices.")
+    format = serializers.ChoiceField(
+        ["json", "csv", "xlsx", "focus"],
+        required=False,
+        default="json",
+        help_text="csv, xlsx: every row as a file. focus: the period as FOCUS 1.2 rows, whatever `by` says.",
+    )
     limit = serializers.IntegerField(
         required=False,
         default=DEFAULT_ROWS,
@@ -60,7 +76,7 @@ def asked_spend(asked: dict[str, Any]) -> dict[str, Any]:
         "start": start,
         "end": end,
         "by": tuple(name.strip() for name in asked["by"].split(",") if name.strip()),
-        "where": {name: "" if asked[name] == NONE else asked[name] for name in FILTERS if name in asked},
+        "where": _where(asked),
         "basis": asked["basis"],
         "scenario": asked["prices"],
     }
@@ -74,11 +90,77 @@ class SpendView(ApiView):
         length is missing, `lowest_usd` and `highest_usd` bound it. Any dimension but a time is a filter too."""
         asked = self.asked(SpendQuery)
         wanted = asked_spend(asked)
+        if asked["format"] == "focus":
+            return _focus(wanted)
+        if asked["format"] != "json":
+            return streamed(spend_rows_table(_answered(lambda: spend(**wanted))), asked["format"])
         # Kept as the bytes that are sent: reading thousands of rows back would take longer than summing them.
         body = cached(
-            "api-spend", lambda: dumps(spend(**wanted, limit=asked["limit"])), **_key(wanted), limit=asked["limit"]
+            "api-spend",
+            lambda: dumps(_answered(lambda: spend(**wanted, limit=asked["limit"]))),
+            **_key(wanted),
+            limit=asked["limit"],
         )
         return HttpResponse(body, content_type="application/json")
+
+
+class ChangeQuery(SpendQuery):
+    """The two periods; by default the period before: the calendar month before a whole month, else as many days."""
+
+    to = serializers.DateField(help_text="The day after the last.")
+    against_from = serializers.DateField(required=False, help_text="First day of the period before.")
+    against_to = serializers.DateField(required=False, help_text="The day after its last.")
+
+    def get_fields(self) -> dict[str, Any]:
+        kept = super().get_fields()
+        kept["from"] = serializers.DateField(help_text="First UTC day.")
+        return {name: field for name, field in kept.items() if name not in ("format", "limit", "prices")}
+
+
+class SpendChangeView(ApiView):
+    @endpoint(summary="Why spend changed", tag=SPEND, query=ChangeQuery, answers=SpendChange)
+    def get(self, request: Request) -> HttpResponseBase:
+        """The change of spend between two periods, split into volume, mix and price effects that sum to it exactly.
+        Usage without a price is in no effect and stands beside them."""
+        asked = self.asked(ChangeQuery)
+        before = month_before(asked["from"], asked["to"])
+        wanted = {
+            "start": asked["from"],
+            "end": asked["to"],
+            "before_start": asked.get("against_from", before[0]),
+            "before_end": asked.get("against_to", before[1]),
+            "by": tuple(name.strip() for name in asked["by"].split(",") if name.strip()),
+            "where": _where(asked),
+            "basis": asked["basis"],
+        }
+        body = cached(
+            "api-spend-change",
+            lambda: dumps(_answered(lambda: spend_change(**wanted))),
+            **{**wanted, "where": sorted(wanted["where"].items())},
+        )
+        return HttpResponse(body, content_type="application/json")
+
+
+def _answered(ask: Callable[[], T]) -> T:
+    """What `ask` answers; a question that cannot be asked is bad input."""
+    try:
+        return ask()
+    except (UnknownDimension, UnknownPrices):
+        raise
+    except ValueError as error:
+        raise serializers.ValidationError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
+
+
+def _where(asked: dict[str, Any]) -> dict[str, str]:
+    return {name: "" if asked[name] == NONE else asked[name] for name in FILTERS if name in asked}
+
+
+def _focus(wanted: dict[str, Any]) -> HttpResponseBase:
+    if wanted["where"]:
+        raise serializers.ValidationError({next(iter(wanted["where"])): ["A FOCUS file holds all usage of a period."]})
+    start, end = _answered(lambda: spend_period(wanted["start"], wanted["end"]))
+    rows = focus_rows(focus_lines(start=start, end=end), account=account_name())
+    return answer(csv_bytes(FOCUS_COLUMNS, rows), f"focus-{start}-{end - timedelta(days=1)}.csv", CSV_TYPE)
 
 
 def _key(wanted: dict[str, Any]) -> dict[str, Any]:

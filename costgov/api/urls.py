@@ -22,6 +22,7 @@ urlpatterns = [
     path("decide", gateways.DecideView.as_view(), name="api-decide"),
     path("overview", overview.OverviewApi.as_view(), name="api-overview"),
     path("spend", spend.SpendView.as_view(), name="api-spend"),
+    path("spend/change", spend.SpendChangeView.as_view(), name="api-spend-change"),
     path("prices", money.PricesView.as_view(), name="api-prices"),
     path("prices/proposed", contracts.ProposalsView.as_view(), name="api-proposed"),
     path("contracts", contracts.ContractsView.as_view(), name="api-contracts"),

@@ -5,6 +5,7 @@ from typing import Final
 
 from billing.importers.cost_centre_files import CentreLine
 from billing.operations.cost_centres import import_cost_centres
+from costgov.demo.organisation import CLASSES
 from costgov.models import User
 
 # Customer care took the analysts' questions over from the data team some months before the end.
@@ -14,7 +15,7 @@ HANDED_OVER_DAYS: Final = 61
 def lines(last: date) -> list[CentreLine]:
     """What finance's list says; `last`: the day after the demo's last day."""
     handed = (last - timedelta(days=HANDED_OVER_DAYS)).replace(day=1)
-    return [
+    named = [
         CentreLine(1, "4100", "Developer tools", "Platform", "Ines Rossi", workspace="wrkspc_engineering", maps=True),
         CentreLine(2, "4200", "Customer care", "Operations", "Jonas Weber", workspace="wrkspc_care", maps=True),
         CentreLine(3, "4300", "Data products", "Data", "Mei Tanaka", workspace="wrkspc_data", maps=True),
@@ -27,6 +28,13 @@ def lines(last: date) -> list[CentreLine]:
             6, "4300", "Data products", "Data", "Mei Tanaka", workspace="wrkspc_knowledge", valid_to=handed, maps=True
         ),
     ]  # fmt: skip
+    # The gateway's logs name keys of its own and no workspace.
+    centre = {"wrkspc_care": "4200", "wrkspc_knowledge": "4400"}
+    gateway = [row for row in CLASSES if row.via == "litellm" and row.workspace in centre]
+    return named + [
+        CentreLine(len(named) + n, centre[row.workspace], api_key=row.api_key, maps=True)
+        for n, row in enumerate(gateway, 1)
+    ]
 
 
 def load_cost_centres(*, actor: User, last: date, as_of: datetime) -> None:

@@ -13,7 +13,7 @@ from django.db.models import Max
 
 from billing.models import BillingPeriod, Import, Invoice, PeriodComment, Price
 from billing.operations.invoices import check_invoice, save_invoice
-from billing.operations.reconciliation import close_month, comment_month, explain_difference
+from billing.operations.reconciliation import close_month, comment_month, explain_differences
 from billing.queries.reconciliation import month_settlement
 from costgov.demo.cost_files import DemoMonth, invoice_of, report_rows, write_report
 from costgov.models import User
@@ -66,15 +66,15 @@ def settle_month(
 
 
 def _accept_preview(month: date, paula: User, at: datetime) -> None:
-    for line in month_settlement(month=month, as_of=at).lines:
-        if line.needs_price and line.reason is None:
-            explain_difference(
-                actor=paula,
-                month=month,
-                side="report",
-                line=line.key,
-                cause="missing_price",
-                reason=PREVIEW_REASON,
-                as_of=at,
-                is_demo=True,
-            )
+    value = month_settlement(month=month, as_of=at)
+    lines = [("report", line.key, line.open_usd) for line in value.lines if line.needs_price]
+    if lines:
+        explain_differences(
+            actor=paula,
+            month=month,
+            lines=lines,
+            cause="missing_price",
+            reason=PREVIEW_REASON,
+            as_of=at,
+            is_demo=True,
+        )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from billing.core.health import Finding
+from billing.queries.column_mappings import waiting_tables
 from billing.queries.import_pages import ImportRow, SourceRow, import_rows, imported_period, source_rows
 from costgov.queries.health import DataHealth
 
@@ -24,6 +25,8 @@ class ImportsPage:
     days: tuple[date, date] | None
     accepted: int
     running: int
+    waiting: tuple[tuple[int, str], ...] = ()
+    """Tables nobody has described yet: number and file name."""
 
 
 def imports_page(*, health: DataHealth) -> ImportsPage:
@@ -36,4 +39,5 @@ def imports_page(*, health: DataHealth) -> ImportsPage:
         days=imported_period(),
         accepted=sum(row.accepted or 0 for row in rows),
         running=sum(row.is_running for row in rows),
+        waiting=waiting_tables(),
     )

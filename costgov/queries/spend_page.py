@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from billing.core.money import ZERO
+from billing.queries.usage import usage_days
 from billing.queries.usage_sums import TIME_DIMENSIONS
 from costgov.dimension_words import Words, words
 from costgov.queries.spend import SpendReport, SpendRow, spend
@@ -29,7 +30,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class SpendPage:
-    """`before`: the whole of the same filters in the period before; `before_rows`: its rows by their values."""
+    """`before`: the whole of the same filters in the period before; `before_rows`: its rows by their values.
+
+    `usage_from`: the first day usage is held of, where that lies after the period before began: then nothing is
+    compared.
+    """
 
     report: SpendReport
     words: Words
@@ -41,10 +46,11 @@ class SpendPage:
     points: tuple[date, ...]
     series: tuple[Series, ...]
     step: str
+    usage_from: date | None
 
     @property
     def has_before(self) -> bool:
-        return bool(self.before.cost_usd or self.before.unpriced_tok)
+        return self.usage_from is None and bool(self.before.cost_usd or self.before.unpriced_tok)
 
 
 def spend_page(*, start: date, end: date, by: tuple[str, ...], where: Mapping[str, str], basis: str) -> SpendPage:
@@ -53,9 +59,12 @@ def spend_page(*, start: date, end: date, by: tuple[str, ...], where: Mapping[st
     before_start, before_end = month_before(start, end)
     timeless = [name for name in by if name not in TIME_DIMENSIONS]
     compared = spend(start=before_start, end=before_end, by=timeless, where=where, basis=basis)
-    held = {tuple(row.group.values()): row.cost_usd for row in compared.rows} if timeless == list(by) else {}
+    days = usage_days()
+    is_whole = days is not None and days[0] <= before_start
+    is_alike = is_whole and timeless == list(by)
+    held = {tuple(row.group.values()): row.cost_usd for row in compared.rows} if is_alike else {}
     change = None
-    if compared.total.cost_usd and report.total.cost_usd:
+    if is_whole and compared.total.cost_usd and report.total.cost_usd:
         change = spend_change(
             start=start,
             end=end,
@@ -67,7 +76,19 @@ def spend_page(*, start: date, end: date, by: tuple[str, ...], where: Mapping[st
         )
     step = "day" if (end - start).days <= LONG_DAYS else "week"
     points, series = _series(start, end, step, timeless[0] if timeless else "", where, basis)
-    return SpendPage(report, words(), compared.total, held, before_start, before_end, change, points, series, step)
+    return SpendPage(
+        report,
+        words(),
+        compared.total,
+        held,
+        before_start,
+        before_end,
+        change,
+        points,
+        series,
+        step,
+        None if is_whole or days is None else days[0],
+    )
 
 
 def _series(

@@ -85,7 +85,7 @@ def line_pill(line: Any) -> SafeString:
     causes = [SHORT[part.cause] for part in line.parts if part.cause in SHORT]
     words = " + ".join(causes[:2]) + (" …" if len(causes) > 2 else "")
     if line.state == "accepted":
-        return status("accepted", f"Accepted: {words}", "check", "good")
+        return status("accepted", f"Accepted: {SHORT[line.reason.cause]}", "check", "good")
     return status("explained", f"Explained: {words}", "info-circle", "info")
 
 

@@ -33,10 +33,10 @@ from costgov.price_row_forms import CREDIT, RATE, Row, documents, posted_rows, s
 from costgov.queries.price_effects import PriceEffects, price_effects
 
 KIND_CHOICES = [
-    (kind, {"": "tokens and web searches", "tokens": "every kind of token"}.get(kind) or KIND_LABELS[kind])  # type: ignore[index]
+    (kind, {"": "everything", "tokens": "all tokens"}.get(kind) or KIND_LABELS[kind])  # type: ignore[index]
     for kind in KINDS
 ]
-TIER_CHOICES = [("", "every tier"), *((tier, tier) for tier in SERVICE_TIERS)]
+TIER_CHOICES = [("", "any"), *((tier, tier) for tier in SERVICE_TIERS)]
 _HEAD = ("name", "channel", "from", "to", "source", "checked_on", "note")
 
 

@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from audit.roles import Right, may, require
 from billing.core.scenarios import LIST_CUT, LIST_RISE, Scenario
 from billing.core.words import signed
+from billing.queries.books import price_scenarios
 from billing.queries.forecasts import KeptForecast, kept_forecasts
 from costgov import charts
 from costgov.operations.forecast import make_forecast
@@ -34,7 +35,7 @@ ROLLOUT: Final = (("0", "On time"), ("1", "+1 month"), ("3", "+3 months"))
 TITLES: Final = {"baseline": "Uniform", "current": "Current policy", "optimised": "Optimised"}
 LEAST_COVERAGE: Final = 0.7
 DRAWN: Final = {"0.025", "0.1", "0.5", "0.9", "0.975"}
-PARAMETERS: Final = ("months", "growth", "prices", "rollout", "off")
+PARAMETERS: Final = ("months", "growth", "prices", "book", "rollout", "off")
 Rows = list[list[str | None]]
 
 
@@ -108,6 +109,7 @@ def forecast_page(request: HttpRequest) -> HttpResponse:
         prices=PRICES,
         rollout=ROLLOUT,
         classes=sorted(class_slugs()),
+        books=price_scenarios(),
         price_month=asked.scenario.price_from_month,
         kept=kept,
         kept_now=_same(kept, value.view),
@@ -126,7 +128,10 @@ def read_query(request: HttpRequest) -> Asked:
         "prices": choice(request, "prices", [key for key, _ in PRICES], "unchanged"),
         "rollout": choice(request, "rollout", [key for key, _ in ROLLOUT], "0"),
         "off": request.GET.get("off", ""),
+        "book": request.GET.get("book", ""),
     }
+    if values["book"] and values["book"] not in price_scenarios():
+        raise BadQuery(f"?book={values['book']} is no kept what-if price book: choose one from the list, or none.")
     if values["off"] and values["off"] not in class_slugs():
         raise BadQuery(f"?off={values['off']} is no registered class: choose one from the list, or none.")
     months = int(values["months"])
@@ -137,6 +142,7 @@ def read_query(request: HttpRequest) -> Asked:
         price_from_month=13 if months > 12 else months // 2 + 1,
         rollout_delay_months=int(values["rollout"]),
         switched_off=(values["off"],) if values["off"] else (),
+        price_scenario=values["book"],
     )
     return Asked(months, scenario, values)
 

@@ -30,7 +30,7 @@ from billing.operations.price_scenarios import delete_price_scenario, save_price
 from costgov.jsonout import dumps
 from costgov.pages import cached, now, page, right_required, today
 from costgov.price_forms import BAND_LABELS, KIND_LABELS
-from costgov.price_row_forms import CHANGE, PRICE, Row, documents, posted_rows, shown_rows, worded
+from costgov.price_row_forms import CHANGE, MANY, PRICE, Row, documents, posted_rows, shown_rows, worded
 from costgov.queries.price_effects import PriceEffects, scenario_effects
 from costgov.views.contracts import KIND_CHOICES, TIER_CHOICES
 
@@ -58,12 +58,13 @@ class DetailPage:
 
 @dataclass(frozen=True, slots=True)
 class FormPage:
-    """The form as typed; `scenario_id` None = a new one. `kept_prices` are those of a file, kept as they are."""
+    """The form as typed; `scenario_id` None = a new one. Rows of a file, when they are many, are kept as they are."""
 
     scenario_id: int | None
     head: Mapping[str, str]
     changes: Sequence[Row]
     prices: Sequence[Row]
+    kept_changes: int = 0
     kept_prices: int = 0
     problems: tuple[str, ...] = ()
     kinds: Sequence[tuple[str, str]] = field(default_factory=lambda: KIND_CHOICES)
@@ -112,7 +113,15 @@ def _edit(request: HttpRequest, scenario_id: int | None, kept: PriceScenario | N
         return _form(request, _form_of(scenario_id, kept))
     head = {name: request.POST.get(name, "").strip() for name in ("title", "note", "file_from")}
     changes, prices = posted_rows(request.POST, "change", CHANGE), posted_rows(request.POST, "price", PRICE)
-    typed = FormPage(scenario_id, head, shown_rows(changes, CHANGE), shown_rows(prices, PRICE, empty=1))
+    of_file = _of_file(kept)
+    typed = FormPage(
+        scenario_id,
+        head,
+        shown_rows(changes, CHANGE),
+        shown_rows(prices, PRICE, empty=1),
+        kept_changes=len(of_file["changes"]),
+        kept_prices=len(of_file["prices"]),
+    )
     action = request.POST.get("action", "")
     if action == "add":
         return _form(request, typed)
@@ -120,8 +129,8 @@ def _edit(request: HttpRequest, scenario_id: int | None, kept: PriceScenario | N
         "schema": SCHEMA,
         "title": head["title"],
         "note": head["note"],
-        "changes": documents(changes),
-        "prices": documents(prices),
+        "changes": [*of_file["changes"], *documents(changes)],
+        "prices": [*of_file["prices"], *documents(prices)],
     }
     try:
         found = _uploaded(request, head) if action == "read" else parse_price_scenario(document)
@@ -171,14 +180,22 @@ def _form_of(scenario_id: int | None, kept: PriceScenario | None) -> FormPage:
     if kept is None:
         head = {"title": "", "note": "", "file_from": ""}
         return FormPage(scenario_id, head, shown_rows([], CHANGE), shown_rows([], PRICE, empty=1))
-    document = scenario_document(kept)
+    document, of_file = scenario_document(kept), _of_file(kept)
     head = {"title": kept.title, "note": kept.note, "file_from": ""}
     return FormPage(
         scenario_id,
         head,
-        shown_rows(document["changes"], CHANGE, empty=1),
-        shown_rows(document["prices"], PRICE, empty=1),
+        shown_rows([] if of_file["changes"] else document["changes"], CHANGE, empty=1),
+        shown_rows([] if of_file["prices"] else document["prices"], PRICE, empty=1),
+        kept_changes=len(of_file["changes"]),
+        kept_prices=len(of_file["prices"]),
     )
+
+
+def _of_file(kept: PriceScenario | None) -> dict[str, list[Row]]:
+    """What the form does not list because it is too much: it stays as it is."""
+    document = scenario_document(kept) if kept is not None else {"changes": [], "prices": []}
+    return {name: document[name] if len(document[name]) > MANY else [] for name in ("changes", "prices")}
 
 
 def _form(request: HttpRequest, shown: FormPage, status: int = 200) -> HttpResponse:

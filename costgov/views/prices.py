@@ -1,6 +1,8 @@
 """Prices: what is in force, what has no price, how prices changed; adding prices, names and tiers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
@@ -126,15 +128,24 @@ def timeline_words(view: ModelPage) -> str:
     """What the drawing says, in a sentence."""
     if view.timeline is None:
         return ""
-    changed = sorted({day for row in view.timeline.steps if not row.is_proposed for day in row.days[1:]})
-    if not changed:
-        said = f"No price of {view.name} changed so far"
-    else:
-        said = f"Prices of {view.name} changed on {', '.join(datefmt(day) for day in changed)}"
+    steps = view.timeline.steps
+    days = sorted({day for row in steps if not row.is_proposed for day in row.days[1:]})
+    before, ahead = [day for day in days if day <= view.on], [day for day in days if day > view.on]
+    said = f"No price of {view.name} changed so far"
+    if before:
+        said = f"Prices of {view.name} changed on {_days(before)}"
+    if ahead:
+        said += f"; they change on {_days(ahead)}"
+    if waiting := sorted({row.days[0] for row in steps if row.is_proposed}):
+        said += f"; from {_days(waiting)} on they would, as proposed"
     if view.retires_on is not None:
         verb = "was retired" if view.retires_on <= view.on else "is retired"
         said += f"; it {verb} on {datefmt(view.retires_on)}"
     return f"{said}."
+
+
+def _days(days: Sequence[date]) -> str:
+    return ", ".join(datefmt(day) for day in days)
 
 
 def timeline_table(view: PriceTimeline | None) -> tuple[list[str], list[list[str]]]:

@@ -1,6 +1,5 @@
 """The spend explorer: where the money goes, by any two groupings; the address is the state."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,7 +12,7 @@ from django.urls import path
 from django.views.decorators.http import require_GET
 
 from billing.core.money import round_usd
-from billing.exports.cells import Cell, csv_bytes
+from billing.exports.cells import csv_bytes
 from billing.exports.focus import COLUMNS as FOCUS_COLUMNS
 from billing.exports.focus import focus_rows
 from billing.exports.tables import CSV_TYPE, Table
@@ -23,11 +22,12 @@ from billing.queries.usage_sums import TIME_DIMENSIONS
 from costgov import charts
 from costgov.charts.spend import Part
 from costgov.charts.spend_series import spend_series
-from costgov.dimension_words import NAMES, words
+from costgov.dimension_words import NAMES
 from costgov.downloads import answer, download
 from costgov.pages import BadQuery, cached, choice, page, today
-from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, SpendRow, spend
+from costgov.queries.spend import SPEND_DIMENSIONS, SpendRow, spend
 from costgov.queries.spend_page import SpendPage, spend_page
+from costgov.queries.spend_tables import spend_rows_table
 from costgov.templatetags.costgov_format import datefmt, pct_signed, usd, usd_signed
 from costgov.timespan import CHOICES, PARAMETERS, Timespan, only, timespan
 
@@ -139,6 +139,7 @@ def explorer(request: HttpRequest) -> HttpResponse:
         by=wanted.by[0],
         second=wanted.by[1] if len(wanted.by) > 1 else "",
         names=[NAMES[name] for name in wanted.by],
+        is_timed=any(name in TIME_DIMENSIONS for name in wanted.by),
         last_day=wanted.span.end - timedelta(days=1),
         kept=[(name, value) for name, value in request.GET.items() if name not in ("by", "and", "from", "to", "days")],
         chips=[
@@ -170,10 +171,11 @@ def _shown(request: HttpRequest, view: SpendPage) -> Shown:
     per = view.step
     chart = None
     if view.series and any(any(series.usd) for series in view.series):
-        chart = spend_series(view.points, [(series.label, series.usd) for series in view.series], per=per)
+        tiers = [series.value for series in view.series] if "tier" in report.by else []
+        chart = spend_series(view.points, [(series.label, series.usd) for series in view.series], per=per, tiers=tiers)
     bridge, summary = _bridge(view)
     change = None
-    if view.before.cost_usd and report.total.cost_usd:
+    if view.has_before and view.before.cost_usd and report.total.cost_usd:
         change = float(report.total.cost_usd / view.before.cost_usd - 1)
     return Shown(
         view=view,
@@ -309,34 +311,6 @@ def _change_lines(view: SpendPage) -> tuple[ChangeLine, ...]:
 
 
 # ---- Files -------------------------------------------------------------------------------------------------------
-
-COUNTS: Final = ("uncached_input_tok", "cache_read_tok", "cache_write_5m_tok", "cache_write_1h_tok", "output_tok",
-                 "web_searches", "requests", "unpriced_tok", "unpriced_searches")  # fmt: skip
-
-
-def spend_rows_table(report: SpendReport, name: str = "spend") -> Table:
-    """Every row of a report, ids beside their words; exact costs."""
-    named = words()
-    worded = [key for key in report.by if key in ("class", "model", "cost_centre")]
-
-    def rows() -> Iterator[list[Cell]]:
-        for row in report.rows:
-            yield [
-                *row.group.values(),
-                *(named.of(key, row.group[key]) for key in worded),
-                row.cost_usd,
-                row.lowest_usd,
-                row.highest_usd,
-                *(getattr(row, key) for key in COUNTS),
-            ]
-
-    return Table(
-        name,
-        f"Spend by {', '.join(report.by)}",
-        [*report.by, *(f"{key}_name" for key in worded), "cost_usd", "lowest_usd", "highest_usd", *COUNTS],
-        rows(),
-        [*["text"] * (len(report.by) + len(worded)), "usd", "usd", "usd", *["count"] * len(COUNTS)],
-    )
 
 
 @download("spend")

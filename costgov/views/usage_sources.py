@@ -9,6 +9,7 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit.roles import Right
+from billing.importers.cost_format_guide import COST_GUIDE, CostFormatGuide
 from billing.importers.format_guide import GUIDE, FormatGuide
 from billing.importers.records import INPUT_INCLUDES_CACHE
 from billing.models import UsageSource
@@ -18,15 +19,17 @@ from costgov.pages import now, page, right_required
 
 @dataclass(frozen=True)
 class FormatsView:
-    """The usage formats, and how to answer what some of them cannot tell."""
+    """The formats of usage and of costs, and how to answer what some of them cannot tell."""
 
     formats: tuple[FormatGuide, ...]
     how_to_answer: str
+    costs: tuple[CostFormatGuide, ...]
 
 
 @require_GET
 def formats(request: HttpRequest) -> HttpResponse:
-    return page(request, "billing/usage_formats.html", FormatsView(GUIDE, INPUT_INCLUDES_CACHE.how), nav="imports")
+    view = FormatsView(GUIDE, INPUT_INCLUDES_CACHE.how, COST_GUIDE)
+    return page(request, "billing/usage_formats.html", view, nav="imports")
 
 
 @require_POST

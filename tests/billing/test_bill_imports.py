@@ -16,6 +16,7 @@ from django.db.models import Sum
 from audit.roles import Forbidden, Role
 from billing.importers.base import ImportRefused
 from billing.models import CostReportLine, DailyUsage, Import, Invoice, UsageRollup
+from billing.operations.cost_imports import deliveries
 from billing.operations.imports import COSTS, ImportOptions, ImportOutcome, import_file, run_import, start_import
 from tests.billing.conftest import AS_OF
 
@@ -104,6 +105,29 @@ def test_another_part_of_a_bill_is_not_taken_for_a_new_delivery(import_bill: Imp
     assert (CostReportLine.objects.count(), total()) == (9, Decimal("6.486977"))
 
 
+def test_last_weeks_file_beside_todays_is_refused(import_bill: ImportBill, tmp_path: Path) -> None:
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    rewritten(AWS, folder / "bill-1.csv", lambda rows: rows[:7])
+    rewritten(AWS, folder / "bill-2.csv", lambda rows: rows)
+    with pytest.raises(ImportRefused, match=r"bill-2.csv: 7 of its 9 kinds of line stand in the parts before it"):
+        import_bill(folder)
+
+
+def test_a_directory_of_reports_is_no_delivery(import_bill: ImportBill, tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    for name in ("cost_report_by_workspace_description.json", "cost_report_ungrouped.json"):
+        (folder / name).write_text((SAMPLES / name).read_text())
+    with pytest.raises(ImportRefused, match="a directory of reports, not of the parts of one bill"):
+        import_bill(folder)
+    assert [path.name for path in deliveries(folder)] == sorted(path.name for path in folder.iterdir())
+    for path in deliveries(folder):
+        import_bill(path)
+    assert total() == Decimal("60.944086")
+    assert deliveries(AWS) == [AWS]
+
+
 def test_focus_bill_states_invoices_to_the_cent(import_bill: ImportBill) -> None:
     import_bill(FOCUS)
     assert total() == Decimal("1056.29019")
@@ -164,19 +188,19 @@ def test_the_usage_report_counts_before_the_bill(import_bill: ImportBill, var: P
 
 
 def test_the_report_counts_before_the_download_and_that_before_the_bill(import_bill: ImportBill, var: Path) -> None:
-    def sources() -> set[str]:
+    def counting() -> set[str]:
         rows = DailyUsage.objects.filter(date=date(2026, 11, 9), channel="anthropic")
-        return set(rows.values_list("source__name", flat=True))
+        return set(rows.values_list("source__imports__format", flat=True))
 
     report = USAGE / "usage_report_messages_1d.json"
     download = SAMPLES / "console_usage_claude_api_tokens_2026_11_09_to_2026_11_10.csv"
     import_file(actor=None, path=report, as_of=AS_OF)
     import_file(actor=None, path=download, as_of=AS_OF)
     import_bill(FOCUS)
-    assert sources() == {"Anthropic usage report"}
+    assert counting() == {"anthropic_admin_usage"}
     UsageRollup.objects.filter(source__name="Anthropic usage report").delete()
     import_bill(rewritten(FOCUS, var / "again.csv", lambda rows: [{**rows[0], "Tags": "{}"}, *rows[1:]]))
-    assert sources() == {"Claude Console usage download: CSV"}
+    assert counting() == {"console_usage_csv"}
 
 
 def test_google_bill_with_credits(import_bill: ImportBill) -> None:

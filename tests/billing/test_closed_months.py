@@ -94,11 +94,11 @@ def test_a_price_that_came_too_late_leaves_its_closed_usage_unpriced_and_says_so
 def test_the_preview_of_a_new_price_leaves_closed_months_alone(two_months):
     new = ListPrice("m", "output", D(4), "quote", date(2026, 11, 20), valid_from=date(2026, 10, 16))
     effect = price_effect(new=[new])
-    assert (effect.cost_before_usd, effect.cost_after_usd) == (D(305), D(275))
+    assert effect is not None and (effect.cost_before_usd, effect.cost_after_usd) == (D(305), D(275))
     again = ListPrice("m", "output", D(3), "quote", date(2026, 11, 20), valid_from=date(2026, 10, 17))
     approved("4", start=date(2026, 10, 16), at=LATER)
     effect = price_effect(new=[again])
-    assert (effect.cost_before_usd, effect.cost_after_usd) == (D(275), D(245))
+    assert effect is not None and (effect.cost_before_usd, effect.cost_after_usd) == (D(275), D(245))
 
 
 def test_a_book_known_at_an_instant_is_that_of_the_approvals_until_then(two_months):

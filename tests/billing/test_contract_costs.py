@@ -41,17 +41,17 @@ def test_the_discount_of_a_month_is_list_minus_contracted(usage):
     at_list = priced_usage(start=OCTOBER, end=DECEMBER)
     under = priced_usage(start=OCTOBER, end=DECEMBER, book=contracted_book())
     found = contract_discounts(start=OCTOBER, end=DECEMBER)
-    assert at_list.groups[0].cost_usd == sum(row.list_usd for row in found) == D(26)
+    assert at_list.groups[0].cost_usd == sum(row.list_usd or 0 for row in found) == D(26)
     assert under.groups[0].cost_usd == sum(row.contracted_usd for row in found) == D("24.6")
     by = {(row.month.month, row.token_kind, row.contract): (row.list_usd, row.discount_usd) for row in found}
     assert by == {
-        (10, "output", ""): (5, 0),
-        (10, "output", "Acme"): (5, D("0.5")),
-        (10, "uncached_input", ""): (2, 0),
-        (10, "uncached_input", "Acme"): (2, D("0.2")),
-        (11, "output", ""): (5, 0),  # another channel's usage
-        (11, "output", "Acme"): (5, D("0.5")),
-        (11, "uncached_input", "Acme"): (2, D("0.2")),
+        (10, "output", ""): (D(5), D(0)),
+        (10, "output", "Acme"): (D(5), D("0.5")),
+        (10, "uncached_input", ""): (D(2), D(0)),
+        (10, "uncached_input", "Acme"): (D(2), D("0.2")),
+        (11, "output", ""): (D(5), D(0)),  # another channel's usage
+        (11, "output", "Acme"): (D(5), D("0.5")),
+        (11, "uncached_input", "Acme"): (D(2), D("0.2")),
     }
 
 

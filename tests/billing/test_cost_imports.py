@@ -12,7 +12,7 @@ from django.db.models import Sum
 
 from audit.models import AuditEntry
 from billing.importers.base import ImportRefused
-from billing.models import CostReportLine, Import, UsageSource
+from billing.models import BillingPeriod, CostReportLine, Import, UsageSource
 from billing.operations.imports import COSTS, ImportOptions, ImportOutcome, import_file
 from tests.billing.conftest import AS_OF, everything
 
@@ -172,3 +172,17 @@ def test_overlapping_reports_in_any_order_hold_each_day_once(import_costs: Impor
         for path in order:
             import_costs(path)
         assert (CostReportLine.objects.count(), total()) == (42, Decimal("60.944086"))
+
+
+def test_a_closed_month_is_named(import_costs: ImportCosts) -> None:
+    BillingPeriod.objects.create(
+        month=date(2026, 11, 1),
+        state="closed",
+        closed_at=AS_OF,
+        prices_known_at=AS_OF,
+    )
+    outcome = import_costs(GROUPED)
+    assert (
+        "November 2026 is closed and stays as it was settled; what differs now appears as an adjustment of it."
+        in outcome.findings
+    )

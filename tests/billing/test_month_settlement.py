@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from billing.core.settlement import MonthSettlement
-from billing.models import CostReportLine, DailyUsage, Invoice
+from billing.models import Contract, ContractRate, CostReportLine, DailyUsage, Invoice
 from billing.operations.imports import COSTS, ImportOptions, import_file
 from billing.operations.invoices import LineEntry, check_invoice, save_invoice
 from billing.operations.prices import seed_list_prices
@@ -128,6 +128,65 @@ class TestWhichReportCounts:
         assert by_cause(value, "report") == {"unknown": USD("1.00")}
 
 
+def contract(percent: str) -> None:
+    """An approved contract over the whole year, so many per cent off every token."""
+    row = Contract.objects.create(
+        name="Acme 2026", valid_from=date(2026, 1, 1), valid_to=date(2027, 1, 1), source="order form",
+        checked_on=date(2026, 1, 2), proposed_at=AS_OF, approved_at=AS_OF,
+    )  # fmt: skip
+    ContractRate.objects.create(contract=row, percent_off=USD(percent))
+
+
+def test_a_contract_explains_what_the_report_bills_less(folder: Path) -> None:
+    prices()
+    count_usage(OPUS, "2026-10-01", uncached_input_tok=2_000_000, output_tok=400_000, workspace="wrkspc_a")
+    contract("10")
+    report(folder, {1: [result("900.0000", "uncached_input"), result("900.0000", "output")]})
+    value = settle()
+    assert by_cause(value, "report") == {"contract_discount": USD("-2.00")}
+    assert value.contracted_usd == USD("18")
+
+
+def test_a_contract_explains_what_the_invoice_bills_less_than_our_own_list_figures(folder: Path) -> None:
+    prices()
+    count_usage(OPUS, "2026-10-01", output_tok=400_000)
+    contract("10")
+    save_invoice(actor=None, entry=invoice(LineEntry("Claude usage", USD("9.00"))), as_of=AS_OF)
+    assert by_cause(settle(), "invoice") == {"contract_discount": USD("-1.00")}
+
+
+def test_a_report_at_list_prices_is_not_explained_by_a_contract(folder: Path) -> None:
+    prices()
+    count_usage(OPUS, "2026-10-01", output_tok=400_000, workspace="wrkspc_a")
+    contract("10")
+    report(folder, {1: [result("1000.0000", "output")]})
+    assert by_cause(settle(), "report") == {}
+
+
+@pytest.mark.parametrize("path", sorted((SAMPLES / "costs/samples").glob("*focus*.csv")), ids=lambda path: path.name)
+def test_a_bill_reconciles_with_the_usage_and_the_invoice_it_brings(folder: Path, path: Path) -> None:
+    """A bill brings report, usage and invoice at once: the sums hold for every month of it."""
+    seed_list_prices(as_of=datetime(2026, 11, 1, tzinfo=UTC))
+    import_file(actor=None, path=path, as_of=AS_OF, options=ImportOptions(), plan=NO_PLAN, kind=COSTS)
+    months = sorted(set(CostReportLine.objects.values_list("billing_month", flat=True)))
+    assert months == [date(2026, 11, 1)]
+    assert by_cause(settle(months[0]), "report") == {
+        "commitment": USD("100"),  # 1,000 bought, 900 drawn on it
+        "tax": USD("88.13"),
+        "credit": USD("-50"),
+        "non_token": USD("18.30"),  # consumption units of another channel
+        "adjustment": USD("-3.75"),
+        "missing_price": USD("0.40"),  # web searches of no model
+        "contract_discount": USD("-100.155"),  # 10 % of the usage drawn, and of one line billed
+    }
+    assert settle(months[0]).open_lines == 0
+    for month in months:
+        value = settle(month)
+        for gap in value.gaps:
+            assert by_cause(value, gap.side)
+            assert sum(cause.amount_usd for cause in gap.causes) == gap.difference_usd == gap.to_usd - gap.from_usd
+
+
 def test_without_a_report_the_invoice_is_compared_with_our_own_figures(folder: Path) -> None:
     prices()
     usage()
@@ -174,7 +233,7 @@ def test_checks_of_a_month_that_is_ready(folder: Path) -> None:
     ],
     ids=["read", "adds_up", "classified", "invoice", "prices"],
 )
-def test_each_check_opens(folder: Path, change, opened: str) -> None:  # type: ignore[no-untyped-def]
+def test_each_check_opens(folder: Path, change, opened: str) -> None:
     whole_month(folder)
     row = save_invoice(actor=None, entry=whole_invoice(), as_of=AS_OF)
     check_invoice(actor=None, invoice_id=row.pk, as_of=AS_OF)

@@ -72,7 +72,7 @@ def test_what_is_proposed_already_is_said():
 
 def test_two_numbers_for_one_thing_in_a_file_contradict():
     found = price_difference([price("9"), price("8")], held=[], today=TODAY)
-    assert {(row.state, row.filed.usd_per_unit) for row in found.rows} == {("added", D(9)), ("contradicts", D(8))}
+    assert {(row.state, row.price.usd_per_unit) for row in found.rows} == {("added", D(9)), ("contradicts", D(8))}
 
 
 def test_a_dated_file_is_compared_by_its_own_day():
@@ -118,13 +118,13 @@ def test_chosen_rows_become_proposals_with_a_day_of_their_own(file, buyer):
         ("claude-next-1", "output"): "added",
     }
     assert difference.unknown_models == ("claude-next-1",)
-    (wrong,) = [row.filed for row in difference.rows if row.state == "contradicts"]
+    (wrong,) = [row.price for row in difference.rows if row.state == "contradicts"]
     propose = {"actor": buyer, "file_name": file.name, "as_of": AS_OF}
     with pytest.raises(PriceRefused, match=r"give the day from which 25\.00 holds"):
         propose_prices(**propose, chosen=[Chosen(wrong)])
     with pytest.raises(PriceRefused, match="Choose at least one"):
         propose_prices(**propose, chosen=[])
-    added = [Chosen(row.filed) for row in difference.rows if row.state == "added"]
+    added = [Chosen(row.price) for row in difference.rows if row.state == "added"]
     rows = propose_prices(**propose, chosen=[*added, Chosen(wrong, date(2026, 12, 1))])
     assert len(rows) == 3 and "claude-next-1" not in price_book().models
     again = difference_of(read, today=TODAY)

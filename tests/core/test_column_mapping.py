@@ -73,6 +73,11 @@ def test_a_document_comes_back_as_it_was() -> None:
         ({"header": ["only"]}, "names 1 columns"),
         ({"header": ["a", "b", "a"]}, "'a' twice"),
         ({"header": ["a", 1]}, "text only"),
+        ({"header": ["a", "b\0"]}, "without control characters"),
+        ({"header": ["a", "b\ud800"]}, "without control characters"),
+        ({"name": "a\0b"}, "leave out control characters"),
+        ({"source": "a\0b"}, "leave out control characters"),
+        ({"constants": {"model": "m\0"}}, "plain text"),
         ({"columns": {"when": "moment"}}, "a field is one of time, request_id"),
         ({"columns": {"nowhere": "time"}}, "not in the header"),
         ({"columns": ["when"]}, "an object from column to field"),
@@ -263,6 +268,12 @@ def test_a_row_is_refused_column_by_column(changes: dict[str, str], words: str) 
 
 def test_every_fault_of_a_row_is_named() -> None:
     assert faults(PLAIN, when="", out="x", cached="-2").count("|") == 2
+
+
+def test_a_sentence_in_a_column_of_numbers_is_not_shown() -> None:
+    for value, shown in (("12 apples", "12 apples"), ("why is the sky so blue", ""), ("x" * 41, "")):
+        read = read_row(PLAIN, {**ROW, "out": value})
+        assert not isinstance(read, RowRead) and read[0].value == shown
 
 
 def test_seven_thousand_of_a_german_spreadsheet_is_not_seven() -> None:

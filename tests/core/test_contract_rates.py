@@ -12,7 +12,7 @@ from billing.core.closed_books import ClosedMonth, HistoryBook
 from billing.core.contracts import ContractTerms, Credit, contracted, credit_use
 from billing.core.overlays import Change, Overlay, OverlayBook
 from billing.core.pricebook import Price, PriceBook, PriceError, PriceKey, PriceNotFound
-from billing.core.pricing import Pricer
+from billing.core.pricing import CostLine, Pricer
 
 D = Decimal
 START, DAY = date(2026, 7, 1), date(2026, 10, 10)
@@ -49,6 +49,11 @@ LIST = PriceBook(
 )
 
 
+def line_of(book, key, kind, units, on):
+    """A priced or an unpriced line: the test says which by what it reads."""
+    return Pricer(book).line(key, kind, units, on)
+
+
 def found(book, kind="output", on=DAY, **key):
     return book.lookup(PriceKey(**{"model": "m", "geo": "global", "speed": "standard", **key}), kind, on).price
 
@@ -60,7 +65,7 @@ def usd(book, kind="output", on=DAY, **key):
 def test_ten_percent_off_says_of_what_and_under_which_contract():
     """docs/algorithms/pricing.md, "Contracts": 1,234,567 tokens at 5 less 10 % cost 5.5555515."""
     book = contracted(LIST, [contract(off("10"))])
-    line = Pricer(book).line(PriceKey("m", geo="global", speed="standard"), "output", 1_234_567, DAY)
+    line = line_of(book, PriceKey("m", geo="global", speed="standard"), "output", 1_234_567, DAY)
     assert (line.price.usd_per_unit, line.cost_usd) == (D("4.5"), D("5.5555515"))
     assert line.price.terms == "10 % off the list price 5.00 under contract Acme"
     assert (line.price.contract, line.price.list_usd_per_unit, line.price.source) == ("Acme", D(5), "list page")
@@ -129,7 +134,7 @@ def test_a_contract_is_for_the_usage_of_its_channel():
 
 def test_a_percentage_scales_the_interval_of_an_unseen_prompt_length():
     book = contracted(LIST, [contract(off("10"))])
-    line = Pricer(book).line(PriceKey("h", geo="global", speed="standard"), "output", 2_000_000, DAY)
+    line = line_of(book, PriceKey("h", geo="global", speed="standard"), "output", 2_000_000, DAY)
     assert (line.lowest_usd, line.highest_usd, line.cause) == (D("0.9"), D("4.5"), "data")
 
 
@@ -163,7 +168,8 @@ def test_a_closed_month_knows_only_contracts_approved_before_it_was_closed():
     pricer = Pricer(both)
     key = PriceKey("m", geo="global", speed="standard")
     for day, cost in ((date(2026, 9, 30), 4), (DAY, D("4.5")), (date(2026, 11, 1), 4)):
-        assert pricer.line(key, "output", 1_000_000, day).cost_usd == cost
+        line = pricer.line(key, "output", 1_000_000, day)
+        assert isinstance(line, CostLine) and line.cost_usd == cost
 
 
 def test_more_list_prices_under_the_same_contract():
@@ -213,7 +219,7 @@ PRICES = st.decimals(D(0), D(1000), places=9)
 @settings(max_examples=300, deadline=None)
 def test_a_percentage_is_exact_to_the_last_digit(usd_per_unit, percent, units):
     book = contracted(PriceBook([price(usd_per_unit)]), [contract(off(percent))])
-    line = Pricer(book).line(PriceKey("m", geo="global", speed="standard"), "output", units, DAY)
+    line = line_of(book, PriceKey("m", geo="global", speed="standard"), "output", units, DAY)
     expected = Fraction(usd_per_unit) * (100 - Fraction(percent)) / 100
     assert Fraction(line.price.usd_per_unit) == expected
     assert Fraction(line.cost_usd) == units * expected / 10**6
@@ -255,7 +261,7 @@ def test_the_rate_is_that_of_the_plain_rule(rates, model, kind, tier, on):
             expected += max(holding, key=lambda r: r.valid_from or date.min).percent
             break
     assert usd(book, kind, on=on, model=model, service_tier=tier) == expected
-    assert Pricer(book).line(PriceKey(model, tier), kind, 7, on).price.usd_per_unit == expected
+    assert line_of(book, PriceKey(model, tier), kind, 7, on).price.usd_per_unit == expected
 
 
 def test_credits_are_used_up_the_one_that_ends_first_first():

@@ -195,3 +195,14 @@ def test_of_several_reports_one_counts() -> None:
     csv = of_day(reported(3), latest=99)
     assert chosen_report([replace(fine, rank=1), csv]) == replace(fine, rank=1)
     assert chosen_report([]) is None
+
+
+def test_logs_above_a_part_accuse_nobody() -> None:
+    """A gateway's sums, or a table of one's own, may tell a part: logs that say more are no sign of anything."""
+    row = DayRow(1, UsageKey(model="m", workspace="a"), TokenCounts(output_tok=10))
+    log = DayRow(2, UsageKey(model="m", workspace="b"), TokenCounts(output_tok=99))
+    whole = ReportOfDay(1, 24, 1, (row,))
+    counted, above = count_day([log], whole, {}, lambda key: "")
+    assert len(above) == 1
+    part, none = count_day([log], replace(whole, is_whole=False), {}, lambda key: "")
+    assert (part, none) == (counted, [])

@@ -48,6 +48,12 @@ CASES = [
     ("adds up but for a cent", [base("10")], invoice(line("10"), total="10.01"), {"rounding": "0.01"}),
     ("not on the invoice", [base("10"), base("4", "haiku")], invoice(line("10", model="opus")), {"unknown": "-4"}),
     (
+        "a tier the base does not tell",
+        [BaseAmount("anthropic", "", "web_search", "", Decimal(4))],
+        invoice(line("4", kind="web_search", service_tier="standard")),
+        {},
+    ),
+    (
         "code execution inside the line for all usage",
         [base("10"), base("0.4", "", "code_execution", nature="non_token")],
         invoice(line("10.40")),
@@ -75,10 +81,10 @@ def test_an_amount_goes_to_the_most_specific_line() -> None:
         [base("10"), base("3", kind="cache_read"), base("4", "haiku")],
         invoice(line("10", model="opus", kind="output"), line("3", position=2, model="opus"), line("4", position=3)),
     )
-    assert [(group.title, group.base_usd, group.difference_usd) for group in groups] == [
-        ("All usage", 4, 0),
-        ("opus", 3, 0),
-        ("opus, output", 10, 0),
+    assert [(group.title, f"{group.base_usd:f}", f"{group.difference_usd:f}") for group in groups] == [
+        ("All usage", "4", "0"),
+        ("opus", "3", "0"),
+        ("opus, output", "10", "0"),
     ]
 
 

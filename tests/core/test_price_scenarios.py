@@ -19,12 +19,18 @@ from billing.core.price_scenarios import (
     scenario_document,
 )
 from billing.core.pricebook import Price, PriceBook, PriceKey, PriceNotFound
-from billing.core.pricing import Pricer
+from billing.core.pricing import CostLine, Pricer
 
 D = Decimal
 DAY, NEW_YEAR = date(2026, 11, 1), date(2027, 1, 1)
+
+
+def price(model, kind, usd, band):
+    return Price(model, kind, D(usd), "list", DAY, prompt_length_band=band)
+
+
 LIST = PriceBook(
-    Price(model, kind, D(usd), "list", DAY, prompt_length_band=band)
+    price(model, kind, usd, band)
     for model, kind, usd, band in [
         ("opus", "output", "20", "all"),
         ("opus", "uncached_input", "4", "all"),
@@ -63,7 +69,7 @@ def test_prices_of_a_model_nobody_sells_yet_and_in_place_of_the_list():
     # Own prices stand as they are; before their day the changed list holds.
     assert (usd(book), usd(book, on=date(2026, 12, 31)), usd(book, kind="uncached_input")) == (D(18), D(10), D(2))
     line = Pricer(book).line(PriceKey("next", "standard", "", "global", "standard"), "output", 1_000_000, DAY)
-    assert line.price.terms == "assumed in scenario What if"
+    assert isinstance(line, CostLine) and line.price.terms == "assumed in scenario What if"
 
 
 def test_a_scenario_price_for_one_prompt_length_leaves_the_other_to_the_list():

@@ -62,7 +62,7 @@ BOTH = (used("5", key=OTHER), told("5", key=OTHER))  # another line that matches
 NO_GEO = replace(OPUS, geo="")
 EARLY = datetime(2026, 10, 18, 6, tzinfo=UTC)
 
-CASES = [
+CASES: list[tuple[str, list[Used], list[Reported], dict[str, str | None]]] = [
     ("matches", [used("10")], [told("10.00")], {}),
     ("rounding", [used("10")], [told("10.004")], {"rounding": "0.004"}),
     ("rounding", [used("1000000")], [told("1000000.9")], {"rounding": "0.9"}),
@@ -92,6 +92,14 @@ CASES = [
         {"regional_price": "5"},
     ),
     ("contract_discount", [used("100", contract_usd=usd("90"))], [told("90")], {"contract_discount": "-10"}),
+    ("contract_discount", [used("100")], [told("90", discount_usd=usd("-10"))], {"contract_discount": "-10"}),
+    ("commitment", [used("100")], [told("0", prepaid_usd=usd("-100"))], {"commitment": "-100"}),
+    (
+        "commitment and contract_discount",
+        [used("100")],
+        [told("0", discount_usd=usd("-10"), prepaid_usd=usd("-90"))],
+        {"commitment": "-90", "contract_discount": "-10"},
+    ),
     ("the report is at list", [used("100", contract_usd=usd("90"))], [told("100")], {}),
     (
         "prompt_length",
@@ -166,7 +174,9 @@ class TestAlignment:
     def test_a_dimension_one_side_does_not_state_is_summed_over(self) -> None:
         ours = [used("1", key=replace(OPUS, workspace="a")), used("2", key=replace(OPUS, workspace="b"))]
         cells = run(ours, [told("3", key=replace(OPUS, workspace="(not grouped)"))])
-        assert [(cell.key.workspace, cell.computed_usd, cell.difference_usd) for cell in cells] == [("", 3, 0)]
+        assert [(cell.key.workspace, cell.computed_usd, cell.difference_usd) for cell in cells] == [
+            ("", usd("3"), usd("0"))
+        ]
 
     def test_both_state_it_and_a_shift_between_workspaces_shows(self) -> None:
         ours = [used("1", key=replace(OPUS, workspace="a")), used("2", key=replace(OPUS, workspace="b"))]
@@ -179,17 +189,17 @@ class TestAlignment:
             used("2", key=replace(OPUS, prompt_length_band="100k-200k")),
         ]
         cells = run(ours, [told("3", key=replace(OPUS, prompt_length_band="0-200k"))])
-        assert [(cell.key.prompt_length_band, cell.difference_usd) for cell in cells] == [("0-200k", 0)]
+        assert [(cell.key.prompt_length_band, cell.difference_usd) for cell in cells] == [("0-200k", usd("0"))]
 
     def test_a_report_by_day_alone_compares_whole_days(self) -> None:
         ours = [used("1"), used("2", key=OTHER)]
         cells = run(ours, [told("3", key=LineKey(model="(not grouped)", kind="", service_tier="(not grouped)"))])
-        assert [(cell.key, cell.difference_usd) for cell in cells] == [(LineKey(), 0)]
+        assert [(cell.key, cell.difference_usd) for cell in cells] == [(LineKey(), usd("0"))]
 
     def test_web_searches_without_a_model(self) -> None:
         search = LineKey(model="claude-opus-4-1", kind="web_search", service_tier="standard")
         cells = run([used("1", key=search), BOTH[0]], [told("1", key=replace(search, model="(none)")), BOTH[1]])
-        assert {(cell.key.model, cell.difference_usd) for cell in cells} == {("", 0), (OTHER.model, 0)}
+        assert {(cell.key.model, cell.difference_usd) for cell in cells} == {("", usd("0")), (OTHER.model, usd("0"))}
 
     def test_amounts_of_longer_periods_compare_by_month(self) -> None:
         ours = [used("1"), used("2", day=date(2026, 10, 18))]
@@ -242,6 +252,8 @@ REPORTED = st.builds(
     amount_usd=SIGNED,
     nature=st.sampled_from(["usage", "usage", "usage", "tax", "credit", "adjustment", "commitment", "non_token"]),
     regional_usd=AMOUNTS,
+    discount_usd=SIGNED,
+    prepaid_usd=SIGNED,
     description=st.sampled_from(["", "x"]),
 )
 FACTS = st.builds(

@@ -63,10 +63,14 @@ NEEDS = [
     ("POST", "decide", "decide"),
     ("GET", "overview", "read"),
     ("GET", "spend", "read"),
+    ("GET", "spend/change?from=2026-10-26&to=2026-11-23", "read"),
     ("GET", "prices", "read"),
     ("GET", "imports", "read"),
     ("POST", "imports", "usage:write"),
     ("GET", "imports/9", "read"),
+    ("GET", "column-mappings", "read"),
+    ("POST", "column-mappings", "usage:write"),
+    ("GET", "data-health", "read"),
     ("GET", "forecast", "read"),
     ("POST", "forecast", "forecast:write"),
     ("GET", "terms", "read"),
@@ -124,7 +128,8 @@ def test_every_method_needs_its_scope_and_no_other(people):
 
 def test_the_table_names_every_address():
     named = {pattern.name for pattern in urlpatterns} - {"api-schema", "api-nothing"}
-    found = {get_resolver().resolve(f"/{API.strip('/')}/{address}").url_name for _, address, _ in NEEDS}
+    bare = {address.partition("?")[0] for _, address, _ in NEEDS}
+    found = {get_resolver().resolve(f"/{API.strip('/')}/{address}").url_name for address in bare}
     assert found == named
 
 
@@ -242,7 +247,7 @@ def test_class_detail_policies_prices_and_lists(people):
         ("spend?by=colour", 400, "unknown --by colour"),
         ("spend?from=2026-11-08&to=2026-11-01", 400, "must be before"),
         ("spend?from=yesterday", 400, "from"),
-        ("spend?group=class", 400, "Not a parameter here; it knows from, by, to, basis, prices, limit, class,"),
+        ("spend?group=class", 400, "Not a parameter here; it knows from, by, to, basis, prices, format, limit, class,"),
         ("classes/nope", 404, "nope"),
         ("classes/triage?days=0", 400, "days"),
         ("quality?class=nope", 404, "nope"),
@@ -502,7 +507,17 @@ def test_answers_are_as_the_schema_says(people):
     """Every member the schema requires is in the answer, and no other: on the values of the pages."""
     document = logged_in(people["vic"]).get(API + "schema/?format=json").json()
     headers = token(people["vic"], "read")[1]
-    for address in ("recommendation", "classes", "quality", "spend", "policies", "policies/draft", "evals", "prices"):
+    for address in (
+        "recommendation",
+        "classes",
+        "quality",
+        "spend",
+        "policies",
+        "policies/draft",
+        "evals",
+        "prices",
+        "data-health",
+    ):
         schema = document["paths"][f"/api/v1/{address}"]["get"]["responses"]["200"]["content"]["application/json"]
         _agree(get(address, headers).json(), schema["schema"], document["components"]["schemas"], address)
 

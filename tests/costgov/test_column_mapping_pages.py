@@ -166,6 +166,15 @@ def test_a_table_is_discarded_or_forgotten_after_a_day(engineer: Client, var: Pa
     assert waiting_table(import_id=pk) is None
 
 
+def test_several_unknown_tables_wait_side_by_side(engineer: Client) -> None:
+    files = [SimpleUploadedFile(f"t{number}.csv", TABLE.replace("50", f"5{number}").encode()) for number in (1, 2)]
+    answer: Any = engineer.post("/imports/upload/", {"files": files})
+    assert answer.url == "/imports/"
+    shown = text_of(engineer.get("/imports/"))
+    assert "2 tables wait for their columns" in shown and "Describe t1.csv" in shown and "Describe t2.csv" in shown
+    assert "wait for their columns" not in text_of(visitor("viewer").get("/imports/"))
+
+
 def test_the_same_bytes_twice_wait_once(engineer: Client, var: Path) -> None:
     assert upload(engineer, TABLE).url == upload(engineer, TABLE).url
     assert len(list((var / "incoming").iterdir())) == 1

@@ -139,6 +139,13 @@ def test_the_api_and_the_command_take_the_same_document(buyer, admin, tmp_path):
         output("contract", "end", "Nobody", "--on", "2026-12-01")
 
 
+def matched(pattern, text):
+    """The first group of a pattern that must be there."""
+    found = re.search(pattern, text, re.DOTALL)
+    assert found, f"no {pattern} in the page"
+    return found[1]
+
+
 def output(*words):
     out = StringIO()
     call_command(*words, stdout=out, stderr=StringIO())
@@ -174,6 +181,14 @@ def test_what_if_prices_are_kept_shown_changed_and_deleted(buyer):
     assert not PriceScenario.objects.exists()
 
 
+def test_the_forecast_page_offers_what_if_prices_and_refuses_unknown_ones(buyer):
+    keep_scenario(buyer)
+    answer = buyer.get("/forecast/?book=Opus a fifth cheaper")
+    assert answer.status_code == 200 and "Opus a fifth cheaper" in text_of(answer)
+    refused = buyer.get("/forecast/?book=Other")
+    assert refused.status_code == 400 and "no kept what-if price book" in text_of(refused)
+
+
 def test_a_price_file_as_a_scenario_from_a_day_on(buyer):
     file = SimpleUploadedFile("litellm.json", json.dumps(LITELLM).encode())
     answer = buyer.post(
@@ -188,6 +203,30 @@ def test_a_price_file_as_a_scenario_from_a_day_on(buyer):
     bad = SimpleUploadedFile("x.json", b"{}")
     refused = buyer.post("/prices/scenarios/new/", {"action": "read", "document": bad})
     assert refused.status_code == 400 and "none of the known price formats" in text_of(refused)
+
+
+def test_changing_a_scenario_loses_nothing_the_form_does_not_show(buyer):
+    price = {"token_kind": "output", "usd_per_unit": "9", "geo": "us", "source": "page"}
+    few = {**SCENARIO, "prices": [{**price, "model": "x"}]}
+    many = {**SCENARIO, "title": "Many", "prices": [{**price, "model": f"m{n}"} for n in range(60)]}
+    for document in (few, many):
+        file = SimpleUploadedFile("scenario.json", json.dumps(document).encode())
+        address = buyer.post("/prices/scenarios/new/", {"action": "read", "document": file}).url
+        row = PriceScenario.objects.get(name=document["title"])
+        text = buyer.get(f"{address}edit/").content.decode()
+        typed: dict[str, list[str]] = {}
+        for tag in re.findall(r"<input [^>]*>", text):
+            if name := re.search(r' name="((?:change|price)-[^"]+)"', tag):
+                typed.setdefault(name[1], []).append(matched(r' value="([^"]*)"', tag))
+        for name, options in re.findall(
+            r'<select [^>]*name="((?:change|price)-[^"]+)"[^>]*>(.*?)</select>', text, re.S
+        ):
+            chosen = re.search(r'<option value="([^"]*)" selected', options)
+            typed.setdefault(name, []).append(chosen[1] if chosen else "")
+        before = row.document
+        buyer.post(f"{address}edit/", {"action": "save", "title": row.name, **typed})
+        row.refresh_from_db()
+        assert row.document == before and len(row.document["prices"]) == len(document["prices"])
 
 
 def test_a_scenario_document_comes_back_as_it_went(buyer):
@@ -225,7 +264,7 @@ def upload(buyer):
     file = SimpleUploadedFile("litellm.json", json.dumps(LITELLM).encode())
     answer = buyer.post("/prices/file/", {"file": file})
     text = answer.content.decode()
-    token = re.search(r'name="token" value="(\w+)"', text)[1]
+    token = matched(r'name="token" value="(\w+)"', text)
     return answer, token
 
 
@@ -281,8 +320,9 @@ def test_a_proposed_price_shows_its_effect_before_it_is_approved(buyer):
 def test_the_timeline_marks_today_retirement_and_closed_months(buyer):
     BillingPeriod.objects.create(month=date(2026, 10, 1), state="closed", prices_known_at=AS_OF, closed_at=AS_OF)
     answer = buyer.get("/prices/?model=claude-sonnet-4-5")
-    drawn = re.search(r'<script id="figure-timeline" type="application/json">(.*?)</script>', answer.content.decode())
-    figure = json.loads(drawn[1])
+    figure = json.loads(
+        matched(r'<script id="figure-timeline" type="application/json">(.*?)</script>', answer.content.decode())
+    )
     texts = [note["text"] for note in figure["layout"]["annotations"]]
     assert texts == ["today", "retires", "closed"]
     shade = next(shape for shape in figure["layout"]["shapes"] if shape["type"] == "rect")

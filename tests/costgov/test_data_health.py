@@ -11,6 +11,7 @@ import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
 
 from billing.core.health import Finding
@@ -26,6 +27,7 @@ from billing.models import (
     UsageRollup,
     UsageSource,
 )
+from billing.operations.months import ensure_months
 from costgov.operations.usage import import_usage
 from costgov.queries.health import DataHealth, data_health
 from tests.costgov import small_world as world
@@ -65,6 +67,8 @@ def rollup(source: UsageSource, at: datetime, hours: int = 24, **facts: Any) -> 
         file_name=f"of {source.name}", sha256=source.name, state="done", source=source,
         defaults={"created_at": AS_OF - timedelta(days=1)},
     )  # fmt: skip
+    with connection.cursor() as cursor:
+        ensure_months(cursor, [at])
     UsageRollup.objects.create(
         bucket_start=at, bucket_hours=hours, source=source, latest_import=file, channel="anthropic",
         **{"model": world.HAIKU, "output_tok": 1, **facts},

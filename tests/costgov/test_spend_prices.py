@@ -84,7 +84,7 @@ def test_a_band_the_data_does_not_tell_makes_the_spend_an_interval(usage):
     report = spend(start=START, end=END, by=("class",))
     rows = {row.group["class"]: row for row in report.rows}
     faq = rows["faq"]
-    assert (faq.cost_usd, faq.lowest_usd, faq.highest_usd, faq.is_interval) == (0, D(1), D(5), True)
+    assert (faq.cost_usd, faq.lowest_usd, faq.highest_usd, faq.is_interval) == (D(0), D(1), D(5), True)
     assert (report.total.lowest_usd, report.total.highest_usd) == (D(21), D(25))
     assert not rows["triage"].is_interval and rows["triage"].highest_usd == D(20)
     said = output("spend", "--from", "2026-11-01")

@@ -78,7 +78,7 @@ def view(demo):
 
 
 def test_the_imported_files_are_the_generated_ones(demo, sources):
-    imported = dict(Import.objects.values_list("file_name", "sha256")) | dict(
+    imported = dict(Import.objects.filter(kind="usage").values_list("file_name", "sha256")) | dict(
         EvalImport.objects.values_list("file_name", "sha256")
     )
     assert imported == sources.hashes

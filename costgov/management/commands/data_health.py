@@ -47,6 +47,6 @@ class Command(BaseCommand):
         if one.usd is not None:
             money = f"  [{'about ' if one.is_estimate else ''}{usd(one.usd)}]"
         elif one.tokens:
-            money = f"  [{tok(one.tokens)}, cost unknown]"
+            money = f"  [{tok(one.tokens)}{', cost unknown' if one.is_cost_unknown else ''}]"
         self.stdout.write(f"  {LEVEL_WORDS[one.level][0]}: {one.title}{money}")
         self.stdout.write(f"    {one.text} {one.remedy}")

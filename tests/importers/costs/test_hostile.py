@@ -93,12 +93,13 @@ def test_a_bad_field_is_named_with_its_line(tmp_path: Path, name: str, column: s
         ("9" * 13, "a count above 999,999,999,999"),
     ],
 )
-def test_a_bad_count_refuses_the_download(tmp_path: Path, value: str, sentence: str) -> None:
+def test_a_bad_count_of_the_download_is_named(tmp_path: Path, value: str, sentence: str) -> None:
     path = table(CONSOLE_USAGE, tmp_path / "u.csv", "usage_input_tokens_no_cache", value)
-    with pytest.raises(ImportRefused) as refused:
-        ConsoleUsageCsv().read(path, file_name="u.csv", canonical=canonical)
-    assert "u.csv: line 2: usage_input_tokens_no_cache = " in str(refused.value)
-    assert sentence in str(refused.value)
+    report = ConsoleUsageCsv().read(path, file_name="u.csv", canonical=canonical)
+    (problem,) = report.problems
+    assert str(problem).startswith("line 2: usage_input_tokens_no_cache = ")
+    assert sentence in str(problem)
+    assert (report.rejected, len([one for one in report.buckets if not one.counts.is_zero])) == (1, 7)
 
 
 def test_days_and_hours_in_one_download_are_refused(tmp_path: Path) -> None:

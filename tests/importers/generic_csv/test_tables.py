@@ -15,7 +15,8 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing.core.column_mapping import ColumnMapping
+from billing.core.column_guess import propose_mapping
+from billing.core.column_mapping import ColumnMapping, parse_mapping
 from billing.core.usage import COUNTERS, NOT_GROUPED, TokenCounts
 from billing.importers.base import ImportRefused, Problem
 from billing.importers.generic_csv import (
@@ -66,6 +67,9 @@ def rows(path: Path, mapping: ColumnMapping = MAPPING) -> list[Any]:
         ("2026-11-09,1,2\n2026-11-10,1,2\n", None),
         ("a,a\n1,2\n", None),
         ("a,,b\n1,2,3\n", None),
+        ("a,b\0\n1,2\n", None),
+        ('{"a": 1, "b\\ud800": 2}\n{"a": 1, "b\\ud800": 2}\n', None),
+        ("a," + "b" * 256 + "\n1,2\n", None),
         ("one column\n1\n", None),
         (",".join(f"c{i}" for i in range(201)) + "\n", None),
     ],
@@ -258,13 +262,50 @@ def test_any_mapping_of_a_table_gives_its_counts(
         (b"time,id,model,in\n2026-11-09T14:00:00Z,a,m,1\n", "column missing: out"),
         (b"time,id,model,in,out\n", "a header and no rows"),
         (b"time,id,model,in,out\n2026-11-09T14:00:00Z," + b"a" * 1_100_000 + b",m,1,1\n", "not CSV: field larger"),
-        (gzip.compress(TEXT.encode())[:-9], "ends early or is damaged"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:-9], "ends early or is damaged"),
         (TEXT.encode("utf-16"), "not text in UTF-8"),
     ],
 )
 def test_a_broken_table_is_refused_with_its_line(tmp_path: Path, content: bytes, words: str) -> None:
     with pytest.raises(ImportRefused, match=words):
         rows(write(tmp_path / "t.csv", content))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    edits=st.lists(
+        st.tuples(
+            st.integers(0, 2_000),
+            st.integers(0, 20),
+            st.sampled_from(
+                [b"", b'"', b",", b"\n", b"\r", b"\0", b"NaN", b"1e400", b"-5", b"9" * 30, b"\xff", b";", b"{}"]
+            ),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_mutilated_table_is_read_or_refused(tmp_path: Path, edits: list[tuple[int, int, bytes]]) -> None:
+    data = bytearray(
+        b"time,id,model,input_tokens,cache_read,output_tokens\n"
+        + b"".join(b"2026-11-09T14:00:00Z,r%d,claude-haiku-4-5,%d,%d,7\n" % (n, 1_000 + n, n) for n in range(30))
+    )
+    for at, cut, text in edits:
+        data[at % len(data) : at % len(data) + cut] = text
+        data = data or bytearray(b"x")
+    path = write(tmp_path / "t.csv", bytes(data))
+    try:
+        head = read_table_head(path, "t.csv")
+        proposed = propose_mapping("t", head.header, [row for _, row in head.rows], delimiter=head.delimiter or ",")
+        assert parse_mapping(proposed.as_document()) == proposed
+        fmt = mapped_format(proposed)
+        if isinstance(fmt, MappedRequests):
+            found = list(fmt.rows(path, file_name="t.csv", settings={}))
+            assert len(found) <= 31 + sum(text == b"\n" or text == b"\r" for _, _, text in edits)
+        else:
+            fmt.read(path, file_name="t.csv", canonical=str)
+    except ImportRefused as refused:
+        assert str(refused)
 
 
 def test_a_bomb_is_read_piece_by_piece(tmp_path: Path) -> None:
@@ -274,7 +315,7 @@ def test_a_bomb_is_read_piece_by_piece(tmp_path: Path) -> None:
         out.write(TEXT.splitlines(keepends=True)[0].encode())
         for _ in range(40):
             out.write(b"0" * 1_000_000)
-    with pytest.raises(ImportRefused, match="not CSV: field larger"):
+    with pytest.raises(ImportRefused, match=r"not CSV: (field larger|a line of more)"):
         rows(path)
 
 
@@ -289,6 +330,23 @@ def test_prompts_are_neither_shown_nor_read(tmp_path: Path) -> None:
     mapping = replace(MAPPING, header=head.header, columns={**MAPPING.columns, "prompt": "class"})
     with pytest.raises(ImportRefused, match="prompt or answer text"):
         rows(path, mapping)
+
+
+def test_a_mapping_cannot_open_what_looks_like_text(tmp_path: Path) -> None:
+    """A kept mapping may name a harmless column that holds prompts in the next file."""
+    secret = "the board meets on friday and nobody outside may know what it decides about the merger"
+    path = write(tmp_path / "t.csv", TEXT.replace("claude-haiku-4-5", secret))
+    for mapping in (
+        MAPPING,
+        replace(MAPPING, grain="hour", columns={"time": "time", "model": "model", "in": "input_uncached"}),
+    ):
+        fmt = mapped_format(mapping)
+        with pytest.raises(ImportRefused, match="look like prompt or answer text") as refused:
+            if isinstance(fmt, MappedRequests):
+                list(fmt.rows(path, file_name="t.csv", settings={}))
+            else:
+                fmt.read(path, file_name="t.csv", canonical=str)
+        assert "board" not in str(refused.value)
 
 
 def test_a_hundred_thousand_models_are_that_many_keys(tmp_path: Path) -> None:

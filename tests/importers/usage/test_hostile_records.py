@@ -1,7 +1,9 @@
 """Hostile input for every format read row by row: refused with line, field, value and remedy, or read exactly."""
 
+import gzip
 import io
 import json
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -412,3 +414,32 @@ def test_a_file_cut_anywhere_never_ends_in_an_error_of_ours(tmp_path: Path, shap
     path.write_text(text[: data.draw(st.integers(1, len(text)))])
     found = read(path, shape.name)
     assert found.written + found.rejected + sum(found.left.values()) >= 1
+
+
+@pytest.mark.parametrize("name", ["litellm_spend_logs", "helicone_requests"])
+def test_a_table_that_is_one_endless_line_is_refused_before_it_fills_the_memory(tmp_path: Path, name: str) -> None:
+    good = next(shape.good for shape in SHAPES if shape.name == name)
+    path = tmp_path / "bomb.csv.gz"
+    path.write_bytes(gzip.compress(",".join(good).encode() + b"\n" + b"a" * (4 * MAX_LINE_BYTES)))
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImportRefused, match="a line of more than 16,777,216 characters"):
+            read(path, name)
+        assert tracemalloc.get_traced_memory()[1] < 3 * MAX_LINE_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=IDS)
+def test_lines_that_expand_to_much_are_refused_before_they_fill_the_memory(tmp_path: Path, shape: Shape) -> None:
+    path = tmp_path / "bomb.jsonl.gz"
+    line = line_of({**shape.good, "messages": "x" * (MAX_LINE_BYTES + 1)}).encode() + b"\n"
+    path.write_bytes(gzip.compress(line_of(shape.good).encode() + b"\n" + line * 3, compresslevel=1))
+    tracemalloc.start()
+    try:
+        found = read(path, shape.name)
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_LINE_BYTES
+    finally:
+        tracemalloc.stop()
+    assert (found.written, found.rejected) == (1, 3)

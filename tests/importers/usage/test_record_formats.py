@@ -129,6 +129,13 @@ def test_one_format_claims_each_sample_here(path: Path) -> None:
     assert len(_claiming(path)) == 1
 
 
+def test_a_file_that_begins_with_a_poorer_row_is_recognised(tmp_path: Path) -> None:
+    failed = {key: value for key, value in helicone(1, response_status=500).items() if "tokens" not in key}
+    path = write_lines(tmp_path / "h.jsonl", [failed, helicone(2)])
+    assert _claiming(path) == ["helicone_requests"]
+    assert [row.is_failed for row in rows(HeliconeRequests(), path)] == [True, False]
+
+
 # --- figures by hand -----------------------------------------------------------------------------------------------
 
 # Sums of the samples, added up from the documents: uncached, read, written for 5 minutes, for an hour, out, searches;

@@ -1,0 +1,399 @@
+"""Invoices pages on a small month: list, month, forms, closing, exports; the same value as command and API."""
+
+import csv
+import io
+import json
+import zipfile
+from datetime import date
+from html import unescape
+from io import StringIO
+
+import pytest
+from django.core.cache import cache
+from django.core.management import call_command
+from django.test import Client
+from python_calamine import CalamineWorkbook
+
+from audit.models import AuditEntry
+from billing.models import BillingPeriod, CostReportLine, Invoice, PeriodComment
+from billing.operations.invoices import LineEntry, check_invoice, save_invoice
+from billing.operations.reconciliation import close_month, comment_month, explain_difference
+from costgov.jsonin import read
+from costgov.jsonout import dumps, plain
+from costgov.queries.reconciliation import MonthView, month_list, month_view
+from costgov.templatetags.costgov_invoices import anchor
+from costgov.tokens import create_token
+from tests.billing.month_world import (
+    AS_OF,
+    MONTH,
+    OPUS,
+    PREVIEW,
+    USD,
+    invoice,
+    person,
+    prices,
+    report,
+    usage,
+    whole_invoice,
+    whole_month,
+)
+from tests.billing.usage_rows import count_usage
+from tests.costgov.page_checks import problems
+
+pytestmark = pytest.mark.django_db
+FORM = {
+    "issuer": "Anthropic", "number": "INV-11", "month": "2026-10", "issued_on": "2026-11-02", "due_on": "",
+    "currency": "USD", "channel": "anthropic", "total_amount": "$1,043.50", "note": "",
+    "description": ["Claude usage", "Sales tax", ""], "category": ["usage", "tax", "usage"],
+    "model": ["", "", ""], "token_kind": ["", "", ""], "amount": ["1,000.00", "43.50", ""],
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def frozen(settings, tmp_path):
+    settings.COSTGOV_AS_OF = AS_OF
+    settings.COSTGOV_VAR = tmp_path / "var"
+    settings.COSTGOV_VAR.mkdir()
+    cache.clear()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path
+
+
+def visitor(name, role):
+    client = Client()
+    client.force_login(person(name, role))
+    return client
+
+
+@pytest.fixture
+def paula(db):
+    return visitor("paula", "procurement")
+
+
+@pytest.fixture
+def vic(db):
+    return visitor("vic", "viewer")
+
+
+@pytest.fixture
+def october(folder):
+    """The worked example: one unexplained difference, one model without a price."""
+    prices()
+    usage()
+    report(folder)
+    save_invoice(actor=None, entry=invoice(), as_of=AS_OF)
+
+
+@pytest.fixture
+def ready(folder):
+    whole_month(folder)
+    row = save_invoice(actor=None, entry=whole_invoice(), as_of=AS_OF)
+    check_invoice(actor=None, invoice_id=row.pk, as_of=AS_OF)
+
+
+def name_of(user):
+    assert user is not None
+    return user.username
+
+
+def text_of(answer):
+    text = answer.content.decode().replace("<strong>", "").replace("</strong>", "")
+    return " ".join(unescape(text).split())
+
+
+def view():
+    return month_view(month=MONTH, as_of=AS_OF)
+
+
+class TestPages:
+    def test_the_list(self, october, paula):
+        answer = paula.get("/invoices/")
+        assert problems(answer.content.decode()) == []
+        text = text_of(answer)
+        assert "0 of 1 months are closed; $4.12 of differences nobody has explained." in text
+        assert "$34.29" in text and "$48.36" in text and "$46.40" in text and "+$12.11" in text
+
+    def test_an_empty_site(self, paula, vic):
+        assert "No month yet" in text_of(paula.get("/invoices/"))
+        assert "Import usage or a cost report" not in text_of(vic.get("/invoices/"))
+        assert paula.get("/invoices/2026-10/").status_code == 404
+
+    def test_the_month(self, october, paula):
+        answer = paula.get("/invoices/2026-10/")
+        assert problems(answer.content.decode()) == []
+        text = text_of(answer)
+        assert "October’s invoice of $46.40 agrees with our own figures, except for $4.12 on one line" in text
+        assert "700,000 × 25.00 / 1,000,000 = 17.5 usd" in text
+        assert "One difference has no cause" in text and "One model has no price" in text
+        assert "Explain or accept this difference" in text
+        key = next(line.key for line in view().settlement.lines if line.state == "open")
+        assert f'id="{anchor(key)}"' in answer.content.decode()
+
+    def test_whoever_may_not_sees_no_steps(self, october, vic):
+        text = text_of(vic.get("/invoices/2026-10/"))
+        for step in (
+            "Explain or accept",
+            "What closing needs",
+            "Enter an invoice",
+            "Add the comment",
+            "Set the tolerance",
+        ):
+            assert step not in text
+        assert "Procurement explains or accepts it with a reason." in text
+
+    def test_only_usage(self, folder, paula):
+        prices()
+        count_usage(OPUS, "2026-10-01", output_tok=1_000_000)
+        text = text_of(paula.get("/invoices/2026-10/"))
+        assert "October cost $25.00 by our own figures; nothing confirms them yet." in text
+        assert "Nothing to compare with" in text and "none yet" in text
+
+    def test_only_an_invoice(self, paula):
+        save_invoice(actor=None, entry=invoice(), as_of=AS_OF)
+        answer = paula.get("/invoices/2026-10/")
+        assert problems(answer.content.decode()) == []
+        assert "Computed → invoice" in text_of(answer)
+
+    def test_only_a_report(self, folder, paula):
+        report(folder)
+        text = text_of(paula.get("/invoices/2026-10/"))
+        assert "The cost report of October, $48.36, agrees" in text
+        assert "Days whose usage is not imported" in text
+
+    @pytest.mark.parametrize("address", ["/invoices/2026-13/", "/invoices/octember/", "/invoices/0000-01/"])
+    def test_no_month(self, october, paula, address):
+        assert paula.get(address).status_code == 404
+
+    def test_names_people_typed_are_text(self, october, paula):
+        comment_month(actor=None, month=MONTH, text="<script>alert(1)</script>", as_of=AS_OF)
+        page = paula.get("/invoices/2026-10/").content.decode()
+        assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+
+
+class TestSteps:
+    def test_explained_and_taken_back(self, october, paula):
+        line = next(line for line in view().settlement.lines if line.state == "open")
+        values = {
+            "side": "report",
+            "line": line.key,
+            "amount": str(line.open_usd),
+            "cause": "unknown",
+            "reason": "Small.",
+        }
+        answer = paula.post("/invoices/2026-10/explain/", values)
+        assert answer.url == f"/invoices/2026-10/?line={anchor(line.key)}#{anchor(line.key)}"
+        text = text_of(paula.get(answer.url))
+        i = text.find("except for")
+        assert i < 0, text[i - 200 : i + 200]
+        assert "Accepted: no known cause" in text and "Small." in text
+        reason = next(one.reason for one in view().settlement.lines if one.reason)
+        paula.post("/invoices/2026-10/withdraw-reason/", {"reason_id": reason.id})
+        assert view().settlement.open_lines == 1
+
+    @pytest.mark.parametrize("amount", ["1", "x", "4.13"])
+    def test_not_explained_at_another_amount(self, october, paula, amount):
+        line = next(line for line in view().settlement.lines if line.state == "open")
+        values = {"side": "report", "line": line.key, "amount": amount, "cause": "unknown", "reason": "Small."}
+        assert paula.post("/invoices/2026-10/explain/", values).status_code == 302
+        assert view().settlement.open_lines == 1
+
+    def test_commented(self, october, paula):
+        paula.post("/invoices/2026-10/comment/", {"text": "Asked the provider."})
+        assert name_of(PeriodComment.objects.get().author) == "paula"
+        assert "Asked the provider." in text_of(paula.get("/invoices/2026-10/"))
+
+    def test_tolerance(self, october, paula):
+        values = {"line_usd": "5", "line_share": "0.000001", "invoice_line_usd": "0.01", "unclassified_share": "0.05"}
+        paula.post("/invoices/2026-10/tolerance/", values)
+        assert view().settlement.open_lines == 0
+        paula.post("/invoices/2026-10/tolerance/", {**values, "line_usd": "much"})
+        assert view().settlement.settings.line_usd == 5
+
+    def test_closing_says_what_stands_before_it(self, october, paula):
+        text = text_of(paula.get("/invoices/2026-10/close/"))
+        assert "It cannot be closed yet" in text and "25 days are not imported" in text
+        paula.post("/invoices/2026-10/close/")
+        assert not BillingPeriod.objects.filter(state="closed").exists()
+
+    def test_closed_from_the_page_that_says_what_freezes(self, ready, paula):
+        page = paula.get("/invoices/2026-10/close/")
+        assert "computed $20.00, cost report $20.35, invoice $20.35" in text_of(page)
+        seen = page.context["seen_hash"]
+        text = text_of(paula.post("/invoices/2026-10/close/", {"seen": seen}, follow=True))
+        assert "October is closed at $20.35; every difference has a cause." in text
+        assert name_of(BillingPeriod.objects.get().closed_by) == "paula"
+
+    def test_what_came_later_is_booked_from_the_page(self, ready, paula):
+        close_month(actor=None, month=MONTH, as_of=AS_OF)
+        count_usage(OPUS, "2026-10-20", output_tok=100_000)
+        cache.clear()
+        text = text_of(paula.get("/invoices/2026-10/"))
+        assert "Since it was closed" in text and "Not booked yet" in text and "$20.35" in text
+        text = text_of(paula.post("/invoices/2026-10/adjust/", follow=True))
+        assert "Booked in November 2026: 1 adjustment." in text
+        assert "Adjustments of earlier months booked here" not in text
+        save_invoice(actor=None, entry=invoice(month=date(2026, 11, 1), number="N"), as_of=AS_OF)
+        assert "Adjustments of earlier months booked here" in text_of(paula.get("/invoices/2026-11/"))
+
+    def test_refused_without_the_right(self, october, vic):
+        for address in ("explain", "comment", "tolerance", "close", "adjust", "withdraw-reason"):
+            assert vic.post(f"/invoices/2026-10/{address}/").status_code == 403, address
+        assert vic.get("/invoices/new/").status_code == 403
+
+
+class TestInvoiceForm:
+    def test_entered(self, paula):
+        assert problems(paula.get("/invoices/new/?month=2026-10").content.decode()) == []
+        answer = paula.post("/invoices/new/", {**FORM, "action": "save"})
+        assert answer.url == "/invoices/2026-10/"
+        row = Invoice.objects.get()
+        assert (row.total_amount, row.lines.count(), name_of(row.entered_by)) == (USD("1043.50"), 2, "paula")
+
+    def test_wrong_values_stay_and_say_what(self, paula):
+        answer = paula.post("/invoices/new/", {**FORM, "total_amount": "lots", "amount": ["1,000.00", "x", ""]})
+        assert answer.status_code == 400
+        assert problems(answer.content.decode()) == []
+        text = text_of(answer)
+        assert "'lots' is not an amount" in text and "Line 2: 'x' is not an amount" in text
+        assert 'value="Claude usage"' in answer.content.decode()
+        assert Invoice.objects.count() == 0
+
+    def test_more_lines(self, paula):
+        page = paula.post("/invoices/new/", {**FORM, "action": "more"}).content.decode()
+        assert page.count('name="description"') == 20
+        assert 'value="Claude usage"' in page
+
+    def test_read_by_another_corrected_withdrawn(self, paula):
+        paula.post("/invoices/new/", FORM)
+        row = Invoice.objects.get()
+        page = paula.get(f"/invoices/{row.pk}/")
+        assert problems(page.content.decode()) == []
+        assert "I have read it" not in text_of(page)
+        ada = visitor("ada", "admin")
+        assert "I have read it" in text_of(ada.get(f"/invoices/{row.pk}/"))
+        ada.post(f"/invoices/{row.pk}/check/")
+        assert name_of(Invoice.objects.get().checked_by) == "ada"
+        assert problems(paula.get(f"/invoices/{row.pk}/edit/").content.decode()) == []
+        paula.post(f"/invoices/{row.pk}/edit/", {**FORM, "number": "INV-12"})
+        assert (Invoice.objects.get().number, Invoice.objects.get().checked_at) == ("INV-12", None)
+        paula.post(f"/invoices/{row.pk}/withdraw/", {"reason": "twice"})
+        assert "It was withdrawn" in text_of(paula.get(f"/invoices/{row.pk}/"))
+        assert paula.get(f"/invoices/{row.pk}/edit/").status_code == 404
+        assert AuditEntry.objects.filter(object_type="invoice").count() == 4
+
+    def test_lines_that_do_not_add_up_are_said(self, paula):
+        paula.post("/invoices/new/", {**FORM, "total_amount": "1,044.00"})
+        text = text_of(paula.get(f"/invoices/{Invoice.objects.get().pk}/"))
+        assert "Payable are $1,044.00; the lines sum to $1,043.50, $0.50 less." in text
+
+
+class TestExports:
+    def test_csv_is_exact_and_runs_nothing(self, october, paula):
+        CostReportLine.objects.filter(cost_type="code_execution").update(description='=HYPERLINK("http://x")')
+        answer = paula.get("/invoices/2026-10/reconciliation.csv")
+        rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+        lines = [row for row in rows if row["side"] == "report"]
+        assert sum(USD(row["reported_usd"]) for row in lines) == USD("48.360119")
+        assert [row["line"] for row in lines if row["kind"] == "code execution"] == ['\'=HYPERLINK("http://x")']
+        assert {row["computed_usd"] for row in lines if row["model"] == PREVIEW} == {""}
+
+    def test_workbook(self, october, paula):
+        CostReportLine.objects.filter(cost_type="code_execution").update(description="=1+1")
+        answer = paula.get("/invoices/2026-10/reconciliation.xlsx")
+        book = CalamineWorkbook.from_filelike(io.BytesIO(answer.content))
+        assert book.sheet_names == ["Month", "Lines", "Days that differ", "Invoice"]
+        lines = book.get_sheet_by_name("Lines").to_python()
+        assert any(row[0] == "=1+1" for row in lines)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as parts:
+            assert b"<f>1+1</f>" not in parts.read("xl/worksheets/sheet2.xml")
+        values = [cell for row in book.get_sheet_by_name("Month").to_python() for cell in row]
+        assert 34.29 in values and 48.36 in values and 46.4 in values
+
+
+class TestOneValue:
+    def test_page_command_and_api_agree(self, october, paula):
+        value = plain(view())
+        out = StringIO()
+        with pytest.raises(SystemExit) as ended:
+            call_command("reconcile", "2026-10", "--json", stdout=out)
+        assert ended.value.code == 1  # something stands before closing
+        assert json.loads(out.getvalue())["settlement"] == value["settlement"]
+        _, headers = token_of("read")
+        answer = Client().get("/api/v1/months/2026-10", headers=headers)
+        assert answer.json() == json.loads(dumps(view()))
+        assert paula.get("/invoices/2026-10/").context["value"] == view().settlement
+        listed = Client().get("/api/v1/months", headers=headers).json()
+        assert listed == plain(month_list(as_of=AS_OF))
+
+    def test_a_closed_month_reads_as_the_value_it_was(self, ready):
+        before = view().settlement
+        close_month(actor=None, month=MONTH, as_of=AS_OF)
+        after = view()
+        assert (after.state, after.settlement) == ("closed", before)
+        assert read(MonthView, plain(after)) == after
+
+    def test_command_in_words(self, ready):
+        out = StringIO()
+        call_command("reconcile", "2026-10", stdout=out)
+        assert "Charges that are not tokens" in out.getvalue() and "+$0.35" in out.getvalue()
+        call_command("reconcile", "2026-10", "--close", stdout=out)
+        assert "October is closed at $20.35" in out.getvalue()
+
+    @pytest.mark.parametrize(
+        "words", [("2026-1",), ("2025-01",), ("2026-10", "--tolerance", "x"), ("2026-10", "--adjust")]
+    )
+    def test_command_refuses_with_status_2(self, october, words):
+        err = StringIO()
+        with pytest.raises(SystemExit) as ended:
+            call_command("reconcile", *words, stdout=StringIO(), stderr=err)
+        assert ended.value.code == 2
+        assert err.getvalue()
+
+    def test_api_takes_the_steps(self, october):
+        _, headers = token_of("read", "months:write")
+        line = next(line for line in view().settlement.lines if line.state == "open")
+        body = {"side": "report", "line": line.key, "cause": "late_usage", "reason": "Ticket.", "amount": "4.12"}
+        post = Client().post
+        answer = post("/api/v1/months/2026-10/explain", body, headers=headers, content_type="application/json")
+        assert answer.status_code == 201
+        assert answer.json()["settlement"]["checks"][1]["is_done"]
+        answer = post("/api/v1/months/2026-10/close", {}, headers=headers, content_type="application/json")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "refused")
+        assert "One model has no price" in answer.json()["error"]["message"]
+        body = {
+            "issuer": "Anthropic", "number": "X-1", "month": "2026-11", "issued_on": "2026-11-20",
+            "total_amount": "5.00", "lines": [{"description": "Usage", "amount": "5.00"}],
+        }  # fmt: skip
+        answer = post("/api/v1/invoices", body, headers=headers, content_type="application/json")
+        assert (answer.status_code, answer.json()["settlement"]["invoice_usd"]) == (201, "5.00")
+        answer = post("/api/v1/invoices", body, headers=headers, content_type="application/json")
+        assert "entered already" in answer.json()["error"]["message"]
+
+
+def token_of(*scopes):
+    owner = person("api-owner", "procurement")
+    token, secret = create_token(actor=owner, name="t", scopes=scopes, as_of=AS_OF)
+    return token, {"Authorization": f"Bearer {secret}"}
+
+
+def test_reason_given_by_somebody_is_in_the_frozen_record(ready):
+    count_usage("model-x", "2026-10-05", output_tok=7, request_class="triage", workspace="wrkspc_a")
+    line = next(line for line in view().settlement.lines if line.needs_price)
+    explain_difference(
+        actor=None,
+        month=MONTH,
+        side="report",
+        line=line.key,
+        cause="missing_price",
+        reason="Free preview.",
+        as_of=AS_OF,
+    )
+    closed = close_month(actor=None, month=MONTH, as_of=AS_OF)
+    assert [one["reason"]["reason"] for one in closed.frozen["lines"] if one["reason"]] == ["Free preview."]
+
+
+def test_invoice_line_words():
+    assert LineEntry("x", USD("1")).category == "usage"
