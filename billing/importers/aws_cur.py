@@ -144,7 +144,8 @@ def _line(row: BillRow, texts: list[str], about_claude: bool, canonical: Callabl
 
 def _quantity(row: BillRow, kind: str | None, units: bool) -> tuple[Decimal | None, str]:
     quantity, unit = row.amount("line_item_usage_amount"), row.text("pricing_unit")
-    row.problems.clear()  # a quantity that cannot be read is no reason to lose the charge
+    if kind is None:
+        row.problems.clear()  # a quantity that cannot be read is no reason to lose a charge; tokens must be counted
     if units:
         return quantity, "CCU"
     if kind is None or quantity is None:

@@ -169,7 +169,8 @@ def _invoice_month(row: BillRow, otherwise: date | None) -> date | None:
 
 def _quantity(row: BillRow, kind: str | None) -> tuple[Decimal | None, str]:
     amount, priced = row.amount("amount"), row.amount("amount_in_pricing_units")
-    row.problems.clear()  # a quantity that cannot be read is no reason to lose the charge
+    if kind is None:
+        row.problems.clear()  # a quantity that cannot be read is no reason to lose a charge; tokens must be counted
     counted = "requests" if kind == "web_search" else "tokens"
     for quantity, unit in ((amount, row.text("unit")), (priced, row.text("pricing_unit"))):
         size = unit_size(unit, counted="count") or unit_size(unit, counted="token")

@@ -50,7 +50,7 @@ class LiteLLMDaily:
             model, vendor = reader.text("model"), reader.text("custom_llm_provider")
             api_key = reader.text("api_key")
             if reader.problems:
-                count += len(reader.problems)
+                count += 1
                 problems += reader.problems[: max(0, PROBLEMS_SHOWN - len(problems))]
                 continue
             if not is_claude(model, vendor):
@@ -69,8 +69,6 @@ class LiteLLMDaily:
             sums[day, key, model].append(counts)
             requests[day, key, model] += number
             has_writes = has_writes or counts.cache_write_5m_tok > 0
-        if problems:
-            raise ImportRefused(file_name, problems[:PROBLEMS_SHOWN], count)
         if len(channels) > 1:
             raise ImportRefused.because(
                 file_name,
@@ -78,13 +76,14 @@ class LiteLLMDaily:
                 "Export one custom_llm_provider per file, and give each a source of its own",
                 field="custom_llm_provider",
             )
-        if not sums:
+        if not sums and not count:
             raise ImportRefused.because(file_name, "the file holds no usage of Claude", "Check what was exported")
         buckets = tuple(
             UsageBucket(Period.day(day), key, sum_counts(parts), model, requests[day, key, model])
             for (day, key, model), parts in sorted(sums.items(), key=lambda item: (item[0][0], repr(item[0])))
         )
-        return Report(buckets, 24, tuple(_findings(left, partial, has_writes=has_writes)))
+        findings = tuple(_findings(left, partial, has_writes=has_writes))
+        return Report(buckets, 24, findings, tuple(problems[:PROBLEMS_SHOWN]), count)
 
 
 def _refuse_overlapping(reader: Reader, file_name: str) -> None:

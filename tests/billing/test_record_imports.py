@@ -245,6 +245,15 @@ def test_litellms_sums_alone_and_under_its_logs(import_it: ImportIt, tmp_path: P
     assert counted() == (300, 60, 90, 0, 30, 0)
 
 
+def test_good_rows_of_litellms_sums(import_it: ImportIt, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "daily.jsonl", [daily(), daily(date="2026-11-10", prompt_tokens=-1)])
+    with pytest.raises(ImportRefused, match="line 2: prompt_tokens = -1: a count cannot be negative"):
+        import_it(path)
+    assert not DailyUsage.objects.exists()
+    outcome = import_it(path, good_rows=True)
+    assert (outcome.accepted, outcome.rejected, counted()) == (1, 1, (100, 0, 0, 0, 10, 0))
+
+
 def test_an_import_is_the_same_twice_and_split_in_parts(import_it: ImportIt, tmp_path: Path) -> None:
     rows = [helicone(number, request_created_at=f"2026-11-{9 + number % 3:02}T09:00:00Z") for number in range(9)]
     import_it(write_lines(tmp_path / "whole.jsonl", rows))

@@ -24,13 +24,14 @@ PROBE: Final = Path(__file__).with_name("pages_probe.js").read_text()
 WIDTHS: Final = (1440, 390)
 START: Final = ("/", "/patterns/", "/settings/", "/policies/draft/propose/", "/commitments/terms/new/", "/classes/new/")
 # Pages that differ from one of their kind to the next.
-MORE: Final = {"class-detail": 3, "import-detail": 2}
-NO_PAGES: Final = {"logout", "sizing-sheet", "terms-json"}
+MORE: Final = {"class-detail": 3, "import-detail": 2, "month": 3}
+NO_PAGES: Final = {"logout", "sizing-sheet", "terms-json", "month-xlsx", "month-csv"}
 KINDS: Final = {
     "overview", "classes", "class-detail", "class-new", "class-edit", "evals", "eval-runs", "evals-import",
     "eval-import", "policies", "policy-draft", "policy-propose", "change-detail", "policy-version", "forecast",
     "commitments", "terms", "terms-new", "sizing", "imports", "import-detail", "prices", "price-add", "model-alias",
-    "spend-lines", "audit", "settings", "patterns", "data-health", "column-mappings",
+    "spend-lines", "audit", "settings", "patterns", "invoices", "month", "month-close", "invoice-add", "invoice-detail",
+    "invoice-edit", "data-health", "column-mappings",
 }  # fmt: skip
 
 VOID: Final = {"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
