@@ -103,6 +103,7 @@ _STATUS: dict[str, tuple[str, str, str]] = {  # value: (words, icon, colour)
     "active": ("Active", "circle-check", "good"),
     "rejected": ("Rejected", "circle-x", "bad"),
     "cancelled": ("Cancelled", "ban", "none"),
+    "deleted": ("Deleted", "trash", "none"),
     "suspended": ("Suspended", "player-pause", "warn"),
     "superseded": ("Superseded", "history", "none"),
     "queued": ("Queued", "clock", "none"),

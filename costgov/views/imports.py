@@ -255,7 +255,10 @@ def delete(request: HttpRequest, import_id: int) -> HttpResponse:
     except DeletionRefused as refused:
         messages.error(request, str(refused))
     else:
-        messages.success(request, f"What {gone.file_name} brought is deleted, and {gone.days:,} days are counted anew.")
+        messages.success(
+            request,
+            f"What {gone.file_name} brought is deleted; {gone.days:,} day{'' if gone.days == 1 else 's'} counted anew.",
+        )
     return redirect("import-detail", import_id)
 
 
