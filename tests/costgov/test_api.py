@@ -65,6 +65,18 @@ NEEDS = [
     ("GET", "spend", "read"),
     ("GET", "spend/change?from=2026-10-26&to=2026-11-23", "read"),
     ("GET", "prices", "read"),
+    ("GET", "prices/proposed", "read"),
+    ("GET", "contracts", "read"),
+    ("POST", "contracts", "prices:write"),
+    ("GET", "contracts/9", "read"),
+    ("DELETE", "contracts/9", "prices:write"),
+    ("POST", "contracts/9/approve", "prices:write"),
+    ("POST", "contracts/9/end", "prices:write"),
+    ("GET", "price-scenarios", "read"),
+    ("POST", "price-scenarios", "prices:write"),
+    ("GET", "price-scenarios/9", "read"),
+    ("PUT", "price-scenarios/9", "prices:write"),
+    ("DELETE", "price-scenarios/9", "prices:write"),
     ("GET", "imports", "read"),
     ("POST", "imports", "usage:write"),
     ("GET", "imports/9", "read"),
@@ -108,6 +120,8 @@ NEEDS = [
 def ask(method, address, headers):
     if method == "GET":
         return get(address, headers)
+    if method in ("PUT", "DELETE"):
+        return Client().generic(method, API + address, "{}", content_type="application/json", headers=headers)
     return post(address, {}, headers)
 
 
@@ -120,7 +134,7 @@ def test_every_method_needs_its_scope_and_no_other(people):
             if needed == scope:
                 assert answer.status_code == 403, (method, address)
                 assert f"This token lacks the scope {scope}" in error(answer)["message"]
-            elif method == "POST":  # an empty body is refused later, for what it lacks
+            elif method in ("POST", "PUT"):  # an empty body is refused later, for what it lacks
                 assert answer.status_code in {201, 400, 404, 409}, (method, address, answer.content)
             else:
                 assert answer.status_code in {200, 404}, (method, address, answer.content)
@@ -496,7 +510,14 @@ def test_schema_names_every_method_with_its_scope(people):
         (method, address.replace("nope", "{slug}").replace("bundles/prod", "bundles/{environment}")): scope
         for method, address, scope in NEEDS
     }
-    ids = {"imports": "import_id", "evals": "import_id", "commitments": "sizing_id", "changes": "change_id"}
+    ids = {
+        "contracts": "contract_id",
+        "price-scenarios": "scenario_id",
+        "imports": "import_id",
+        "evals": "import_id",
+        "commitments": "sizing_id",
+        "changes": "change_id",
+    }
     for topic, name in ids.items():
         tested = {(m, a.replace(f"{topic}/9", f"{topic}/{{{name}}}")): scope for (m, a), scope in tested.items()}
     tested = {(m, a.replace("versions/9", "versions/{version}")): scope for (m, a), scope in tested.items()}
