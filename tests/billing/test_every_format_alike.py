@@ -27,7 +27,7 @@ from tests.billing.test_hostile_imports import AS_OF, COST_NAMES, NAMES, answers
 from tests.billing.worlds import daily_sums, state, throw_away_installation
 
 START, END = date(2025, 1, 1), date(2027, 1, 1)
-LINE_BY_LINE = sorted({item.name for item in (*REQUEST_FORMATS, *RECORD_FORMATS)} & set(NAMES))
+LINE_BY_LINE = sorted({*(one.name for one in REQUEST_FORMATS), *(one.name for one in RECORD_FORMATS)} & set(NAMES))
 
 
 @cache
@@ -106,7 +106,7 @@ def test_logs_and_a_report_in_either_order() -> None:
     """
     chosen = {*LINE_BY_LINE, "anthropic_admin_usage", "anthropic_admin_cost", "console_cost_csv"}
     names = sorted(chosen - {"otel_genai_spans"})
-    found = []
+    found: list[tuple[dict[Any, Any], dict[Any, Any], Any]] = []
     for order in (names, names[::-1]):
         with throw_away_installation():
             seed_list_prices(as_of=AS_OF)
