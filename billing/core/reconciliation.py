@@ -68,8 +68,21 @@ def reconcile(
     that is no usage (tax, a correction) counts wherever its day lies, as it is billed in this month.
     """
     ours, theirs = aligned(used, reported)
+    return compared(ours, theirs, days=days, tolerance=tolerance, start=start, end=end)
+
+
+def compared(
+    ours: Sequence[Used],
+    theirs: Sequence[Reported],
+    *,
+    days: Mapping[tuple[str, date], DayFacts],
+    tolerance: Tolerance,
+    start: date,
+    end: date,
+) -> tuple[Cell, ...]:
+    """`reconcile` for lines that are aligned already."""
     cells = _stated_cells(theirs)
-    open_cells = _compared(ours, theirs, days)
+    open_cells = _cells(ours, theirs, days)
     for cell in open_cells:
         for step in _STEPS:
             if cell.is_settled(tolerance):
@@ -152,9 +165,7 @@ def _stated_cells(reported: Sequence[Reported]) -> list[Cell]:
     return cells
 
 
-def _compared(
-    ours: Sequence[Used], theirs: Sequence[Reported], days: Mapping[tuple[str, date], DayFacts]
-) -> list[_Open]:
+def _cells(ours: Sequence[Used], theirs: Sequence[Reported], days: Mapping[tuple[str, date], DayFacts]) -> list[_Open]:
     by_month = spanning(theirs)
     cells: dict[tuple[date | None, LineKey], _Open] = {}
 

@@ -14,8 +14,8 @@ from billing.core.money import ZERO, sum_usd
 from billing.core.periods import DAY, day_start, next_month
 from billing.core.pricebook import Price, PriceBook, PriceKey
 from billing.core.pricing import CostLine, Pricer, UnpricedLine, cost_formula
-from billing.core.reconciliation import Cell, reconcile
-from billing.core.reconciling import DayFacts, LineKey, Part, Reported, Tolerance, Used, aligned
+from billing.core.reconciliation import Cell, compared
+from billing.core.reconciling import DayFacts, LineKey, Part, Tolerance, Used, aligned
 from billing.core.settlement import (
     InvoiceUsed,
     MonthSettlement,
@@ -65,14 +65,15 @@ def month_settlement(*, month: date, as_of: datetime, known_at: datetime | None 
     report = month_report(month, book=book)
     reported = report.reported if report is not None else ()
     days = _day_facts(used, report, start - DAY, end + DAY)
-    cells = reconcile(used, reported, days=days, tolerance=tolerance, start=start, end=end)
+    ours, theirs = aligned(used, reported)
+    cells = compared(ours, theirs, days=days, tolerance=tolerance, start=start, end=end)
     mine = [one for one in priced if start <= one.day < end]
     names = model_names()
     reasons = active_reasons(month)
     lines = settled_lines(
         cells,
         has_report=report is not None,
-        prices=_prices_by_line(mine, used, reported, priced),
+        prices=_prices_by_line(priced, ours, start, end),
         names=names,
         reasons=reasons,
     )
@@ -196,15 +197,13 @@ def _used(one: _PricedDay) -> Used:
 
 
 def _prices_by_line(
-    mine: Sequence[_PricedDay], used: Sequence[Used], reported: Sequence[Reported], priced: Sequence[_PricedDay]
+    priced: Sequence[_PricedDay], ours: Sequence[Used], start: date, end: date
 ) -> dict[LineKey, list[PriceUsed]]:
-    """Per line, the prices its computed cost was made with."""
-    ours, _ = aligned(used, reported)
-    shown = {one.key: line_of(line.key) for one, line in zip(used, ours, strict=True)}
+    """Per line, the prices its computed cost on days [start, end) was made with. `ours`: `priced`, aligned."""
     sums: dict[tuple[LineKey, Price, tuple[str, ...]], list[CostLine]] = defaultdict(list)
-    for one in mine:
-        if isinstance(one.line, CostLine):
-            sums[shown[one.key], one.line.price, one.line.assumptions].append(one.line)
+    for one, aligned_line in zip(priced, ours, strict=True):
+        if start <= one.day < end and isinstance(one.line, CostLine):
+            sums[line_of(aligned_line.key), one.line.price, one.line.assumptions].append(one.line)
     found: dict[LineKey, list[PriceUsed]] = defaultdict(list)
     for (key, price, assumptions), lines in sums.items():
         units = sum(line.units for line in lines)

@@ -52,6 +52,7 @@ class _Kept:
 
 
 _kept: dict[str, _Kept] = {}
+_latest: list[tuple[PriceBook, UsageTable, tuple[date, date], Facts]] = []  # of other prices than the kept ones
 _lock = threading.Lock()
 
 
@@ -62,7 +63,15 @@ def usage_facts(*, start: date, end: date, book: PriceBook | None = None) -> Fac
         return held.facts
     table = held.facts.table if held is not None else _sorted(_read(start, end))
     prices = book if book is not None else price_book()
-    return priced_facts(table.part(table.between(start, end)), prices)
+    if held is None:
+        return priced_facts(table.part(table.between(start, end)), prices)
+    # One page asks several times at the same what-if or contracted prices.
+    for priced, of, days, facts in list(_latest):
+        if priced is prices and of is table and days == (start, end):
+            return facts
+    found = priced_facts(table.part(table.between(start, end)), prices)
+    _latest[:] = [(prices, table, (start, end), found)]
+    return found
 
 
 def list_book() -> PriceBook:
@@ -74,6 +83,7 @@ def list_book() -> PriceBook:
 def forget() -> None:
     """Drop what is kept (benchmarks, tests)."""
     _kept.clear()
+    _latest.clear()
 
 
 def priced_facts(table: UsageTable, book: PriceBook) -> Facts:

@@ -4,6 +4,7 @@ Every complete month but the last is closed; the last stays open with one differ
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Final
 
 from django.db.models import Max
 
+from billing.core.reconciling import LineKey
+from billing.core.settlement import line_name
 from billing.models import BillingPeriod, Import, Invoice, PeriodComment, Price
 from billing.operations.invoices import check_invoice, save_invoice
 from billing.operations.reconciliation import close_month, comment_month, explain_differences
-from billing.queries.reconciliation import month_settlement
-from costgov.demo.cost_files import DemoMonth, invoice_of, report_rows, write_report
+from costgov.demo.cost_files import PREVIEW_USD, DemoMonth, invoice_of, report_rows, write_report
+from costgov.demo.organisation import UNKNOWN_MODEL
 from costgov.models import User
 from costgov.operations.usage import import_costs
 
@@ -66,15 +69,14 @@ def settle_month(
 
 
 def _accept_preview(month: date, paula: User, at: datetime) -> None:
-    value = month_settlement(month=month, as_of=at)
-    lines = [("report", line.key, line.open_usd) for line in value.lines if line.needs_price]
-    if lines:
-        explain_differences(
-            actor=paula,
-            month=month,
-            lines=lines,
-            cause="missing_price",
-            reason=PREVIEW_REASON,
-            as_of=at,
-            is_demo=True,
-        )
+    """Both lines of the preview model, in the words both sides state (a speed the report never does)."""
+    about = LineKey(model=UNKNOWN_MODEL, service_tier="standard", prompt_length_band="0-200k", geo="global")
+    explain_differences(
+        actor=paula,
+        month=month,
+        lines=[("report", line_name(replace(about, kind=kind)), None) for kind in PREVIEW_USD],
+        cause="missing_price",
+        reason=PREVIEW_REASON,
+        as_of=at,
+        is_demo=True,
+    )

@@ -152,7 +152,7 @@ def test_a_good_row_conforms(tmp_path):
         ({"Tags": "[1]"}, "Tags", "JSON object"),
         ({"Id": "7"}, "Id", "begins with x_"),
         ({"ChargeCategory": "Tax"}, "PricingQuantity", "Tax has no quantity"),
-        ({"ConsumedQuantity": "5", "ConsumedUnit": "Tokens", "ChargeCategory": "Credit"}, "ConsumedQuantity", "Only used"),
+        ({"ConsumedQuantity": "5", "ConsumedUnit": "T", "ChargeCategory": "Credit"}, "ConsumedQuantity", "Only used"),
         ({"CommitmentDiscountId": "c1"}, "CommitmentDiscountStatus", "says whether it was used"),
         ({"PricingUnit": ""}, "PricingUnit", "together or not at all"),
         ({"ChargeFrequency": "Usage-based"}, "ChargeFrequency", "Usage-Based"),

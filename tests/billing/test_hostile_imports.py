@@ -6,6 +6,7 @@ of tries (1 in a usual run).
 
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -167,12 +168,12 @@ def test_hostile_files(tries: Tries) -> None:
         assert what.startswith(("flip", "cut", "Latin-1", "a NUL at the end")), (what, "was imported")
         if what.startswith("cut") and tries.kind == USAGE:
             assert counted(found[1])[0] <= counted(good)[0], what
-    for what, field, was_number, variant in hostile.changed_values(data, seed, 10 * TRIES):
+    for what, field, was_number, variant in hostile.changed_values(data, seed, 6 * TRIES):
         found = tries.run(variant)
         if isinstance(found, ImportRefused):
-            text = str(found)
-            said = (field, "line ", "data[", "nested too deeply", "recursion")
-            assert any(words in text for words in said) or len(found.problems) > 1, (what, field, text)
+            # A place in words, unless it is the whole file that holds nothing now, or cannot be parsed at all.
+            place = any(problem.line is not None or problem.field for problem in found.problems)
+            assert place or re.search("holds no|nested|recursion", str(found)), (what, field, str(found))
         elif was_number and what not in hostile.MAY_BE_MEANT:
             # It was imported: then this number is not one that is counted.
             assert counted(found[1]) == counted(good), (what, field)

@@ -112,7 +112,7 @@ def test_cache_tokens_are_not_dropped(import_it: ImportIt, tmp_path: Path) -> No
 @pytest.mark.parametrize(("w5", "w1h", "usd"), [(10**6, 0, "6.25"), (0, 10**6, "10"), (600_000, 400_000, "7.75")])
 def test_one_hour_writes_have_their_own_price(import_it: ImportIt, tmp_path: Path, w5: int, w1h: int, usd: str) -> None:
     """A million tokens written to the cache of Opus 4.5, by a log, by LiteLLM and by the usage report: a day each."""
-    model = {"model": "claude-opus-4-5"}
+    model: dict[str, Any] = {"model": "claude-opus-4-5"}
     import_it(write_lines(tmp_path / "log.jsonl", [logged(text=0, read=0, w5=w5, w1h=w1h, **model)]))
     spent = litellm(text=0, read=0, w5=w5, w1h=w1h, number=2) | model
     import_it(write_lines(tmp_path / "spend.jsonl", [spent]))
@@ -155,7 +155,7 @@ def test_the_prompt_length_is_the_requests_own(import_it: ImportIt, tmp_path: Pa
     Three requests of one hour: 100,000, 100,001 (of which 90,000 read from the cache) and 60,000. Together they are
     260,001 tokens, which decides nothing.
     """
-    model = {"model": "claude-haiku-5-5"}
+    model: dict[str, Any] = {"model": "claude-haiku-5-5"}
     rows = [
         logged(number=1, text=100_000, read=0, **model),
         logged(number=2, text=10_001, read=90_000, **model),
@@ -173,7 +173,7 @@ def test_a_total_without_prompt_lengths_has_no_price_but_bounds(import_it: Impor
     told = result(model="claude-haiku-5-5", uncached_input_tokens=260_001)
     import_it(write_json(tmp_path / "report.json", report((*DAY, [told]))))
     found = cost_lines(start=START, end=END)
-    assert (found.lines, found.cost_usd, found.unpriced_tok) == ((), 0, 260_001)
+    assert not found.lines and (found.cost_usd, found.unpriced_tok) == (D(0), 260_001)
     (line,) = found.unpriced
     assert (line.cause, line.lowest_usd, line.highest_usd) == ("data", D("0.0260001"), D("0.1300005"))
 
@@ -211,7 +211,7 @@ def test_days_are_utc_days_wherever_the_machine_stands(import_it: ImportIt, tmp_
 
     Two seconds around it, one of them written with an offset; and a day of a report.
     """
-    over = {"model": "claude-opus-4-6"}
+    over: dict[str, Any] = {"model": "claude-opus-4-6"}
     rows = [
         logged(number=1, text=300_000, read=0, at="2026-03-12T23:59:59Z", **over),
         logged(number=2, text=300_000, read=0, at="2026-03-12T16:00:00-08:00", **over),
@@ -224,7 +224,7 @@ def test_days_are_utc_days_wherever_the_machine_stands(import_it: ImportIt, tmp_
 
 def test_no_float_touches_the_money(import_it: ImportIt, tmp_path: Path) -> None:
     """Tokens at 0.10, 0.01 and 0.125 per million, added a hundred times: in floats the last digits are others."""
-    model = {"model": "claude-haiku-5-5"}
+    model: dict[str, Any] = {"model": "claude-haiku-5-5"}
     rows = [logged(number=n, text=n, read=3 * n, w5=7 * n, **model) for n in range(1, 101)]
     import_it(write_lines(tmp_path / "log.jsonl", rows))
     exact = D("0.000505") + D("0.0001515") + D("0.00441875")  # 5,050 × (0.10 + 3 × 0.01 + 7 × 0.125) / 1,000,000
@@ -290,7 +290,7 @@ def test_an_unknown_model_is_named_and_not_free(import_it: ImportIt, tmp_path: P
     assert "alias" in line.remedy
     assert any("Unknown model claude-opus-4-5-mini (5,000 tokens)" in text for text in outcome.findings)
     (group,) = [one for one in priced_usage(start=START, end=END, by=("model",)).groups if not one.is_priced]
-    assert (group.cost_usd, group.unpriced_tok) == (0, 5_000)
+    assert (group.cost_usd, group.unpriced_tok) == (D(0), 5_000)
 
 
 def test_inclusive_and_exclusive_input_cost_the_same(import_it: ImportIt, tmp_path: Path) -> None:
@@ -310,7 +310,8 @@ def test_every_name_of_a_model_has_its_price(import_it: ImportIt, tmp_path: Path
     """Each canonical id, dated id and alias of the shipped list, as first-party, Bedrock, Vertex and routed names."""
     with RELEASES_FILE.open(encoding="utf-8", newline="") as file:
         named = {row["canonical_id"]: [row["canonical_id"], *row["aliases"].split()] for row in csv.DictReader(file)}
-    rows, expected = [], {}
+    rows: list[dict[str, Any]] = []
+    expected = {}
     for model, names in named.items():
         routed = [f"us.anthropic.{names[-1]}-v1:0", f"anthropic/{model}", f"{model}@20260101"]
         spelled = [*names, *routed, model.upper()]

@@ -87,7 +87,7 @@ def by_day(total, messages):
 def as_report(account, *, lifetime, context_window):
     """The account as a usage report of its 46 days with activity: one row per model and day."""
     models, messages = account
-    rows = {day: {} for day in messages}
+    rows: dict[str, dict[str, dict[str, int]]] = {day: {} for day in messages}
     columns = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     for row in models:
         for column in columns:
