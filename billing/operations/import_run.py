@@ -15,7 +15,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from audit import operations as audit
-from billing.core.counting import Excess
 from billing.core.models import canonical_model
 from billing.core.usage import COUNTERS
 from billing.importers.base import (
@@ -36,13 +35,15 @@ from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedReq
 from billing.importers.records import Learned, RecordFormat, RequestRow, StagedRows, Unanswered
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
 from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
+from billing.operations.import_findings import excess_findings, request_findings
 from billing.operations.import_lease import Lease
+from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
 from billing.operations.record_rows import write_rows
 from billing.operations.rollups import recount_days, replace_hours
 from billing.operations.source_settings import READ_WITH, is_read_alike, refusal_of, remember, settings_for
-from billing.queries.column_mappings import TO_MAP, identify_usage
+from billing.queries.column_mappings import identify_usage
 from billing.queries.imports import details_kept_from, model_aliases, request_store, stored_imports
-from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport, Summary
+from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport
 
 _DEFAULT_SOURCE: Final = {item.name: item.what for item in GUIDE} | {
     "messages_api_log": "Request logs",
@@ -58,67 +59,8 @@ _DEFAULT_SOURCE: Final = {item.name: item.what for item in GUIDE} | {
     "langfuse_observations": "Langfuse",
     "helicone_requests": "Helicone",
 }
-FINDINGS_SHOWN: Final = 20
 _ROWS_PER_TICK: Final = 20_000
 _CLOCK_REMEDY: Final = "Correct the time, or the clock of the machine that wrote it"
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOutcome:
-    """What an import brought. `is_repeat`: the same bytes were imported before, nothing changed."""
-
-    import_id: int
-    file_name: str
-    state: str
-    format: str = ""
-    source: str = ""
-    accepted: int = 0
-    duplicates: int = 0
-    rejected: int = 0
-    failed_requests: int = 0
-    period_start: datetime | None = None
-    period_end: datetime | None = None
-    findings: tuple[str, ...] = ()
-    problems: tuple[Mapping[str, Any], ...] = ()
-    error: str = ""
-    is_repeat: bool = False
-    message: str = ""
-    needs_mapping: bool = False
-    """A table that waits until somebody says what its columns are."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """What the user chose. An empty format is found out, an empty source is the format's usual one."""
-
-    format: str = ""
-    source: str = ""
-    replace: bool = False
-    good_rows: bool = False
-    all_rows: bool = False
-    """Of a bill: also the rows of other services than Claude."""
-    answers: Mapping[str, str] = field(default_factory=dict)
-    """To what the file does not tell (billing/importers/records.py, `Switch`), by name."""
-    mapping: Mapping[str, Any] | None = None
-    """What the columns of a table of somebody's own are: a document of costgov.column_mapping/1."""
-
-    def as_dict(self) -> dict[str, Any]:
-        told = {"format": self.format, "source": self.source, "replace": self.replace, "good_rows": self.good_rows}
-        told |= {"all_rows": True} if self.all_rows else {}
-        told |= {"answers": dict(self.answers)} if self.answers else {}
-        return told | ({"mapping": dict(self.mapping)} if self.mapping else {})
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "ImportOptions":
-        return cls(
-            str(options.get("format") or ""),
-            str(options.get("source") or ""),
-            bool(options.get("replace")),
-            bool(options.get("good_rows")),
-            bool(options.get("all_rows")),
-            {str(name): str(value) for name, value in (options.get("answers") or {}).items()},
-            options.get("mapping") or None,
-        )
 
 
 @dataclass
@@ -371,7 +313,7 @@ class Attempt:
                 return self.finish(
                     source,
                     days,
-                    [*told, *self.findings_of(summary.models), *_request_findings(summary), *self.findings],
+                    [*told, *self.findings_of(summary.models), *request_findings(summary), *self.findings],
                     accepted=summary.rows,
                     duplicates=duplicates,
                     failed_requests=summary.failed,
@@ -533,43 +475,6 @@ class Attempt:
             self.row.state = Import.State.FAILED
 
 
-def excess_findings(excess: Sequence[tuple[date, Excess]]) -> list[str]:
-    """Where logs are above the report: one sentence per workspace, key and model, with the worst day."""
-    places: dict[tuple[str, str, str], list[tuple[date, Excess]]] = {}
-    for day, item in excess:
-        places.setdefault((item.workspace, item.api_key, item.model), []).append((day, item))
-    found = []
-    for (*_, model), items in places.items():
-        day, worst = max(items, key=lambda one: one[1].logged - one[1].reported)
-        days = len({one for one, _ in items})
-        found.append(
-            f"Logs above the report for {model or 'all models'} on {days} {'day' if days == 1 else 'days'}, "
-            f"most on {day}: {worst.logged:,} logged, {worst.reported:,} reported ({worst.counter}; "
-            f"{worst.place})."
-        )
-    if len(found) > FINDINGS_SHOWN:
-        more = len(found) - FINDINGS_SHOWN
-        found = [*found[:FINDINGS_SHOWN], f"… and {more} more places where logs are above the report."]
-    return found
-
-
-def _request_findings(summary: Summary) -> list[str]:
-    findings = []
-    if summary.split_assumed:
-        findings.append(
-            f"{summary.split_assumed:,} requests tell cache writes without their lifetime: counted as 5-minute writes."
-        )
-    if summary.gateway_cache_hits:
-        findings.append(
-            f"{summary.gateway_cache_hits:,} answers came from LiteLLM's own cache: no tokens of the provider."
-        )
-    if summary.unclassified:
-        findings.append(
-            f"{summary.unclassified:,} request{'s have' if summary.unclassified != 1 else ' has'} no class."
-        )
-    return findings
-
-
 def _source(name: str, is_request_level: bool, file_name: str) -> UsageSource:
     """The source of that name, or a new one, not saved. Raises ImportRefused where its grain is another."""
     grain = UsageSource.Grain.REQUEST if is_request_level else UsageSource.Grain.BUCKET
@@ -606,29 +511,6 @@ def _set_generation(import_id: int, generation: int) -> None:
     row = Import.objects.select_for_update().get(pk=import_id)
     row.options = {**row.options, "generation": generation}
     row.save(update_fields=["options"])
-
-
-def outcome_of(row: Import, *, file_name: str = "", is_repeat: bool = False, message: str = "") -> ImportOutcome:
-    """What an import's row says."""
-    return ImportOutcome(
-        import_id=row.pk,
-        file_name=file_name or row.file_name,
-        state=str(row.state),
-        format=row.format,
-        source=row.source.name if row.source else "",
-        accepted=row.accepted,
-        duplicates=row.duplicates,
-        rejected=row.rejected,
-        failed_requests=row.failed_requests,
-        period_start=row.period_start,
-        period_end=row.period_end,
-        findings=tuple(row.findings),
-        problems=tuple(row.problems),
-        error=row.error,
-        is_repeat=is_repeat,
-        message=message,
-        needs_mapping=row.kind == TO_MAP and not row.is_finished,
-    )
 
 
 def _midnight(day: date) -> datetime:

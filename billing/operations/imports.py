@@ -25,7 +25,8 @@ from billing.models import Import
 from billing.operations.column_mappings import expire_waiting_tables
 from billing.operations.cost_imports import CostAttempt, parts_of, still_stands
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
-from billing.operations.import_run import Attempt, ImportOptions, ImportOutcome, outcome_of
+from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
+from billing.operations.import_run import Attempt
 from billing.operations.source_settings import is_read_alike
 from billing.queries.column_mappings import TO_MAP, is_mapped_table, is_unknown_table
 from billing.queries.imports import incoming_folder, request_store

@@ -1,0 +1,47 @@
+"""Remarks of an import about its data: one sentence each, as its page shows them."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
+
+from billing.core.counting import Excess
+from billing.store import Summary
+
+FINDINGS_SHOWN: Final = 20
+
+
+def excess_findings(excess: Sequence[tuple[date, Excess]]) -> list[str]:
+    """Where logs are above the report: one sentence per workspace, key and model, with the worst day."""
+    places: dict[tuple[str, str, str], list[tuple[date, Excess]]] = {}
+    for day, item in excess:
+        places.setdefault((item.workspace, item.api_key, item.model), []).append((day, item))
+    found = []
+    for (*_, model), items in places.items():
+        day, worst = max(items, key=lambda one: one[1].logged - one[1].reported)
+        days = len({one for one, _ in items})
+        found.append(
+            f"Logs above the report for {model or 'all models'} on {days} {'day' if days == 1 else 'days'}, "
+            f"most on {day}: {worst.logged:,} logged, {worst.reported:,} reported ({worst.counter}; "
+            f"{worst.place})."
+        )
+    if len(found) > FINDINGS_SHOWN:
+        more = len(found) - FINDINGS_SHOWN
+        found = [*found[:FINDINGS_SHOWN], f"… and {more} more places where logs are above the report."]
+    return found
+
+
+def request_findings(summary: Summary) -> list[str]:
+    findings = []
+    if summary.split_assumed:
+        findings.append(
+            f"{summary.split_assumed:,} requests tell cache writes without their lifetime: counted as 5-minute writes."
+        )
+    if summary.gateway_cache_hits:
+        findings.append(
+            f"{summary.gateway_cache_hits:,} answers came from LiteLLM's own cache: no tokens of the provider."
+        )
+    if summary.unclassified:
+        findings.append(
+            f"{summary.unclassified:,} request{'s have' if summary.unclassified != 1 else ' has'} no class."
+        )
+    return findings
