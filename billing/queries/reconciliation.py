@@ -24,11 +24,9 @@ from billing.core.settlement import (
     ReportUsed,
     Settings,
     UnpricedModel,
-    gap_of,
-    invoice_differences,
     line_of,
-    settled_lines,
 )
+from billing.core.settlement_lines import gap_of, invoice_differences, settled_lines
 from billing.core.usage import COUNTER_OF_KIND, COUNTERS, PRICED_KINDS
 from billing.models import BillingPeriod, DailyUsage, Import, Invoice, ModelRelease, ResidualReason, UsageSource
 from billing.queries.closing import checks_of
