@@ -2,53 +2,38 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from django.db.models import Max, Min, Sum
 
-from billing.core.invoicing import BaseAmount, BilledInvoice, BilledLine, InvoiceGroup, reconcile_invoices
 from billing.core.money import ZERO, sum_usd
 from billing.core.periods import DAY, day_start, next_month
 from billing.core.pricebook import Price, PriceBook, PriceKey
 from billing.core.pricing import CostLine, Pricer, UnpricedLine, cost_formula
 from billing.core.reconciliation import Cell, compared
-from billing.core.reconciling import DayFacts, LineKey, Part, Tolerance, Used, aligned
+from billing.core.reconciling import DayFacts, LineKey, Tolerance, Used, aligned
 from billing.core.settlement import (
-    InvoiceUsed,
     MonthSettlement,
     PriceUsed,
     Reason,
     ReportUsed,
     Settings,
     UnpricedModel,
-    gap_of,
-    invoice_differences,
     line_of,
-    settled_lines,
 )
+from billing.core.settlement_lines import gap_of, invoice_differences, settled_lines
 from billing.core.usage import COUNTER_OF_KIND, COUNTERS, PRICED_KINDS
 from billing.models import BillingPeriod, DailyUsage, Import, Invoice, ModelRelease, ResidualReason, UsageSource
 from billing.queries.closing import checks_of
 from billing.queries.contracts import contracted_book
 from billing.queries.cost_reports import MonthReport, Place, month_report, months_with_reports
+from billing.queries.month_invoices import PricedDay, invoice_groups, invoice_used, month_invoices, other_currencies
 from billing.queries.prices import price_book
 
 _PRICE_COLUMNS: Final = ("model", "service_tier", "prompt_length_band", "geo", "speed")
 DEFAULTS: Final = Settings(Decimal("0.01"), Decimal("0.000001"), Decimal("0.01"), Decimal("0.05"))
-
-
-@dataclass(frozen=True, slots=True)
-class _PricedDay:
-    """One kind of one day's usage, priced."""
-
-    day: date
-    key: LineKey
-    line: CostLine | UnpricedLine
-    contract_usd: Decimal | None
-    is_classified: bool
 
 
 def month_settlement(*, month: date, as_of: datetime, known_at: datetime | None = None) -> MonthSettlement:
@@ -77,8 +62,8 @@ def month_settlement(*, month: date, as_of: datetime, known_at: datetime | None 
         names=names,
         reasons=reasons,
     )
-    invoices = _invoices(month)
-    groups = _invoice_groups(invoices, cells, report, mine, tolerance)
+    invoices = month_invoices(month)
+    groups = invoice_groups(invoices, cells, report, mine, tolerance)
     differences = invoice_differences(groups, names=names, reasons=reasons)
     computed = sum_usd(one.line.cost_usd for one in mine if isinstance(one.line, CostLine))
     report_usd = sum_usd(cell.reported_usd for cell in cells) if report is not None else None
@@ -107,7 +92,7 @@ def month_settlement(*, month: date, as_of: datetime, known_at: datetime | None 
         days_imported=expected - len(missing),
         missing_days=missing,
         reports=_reports(report),
-        invoices=tuple(_invoice_used(one) for one in invoices),
+        invoices=tuple(invoice_used(one) for one in invoices),
         gaps=tuple(gaps),
         lines=lines,
         invoice_lines=differences,
@@ -116,7 +101,7 @@ def month_settlement(*, month: date, as_of: datetime, known_at: datetime | None 
         unpriced_units=sum(one.line.units for one in mine if isinstance(one.line, UnpricedLine)),
         unclassified_usd=unclassified,
         unclassified_share=float(unclassified / computed) if computed else None,
-        left_out=(*(report.left_out if report is not None else ()), *_other_currencies(invoices)),
+        left_out=(*(report.left_out if report is not None else ()), *other_currencies(invoices)),
         settings=settings,
     )
     return checks_of(value, as_of=as_of)
@@ -160,7 +145,7 @@ def active_reasons(month: date) -> dict[tuple[str, str], Reason]:
 # ---- Our side --------------------------------------------------------------------------------------------------------
 
 
-def _priced_days(start: date, end: date, book: PriceBook, contract: PriceBook) -> list[_PricedDay]:
+def _priced_days(start: date, end: date, book: PriceBook, contract: PriceBook) -> list[PricedDay]:
     """Counted usage of days [start, end) by day, channel, workspace, class and price key, each kind priced."""
     rows = (
         DailyUsage.objects.filter(date__gte=start, date__lt=end)
@@ -178,7 +163,7 @@ def _priced_days(start: date, end: date, book: PriceBook, contract: PriceBook) -
                 line = pricer.line(key, kind, units, row["date"])
                 other = under.line(key, kind, units, row["date"]) if under is not None else None
                 found.append(
-                    _PricedDay(
+                    PricedDay(
                         row["date"],
                         LineKey(row["channel"], kind=kind, workspace=row["workspace"], **dimensions),
                         line,
@@ -189,7 +174,7 @@ def _priced_days(start: date, end: date, book: PriceBook, contract: PriceBook) -
     return found
 
 
-def _used(one: _PricedDay) -> Used:
+def _used(one: PricedDay) -> Used:
     if isinstance(one.line, CostLine):
         return Used(one.day, one.key, one.line.units, one.line.cost_usd, contract_usd=one.contract_usd)
     units = one.line.units
@@ -197,7 +182,7 @@ def _used(one: _PricedDay) -> Used:
 
 
 def _prices_by_line(
-    priced: Sequence[_PricedDay], ours: Sequence[Used], start: date, end: date
+    priced: Sequence[PricedDay], ours: Sequence[Used], start: date, end: date
 ) -> dict[LineKey, list[PriceUsed]]:
     """Per line, the prices its computed cost on days [start, end) was made with. `ours`: `priced`, aligned."""
     sums: dict[tuple[LineKey, Price, tuple[str, ...]], list[CostLine]] = defaultdict(list)
@@ -225,7 +210,7 @@ def _prices_by_line(
     return found
 
 
-def _unpriced(mine: Sequence[_PricedDay], cells: Sequence[Cell]) -> tuple[UnpricedModel, ...]:
+def _unpriced(mine: Sequence[PricedDay], cells: Sequence[Cell]) -> tuple[UnpricedModel, ...]:
     """Usage without a price by model, with what the cost report says of it."""
     groups: dict[str, list[tuple[date, UnpricedLine]]] = defaultdict(list)
     for one in mine:
@@ -314,150 +299,6 @@ def _reports(report: MonthReport | None) -> tuple[ReportUsed, ...]:
         ReportUsed(one.channel, one.source, one.format, one.imported_at, one.lines, one.days)
         for one in (report.sources if report is not None else ())
     )
-
-
-# ---- Invoices --------------------------------------------------------------------------------------------------------
-
-
-def _invoices(month: date) -> list[Invoice]:
-    rows = Invoice.objects.filter(month=month, withdrawn_at__isnull=True).select_related("entered_by", "checked_by")
-    return list(rows.prefetch_related("lines").order_by("issuer", "number"))
-
-
-def _invoice_used(row: Invoice) -> InvoiceUsed:
-    lines = [line.amount for line in row.lines.all()]
-    return InvoiceUsed(
-        row.pk,
-        row.issuer,
-        row.number,
-        row.channel,
-        row.issued_on,
-        row.due_on,
-        row.total_amount,
-        len(lines),
-        sum_usd(lines),
-        row.entered_by.get_username() if row.entered_by is not None else "",
-        row.checked_by.get_username() if row.checked_by is not None else "",
-        row.checked_at,
-    )
-
-
-def _other_currencies(invoices: Sequence[Invoice]) -> tuple[str, ...]:
-    return tuple(
-        f"Invoice {row.number} is in {row.currency}: it is not compared, only US dollars are"
-        for row in invoices
-        if row.currency != "USD"
-    )
-
-
-def _billed(row: Invoice) -> BilledInvoice:
-    return BilledInvoice(
-        row.number,
-        row.channel,
-        row.total_amount,
-        tuple(
-            BilledLine(
-                row.number,
-                line.position,
-                row.channel,
-                line.category,
-                line.description,
-                line.amount,
-                line.model,
-                line.token_kind,
-                line.service_tier,
-            )
-            for line in row.lines.all()
-        ),
-    )
-
-
-def _invoice_groups(
-    invoices: Sequence[Invoice],
-    cells: Sequence[Cell],
-    report: MonthReport | None,
-    mine: Sequence[_PricedDay],
-    tolerance: Tolerance,
-) -> tuple[InvoiceGroup, ...]:
-    billed = [_billed(row) for row in invoices if row.currency == "USD"]
-    if not billed:
-        return ()
-    reported = {source.channel for source in report.sources} if report is not None else set()
-    base = [_base_of_cells(key, found) for key, found in _by_amount(cells).items() if key[0] in reported]
-    own = _own_base(mine, reported)
-    groups = reconcile_invoices([*base, *own], billed, tolerance=tolerance)
-    if report is None:
-        return groups
-    # A channel no cost report covers is compared with our own figures, which are not in the report's total.
-    alone = {amount.channel for amount in own}
-    return tuple(_beyond_report(group) if _channel(group) in alone else group for group in groups)
-
-
-def _channel(group: InvoiceGroup) -> str:
-    words = group.key.split("|")
-    return words[1] if words[0] == "usage" else ""
-
-
-def _beyond_report(group: InvoiceGroup) -> InvoiceGroup:
-    if not group.base_usd:
-        return group
-    part = Part("day_not_in_report", group.base_usd, "no cost report covers this channel: compared with our figures")
-    return InvoiceGroup(group.key, group.title, ZERO, group.billed_usd, group.lines, (part, *group.parts))
-
-
-_AmountKey = tuple[str, str, str, str, str]
-
-
-def _by_amount(cells: Sequence[Cell]) -> dict[_AmountKey, list[Cell]]:
-    found: dict[_AmountKey, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if cell.reported_usd:
-            key = cell.key
-            found[key.channel, key.model, key.kind, key.service_tier, _nature_of(cell)].append(cell)
-    return found
-
-
-def _nature_of(cell: Cell) -> str:
-    named = {"tax", "credit", "adjustment", "commitment", "non_token"}
-    return next((part.cause for part in cell.parts if part.cause in named), "usage")
-
-
-def _base_of_cells(key: _AmountKey, cells: Sequence[Cell]) -> BaseAmount:
-    channel, model, kind, tier, nature = key
-    return BaseAmount(
-        channel,
-        model,
-        kind,
-        tier,
-        sum_usd(cell.reported_usd for cell in cells),
-        nature,  # type: ignore[arg-type]
-    )
-
-
-def _own_base(mine: Sequence[_PricedDay], reported: set[str]) -> list[BaseAmount]:
-    """Our own figures, for channels without a cost report."""
-    groups: dict[tuple[str, str, str, str], list[_PricedDay]] = defaultdict(list)
-    for one in mine:
-        if one.key.channel not in reported:
-            groups[one.key.channel, one.key.model, one.key.kind, one.key.service_tier].append(one)
-    found = []
-    for (channel, model, kind, tier), lines in groups.items():
-        costs = [one.line.cost_usd for one in lines if isinstance(one.line, CostLine)]
-        agreed = [one.contract_usd for one in lines if one.contract_usd is not None]
-        has_gap = any(isinstance(one.line, UnpricedLine) for one in lines)
-        found.append(
-            BaseAmount(
-                channel,
-                model,
-                kind,
-                tier,
-                sum_usd(costs),
-                "usage",
-                has_gap,
-                sum_usd(agreed) if len(agreed) == len(costs) and agreed else None,
-            )
-        )
-    return found
 
 
 def months_known(*, as_of: datetime) -> list[date]:
