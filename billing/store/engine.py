@@ -18,7 +18,7 @@ from billing.store.staging import Staging
 from billing.store.values import StoredImport
 from billing.store.writing import Writing, prefix
 
-MEMORY_LIMIT: Final = "640MB"
+MEMORY_LIMIT: Final = "900MB"
 
 
 class RequestStore:
