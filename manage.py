@@ -23,8 +23,25 @@ def main() -> None:
 
 def _execute() -> None:
     from django.core.management import execute_from_command_line
+    from django.db import ProgrammingError
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ProgrammingError as error:
+        if type(error.__cause__).__name__ in ("UndefinedTable", "UndefinedColumn") and _is_behind():
+            sys.exit(
+                "The database is empty or older than this code. Prepare it with: .venv/bin/python manage.py prepare"
+            )
+        raise
+
+
+def _is_behind() -> bool:
+    """Whether migrations wait."""
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 if __name__ == "__main__":
