@@ -43,6 +43,7 @@ class AnthropicAdminUsage:
     """
 
     name = "anthropic_admin_usage"
+    rank = 3
     title = "Anthropic Admin API usage report: JSON pages"
 
     def claims(self, head: Head) -> bool:

@@ -14,6 +14,7 @@ class AnthropicAnalyticsUsage:
     """Hours stay hours, minutes become hours. An hour or day without a row between the first and the last had none."""
 
     name = "anthropic_analytics_usage"
+    rank = 3
     title = "Anthropic Analytics API usage: JSON pages of one query"
 
     def claims(self, head: Head) -> bool:

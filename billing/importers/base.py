@@ -158,10 +158,15 @@ class Report:
 
 
 class BucketFormat(Protocol):
-    """A provider report. `read` raises ImportRefused."""
+    """Sums by hour or day. `read` raises ImportRefused.
+
+    `rank`: which of several reports of a day counts: the provider's usage report (3), then the Console's download (2),
+    a bill (1), a gateway's own sums (0).
+    """
 
     name: str
     title: str
+    rank: int
 
     def claims(self, head: Head) -> bool: ...
 
@@ -302,7 +307,8 @@ def _parsed(text: bytes, line: int | None) -> Any | Problem:
             line, "", "", f"not valid JSON{where} ({error.msg})", "The file may be cut off; export it again, or mend it"
         )
     except RecursionError:
-        return Problem(line, "", "", "not valid JSON: nested too deeply to be read", "Take the log as its writer wrote it")
+        what = "not valid JSON: nested too deeply to be read"
+        return Problem(line, "", "", what, "Take the log as its writer wrote it")
     except (UnicodeDecodeError, ValueError) as error:
         reason = str(error) if isinstance(error, DuplicateKey) else "not valid JSON text in UTF-8"
         return Problem(line, "", "", reason, "Correct the row, or export the file again")
@@ -354,7 +360,7 @@ def check_count(holder: Mapping[str, Any], key: str, path: str, line: int | None
         return Problem(line, path, shown(value), "a count cannot be negative", "Correct the row at its source")
     if type(value) is int:
         return Problem(line, path, shown(value), f"a count above {MAX_TOKENS:,} for one request", "Correct the row")
-    return Problem(line, path, shown(value), "not a whole number", "Write counts as plain whole JSON numbers")
+    return Problem(line, path, shown(value), "not a whole number", "Write counts as plain whole numbers")
 
 
 def known_facts(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,6 @@ BUCKET_FORMATS: Final[tuple[BucketFormat, ...]] = (
     ConsoleUsageCsv(),
     LiteLLMDaily(),
 )
-PROVIDER_RANK: Final = 3
 BILL_RANK: Final = 1  # also of a table of somebody's own
 FORMATS: Final[tuple[UsageFormat, ...]] = (*REQUEST_FORMATS, *RECORD_FORMATS, *BUCKET_FORMATS)
 FORMATS_WITH_OWN_KEYS: Final[tuple[str, ...]] = (
@@ -49,12 +48,8 @@ FORMATS_WITH_OWN_KEYS: Final[tuple[str, ...]] = (
 
 
 def report_rank(format_name: str) -> int:
-    """Of several reports of a day that of the highest rank counts.
-
-    The provider's usage report (3), then the Console's download (2), a bill (1), a gateway's own sums (0).
-    """
-    named = (item for item in BUCKET_FORMATS if item.name == format_name)
-    return next((int(getattr(item, "rank", PROVIDER_RANK)) for item in named), BILL_RANK)
+    """Of several reports of a day that of the highest rank counts (base.py, `BucketFormat`)."""
+    return next((item.rank for item in BUCKET_FORMATS if item.name == format_name), BILL_RANK)
 
 
 def format_names() -> tuple[str, ...]:
