@@ -1,4 +1,5 @@
 # make demo: from nothing to a populated dashboard.  make test: all tests.  make run: the site without demo data.
+# make env: only what the tests and tools need, in .venv.
 # Needs make and Python 3.11 or newer (with venv). PYTHON=… names another one; uv is used when it is there.
 SHELL := /bin/sh
 COSTGOV_STARTED_AT := $(shell date +%s)
@@ -9,13 +10,15 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 INSTALL = $(if $(shell command -v uv 2>/dev/null),uv pip install -q --python .venv/bin/python --require-hashes --only-binary :all:,.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --only-binary=:all:)
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: demo run test test-fast lint format locks clean
+.PHONY: demo run env test test-fast lint format locks clean
 
 demo: .venv/.run
 	@exec .venv/bin/python manage.py up --demo
 
 run: .venv/.run
 	@exec .venv/bin/python manage.py up
+
+env: .venv/.test
 
 test: .venv/.test
 	@COSTGOV_CHROMIUM="$$(.venv/bin/python -m tests.browser.chromium)" || exit 1; export COSTGOV_CHROMIUM; \

@@ -52,6 +52,13 @@ def expected_file(path: Path) -> Path:
     return path.with_name(path.name.partition(".")[0] + ".expected.json")
 
 
+def expectation(path: Path) -> Any:
+    """What stands beside a sample."""
+    file = expected_file(path)
+    assert file.exists(), f"write it, then read it: python -m tests.importers.usage.expected {path.name}"
+    return json.loads(file.read_text())
+
+
 if __name__ == "__main__":
     sample = SAMPLES / sys.argv[1]
     told = dict(word.split("=", 1) for word in sys.argv[2:])

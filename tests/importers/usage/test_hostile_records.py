@@ -158,6 +158,8 @@ BAD_TIMES = [
     ("a word", '"yesterday"', "not an instant with a zone"),
 ]
 IDS = [shape.name for shape in SHAPES]
+# No file of one record per line; their hostile files are tests of their own below.
+SHAPED_OTHERWISE = {"messages_api_stream", "otel_genai_spans"}
 
 
 def changed(good: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -201,6 +203,11 @@ def refused(tmp_path: Path, shape: Shape, text: str) -> Problem:
     assert problem.remedy
     assert len(problem.value) <= 61
     return problem
+
+
+def test_every_format_of_records_has_a_shape() -> None:
+    missing = {item.name for item in RECORD_FORMATS} - set(IDS) - SHAPED_OTHERWISE
+    assert not missing, f"add a good record of {missing} to SHAPES, for the hostile rows to be made of"
 
 
 @pytest.mark.parametrize(("raw", "message"), [case[1:] for case in BAD_COUNTS], ids=[case[0] for case in BAD_COUNTS])
