@@ -1,5 +1,6 @@
 """The invoice form: it reads what was typed, keeps it when something is wrong, and says where."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -30,6 +31,7 @@ CHANNELS: Final = (
 EMPTY_LINES: Final = 8
 MORE_LINES: Final = 10
 MAX_ROWS: Final = 500
+_THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 
 
 @dataclass
@@ -157,8 +159,14 @@ class InvoiceForm:
 
 
 def _amount(text: str) -> str:
-    """As people copy it from a document: $1,234.56 and −$50.00 are plain numbers here."""
-    return text.replace(",", "").replace("$", "").replace("−", "-").replace(" ", "")
+    """As people copy it from a document: $1,234.56, −$50.00 and (50.00) are plain numbers here.
+
+    A comma that separates no thousands stays, and is refused with the amount: 1234,56 is not 123456.
+    """
+    plain = text.replace("$", "").replace("−", "-").replace(" ", "").replace("\u00a0", "")
+    if plain.startswith("(") and plain.endswith(")"):
+        plain = f"-{plain[1:-1]}"
+    return plain.replace(",", "") if _THOUSANDS.fullmatch(plain) else plain
 
 
 def _padded(lines: Sequence[dict[str, str]]) -> list[dict[str, str]]:

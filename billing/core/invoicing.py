@@ -155,14 +155,24 @@ def _usage_group(
         rest = minus(rest, contract)
     if abs(rest) <= allowed:
         parts += [Part("rounding", rest)] if rest else []
-    elif any(amount.is_open for amount in amounts) and rest > 0:
-        parts.append(Part("missing_price", rest, "the base holds usage without a price"))
+    elif amounts and rest > 0 and all(amount.is_open and not amount.amount_usd for amount in amounts):
+        parts.append(Part("missing_price", rest, "none of this usage has a price"))
     elif words[4] and not amounts:
         parts.append(Part("other_charge", rest, _join(line.description for line in lines)))
     else:
-        said = "on the invoice alone" if not amounts else "not on the invoice" if not lines else ""
-        parts.append(Part("unknown", rest, said))
+        parts.append(Part("unknown", rest, _unknown_words(amounts, lines, rest)))
     return InvoiceGroup(_key("usage", *words), _title(words), base, billed, _places(lines), tuple(parts))
+
+
+def _unknown_words(amounts: list[BaseAmount], lines: list[BilledLine], rest: Decimal) -> str:
+    """What is known of a difference without a cause. Usage without a price beside priced usage is no cause: it would
+    explain every error of the line away; it is named, as its price would tell how much of the difference it is."""
+    if not amounts:
+        return "on the invoice alone"
+    if not lines:
+        return "not on the invoice"
+    models = sorted({amount.model or "usage without a model" for amount in amounts if amount.is_open})
+    return f"{', '.join(models)} has no price here and may be part of it" if models and rest > 0 else ""
 
 
 def _named_group(

@@ -145,7 +145,11 @@ class _Open:
         return abs(self.rest) <= tolerance.of_line(self.computed, self.reported)
 
     def close(self, tolerance: Tolerance) -> None:
-        self.take("rounding" if self.is_settled(tolerance) else "unknown", self.rest, "")
+        if self.is_settled(tolerance):
+            self.take("rounding", self.rest, "")
+        else:
+            may_be = f"{self.unpriced:,} of {self.units:,} units have no price here and may be part of it"
+            self.take("unknown", self.rest, may_be if self.unpriced and self.rest > 0 else "")
 
     def closed(self) -> Cell:
         return Cell(self.day, self.key, self.units, self.unpriced, self.computed, self.reported, tuple(self.parts))
@@ -248,8 +252,12 @@ def _prompt_length(cell: _Open, tolerance: Tolerance) -> None:
 
 
 def _missing_price(cell: _Open, tolerance: Tolerance) -> None:
-    """Usage without any price costs what the report says beyond the priced part; it cannot cost less than nothing."""
-    if cell.unpriced and (cell.lowest is None or cell.highest is None) and cell.rest > 0:
+    """Usage without any price costs what the report says; it cannot cost less than nothing.
+
+    Only where nothing else is in the cell: beside priced usage the amount may be of any of it, and naming it would
+    explain every error of the whole sum away.
+    """
+    if 0 < cell.units == cell.unpriced and (cell.lowest is None or cell.highest is None) and cell.rest > 0:
         cell.take("missing_price", cell.rest, f"{cell.unpriced:,} units without a price, at the cost report's amount")
 
 

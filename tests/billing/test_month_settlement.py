@@ -194,11 +194,14 @@ def test_without_a_report_the_invoice_is_compared_with_our_own_figures(folder: P
     value = settle()
     assert value.report_usd is None
     assert by_cause(value, "invoice") == {
-        "missing_price": USD("13.7198815"),  # the usage line beyond what has a price: it holds the preview model
+        "unknown": USD("13.7198815"),  # the usage line beyond what has a price: how much of it is the preview model?
         "credit": USD("-5.00"),
         "tax": USD("3.04"),
         "other_charge": USD("0.35"),
     }
+    details = [cause.detail for gap in value.gaps for cause in gap.causes if cause.cause == "unknown"]
+    assert details == [f"{PREVIEW} has no price here and may be part of it"]
+    assert value.open_usd == USD("13.7198815")
 
 
 def test_days(folder: Path) -> None:

@@ -44,6 +44,12 @@ CASES = [
     ("commitment", [base("10")], invoice(line("10"), line("50", "commitment", 2)), {"commitment": "50"}),
     ("other", [base("10")], invoice(line("10"), line("5", "other", 2)), {"other_charge": "5"}),
     ("missing price", [base("0", is_open=True)], invoice(line("4")), {"missing_price": "4"}),
+    (
+        "usage without a price beside priced usage does not explain a typing error",
+        [base("24941.29"), base("0", "preview", is_open=True)],
+        invoice(line("123456")),
+        {"unknown": "98514.71"},
+    ),
     ("does not add up", [base("10")], invoice(line("10"), total="11"), {"unknown": "1"}),
     ("adds up but for a cent", [base("10")], invoice(line("10"), total="10.01"), {"rounding": "0.01"}),
     ("not on the invoice", [base("10"), base("4", "haiku")], invoice(line("10", model="opus")), {"unknown": "-4"}),

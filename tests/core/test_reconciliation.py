@@ -114,6 +114,7 @@ CASES: list[tuple[str, list[Used], list[Reported], dict[str, str | None]]] = [
         {"prompt_length": "6", "unknown": "1"},
     ),
     ("missing_price", [used("0", unpriced=1000)], [told("9.6")], {"missing_price": "9.6"}),
+    ("a part without a price is no cause of the whole", [used("10", unpriced=1)], [told("900")], {"unknown": "890"}),
     (
         "time_zone",
         [used("10"), used("10", day=date(2026, 10, 18))],
@@ -332,7 +333,7 @@ def oracle(computed: Decimal, reported: Decimal, line: Used, regional: Decimal, 
         if line.lowest_usd is not None and line.highest_usd is not None:
             low, high = Fraction(line.lowest_usd), Fraction(line.highest_usd)
             say("prompt_length", low if rest < low else high if rest > high else rest)
-        elif rest > 0:
+        elif rest > 0 and line.unpriced == line.units:
             say("missing_price", rest)
     if abs(rest) > allowed:
         at = held.usage_at if rest > 0 else held.report_at

@@ -113,7 +113,7 @@ class TestPages:
         answer = paula.get("/invoices/")
         assert problems(answer.content.decode()) == []
         text = text_of(answer)
-        assert "0 of 1 months are closed; $4.12 of differences nobody has explained." in text
+        assert "0 of 1 month is closed; nobody has explained $4.12 of differences." in text
         assert "$34.29" in text and "$48.36" in text and "$46.40" in text and "+$12.11" in text
 
     def test_an_empty_site(self, paula, vic):
@@ -214,7 +214,7 @@ class TestSteps:
 
     def test_closing_says_what_stands_before_it(self, october, paula):
         text = text_of(paula.get("/invoices/2026-10/close/"))
-        assert "It cannot be closed yet" in text and "25 days are not imported" in text
+        assert "November 2026 cannot be closed yet" in text and "25 days are not imported" in text
         paula.post("/invoices/2026-10/close/")
         assert not BillingPeriod.objects.filter(state="closed").exists()
 
@@ -259,6 +259,28 @@ class TestInvoiceForm:
         text = text_of(answer)
         assert "'lots' is not an amount" in text and "Line 2: 'x' is not an amount" in text
         assert 'value="Claude usage"' in answer.content.decode()
+        assert Invoice.objects.count() == 0
+
+    @pytest.mark.parametrize(
+        ("typed", "kept"),
+        [
+            ("1,234.56", "1234.56"),
+            ("$12,345,678", "12345678"),
+            ("−$1,000.50", "-1000.50"),
+            ("(50.00)", "-50.00"),  # as accounting writes a credit
+        ],
+    )
+    def test_amounts_as_documents_print_them(self, paula, typed, kept):
+        answer = paula.post("/invoices/new/", {**FORM, "amount": [typed, "0", ""], "total_amount": kept})
+        assert answer.status_code == 302
+        assert Invoice.objects.get().lines.get(position=1).amount == USD(kept)
+
+    @pytest.mark.parametrize("typed", ["1234,56", "1.234,56", "12,34", "1,2345", "(50.00"])
+    def test_a_comma_that_separates_no_thousands_is_no_amount(self, paula, typed):
+        """1234,56 read as 123456 would be an invoice a hundred times too high."""
+        answer = paula.post("/invoices/new/", {**FORM, "amount": [typed, "0", ""]})
+        assert answer.status_code == 400
+        assert f"Line 1: {typed!r} is not an amount" in text_of(answer)
         assert Invoice.objects.count() == 0
 
     def test_more_lines(self, paula):
