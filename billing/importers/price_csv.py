@@ -4,8 +4,7 @@ The shipped list prices have this form, and so has what an organisation keeps of
 refused with every problem in it; nothing here knows what is already held.
 """
 
-import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from billing.core.money import MoneyError, parse_usd
 from billing.core.pricebook import BANDS_TOK, Price, PriceError
 from billing.core.usage import PRICED_KINDS, PricedKind
 from billing.importers.base import Head, ImportRefused, Problem, shown
+from billing.importers.tables import checked_rows
 
 REQUIRED: Final = ("model", "source", "checked_on")
 OPTIONAL: Final = ("service_tier", "prompt_length_band", "geo", "speed", "valid_from", "valid_to", "note")
@@ -56,43 +56,15 @@ def csv_rows(
     path: Path, file_name: str, *, required: tuple[str, ...], known: tuple[str, ...], some_of: tuple[str, ...] = ()
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Rows of a CSV file with their line, stripped. Raises ImportRefused for a bad header, encoding or row shape."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            names = [name.strip() for name in next(reader, [])]
-            _check_header(names, file_name, required, known, some_of)
-            found = 0
-            while True:
-                line = reader.line_num + 1
-                try:
-                    fields = next(reader)
-                except StopIteration:
-                    break
-                if not any(field.strip() for field in fields):
-                    continue
-                if len(fields) != len(names):
-                    raise ImportRefused.because(
-                        file_name,
-                        f"{len(fields)} fields where the header names {len(names)}",
-                        "The row may be cut off, or a comma stands outside quotes; correct it",
-                        line=line,
-                    )
-                found += 1
-                yield line, dict(zip(names, (field.strip() for field in fields), strict=True))
-    except UnicodeDecodeError as error:
-        raise ImportRefused.because(
-            file_name, f"not text in UTF-8 (byte {error.start})", "Save the file as UTF-8"
-        ) from error
-    except csv.Error as error:
-        raise ImportRefused.because(
-            file_name, f"not CSV: {error}", "Look for an unclosed quote, or export the file again", line=line
-        ) from error
-    if not found:
-        raise ImportRefused.because(file_name, "a header and no row", "Export it again")
+
+    def check(names: Sequence[str]) -> None:
+        _check_header(names, file_name, required, known, some_of)
+
+    return checked_rows(path, file_name, check)
 
 
 def _check_header(
-    names: list[str], file_name: str, required: tuple[str, ...], known: tuple[str, ...], some_of: tuple[str, ...]
+    names: Sequence[str], file_name: str, required: tuple[str, ...], known: tuple[str, ...], some_of: tuple[str, ...]
 ) -> None:
     missing = [name for name in required if name not in names]
     if some_of and not set(some_of) & set(names):

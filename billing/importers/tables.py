@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -29,8 +29,22 @@ def table_rows(
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Rows with their line, stripped, by column name; columns nobody asked for are kept. gzip and zstd are opened.
 
-    Raises ImportRefused for a header that lacks a required column or names one twice, for text that is not UTF-8, a
-    row of another width, a broken quote or compression, and a file without rows.
+    Raises ImportRefused for a header that lacks a required column or names one twice, and as `checked_rows` does.
+    """
+
+    def check(names: Sequence[str]) -> None:
+        _check_header(names, file_name, required)
+
+    return checked_rows(path, file_name, check, delimiter=delimiter)
+
+
+def checked_rows(
+    path: Path, file_name: str, check: Callable[[Sequence[str]], None], *, delimiter: str = ","
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """The same for a form with its own rules of the header, which `check` refuses.
+
+    Raises ImportRefused for text that is not UTF-8, a row of another width, a broken quote or compression, and a file
+    without rows.
     """
     line = 1
     try:
@@ -38,7 +52,7 @@ def table_rows(
             csv.field_size_limit(MAX_FIELD_CHARS)
             reader = csv.reader(_bounded_lines(file), strict=True, delimiter=delimiter)
             names = [name.strip() for name in next(reader, [])]
-            _check_header(names, file_name, required)
+            check(names)
             found = 0
             while True:
                 line = reader.line_num + 1

@@ -17,6 +17,7 @@ from billing.core.money import ZERO
 from billing.core.periods import DAY, day_start, next_month
 from billing.core.pricebook import PriceBook, PriceKey, PriceNotFound
 from billing.core.reconciling import NOT_STATED, LineKey, Nature, Reported
+from billing.core.settlement import ReportUsed
 from billing.core.usage import PRICED_KINDS, PricedKind
 from billing.models import CostReportLine, Import, UsageSource
 from billing.queries.imports import model_aliases
@@ -33,23 +34,11 @@ Place = tuple[str, date]  # channel, UTC day
 
 
 @dataclass(frozen=True, slots=True)
-class ReportSource:
-    """A source that counts for some days of a channel."""
-
-    channel: str
-    source: str
-    format: str
-    imported_at: datetime | None
-    lines: int
-    days: int
-
-
-@dataclass(frozen=True, slots=True)
 class MonthReport:
     """The lines that count for one month, and usage of the day before and after it. `at`: newest import by day."""
 
     reported: tuple[Reported, ...]
-    sources: tuple[ReportSource, ...]
+    sources: tuple[ReportUsed, ...]
     at: Mapping[Place, datetime | None]
     left_out: tuple[str, ...]
 
@@ -196,12 +185,12 @@ def _regional(key: LineKey, amount: Decimal, on: date, book: PriceBook) -> Decim
     return ZERO if not here else (amount * (here - everywhere) / here).quantize(_PLACES)
 
 
-def _sources(rows: Sequence[CostReportLine]) -> tuple[ReportSource, ...]:
+def _sources(rows: Sequence[CostReportLine]) -> tuple[ReportUsed, ...]:
     groups: dict[tuple[str, int], list[CostReportLine]] = defaultdict(list)
     for row in rows:
         groups[row.channel, row.source_id].append(row)
     return tuple(
-        ReportSource(
+        ReportUsed(
             channel,
             found[0].source.name,
             found[0].latest_import.format,

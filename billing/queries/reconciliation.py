@@ -18,7 +18,6 @@ from billing.core.settlement import (
     MonthSettlement,
     PriceUsed,
     Reason,
-    ReportUsed,
     Settings,
     UnpricedModel,
     line_of,
@@ -91,7 +90,7 @@ def month_settlement(*, month: date, as_of: datetime, known_at: datetime | None 
         days=expected,
         days_imported=expected - len(missing),
         missing_days=missing,
-        reports=_reports(report),
+        reports=report.sources if report is not None else (),
         invoices=tuple(invoice_used(one) for one in invoices),
         gaps=tuple(gaps),
         lines=lines,
@@ -292,13 +291,6 @@ def _source_count(start: date, end: date) -> int:
     return UsageSource.objects.filter(
         pk__in=DailyUsage.objects.filter(date__gte=start, date__lt=end).values("source_id")
     ).count()
-
-
-def _reports(report: MonthReport | None) -> tuple[ReportUsed, ...]:
-    return tuple(
-        ReportUsed(one.channel, one.source, one.format, one.imported_at, one.lines, one.days)
-        for one in (report.sources if report is not None else ())
-    )
 
 
 def months_known(*, as_of: datetime) -> list[date]:
