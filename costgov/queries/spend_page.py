@@ -20,7 +20,7 @@ LONG_DAYS: Final = 200  # beyond, the picture is drawn by week
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of the picture: a value of the first grouping, or everything else ('' label in `rest`)."""
+    """One line of the picture: a value of the first grouping, or all others ('' label in `rest`)."""
 
     value: str
     label: str
@@ -94,7 +94,7 @@ def spend_page(*, start: date, end: date, by: tuple[str, ...], where: Mapping[st
 def _series(
     start: date, end: date, step: str, dimension: str, where: Mapping[str, str], basis: str
 ) -> tuple[tuple[date, ...], tuple[Series, ...]]:
-    """Cost by step of time of the dearest values, and of everything else; nothing where one step holds all usage."""
+    """Cost by step of time of the dearest values, and of all others; nothing where one step holds all usage."""
     by = (step, dimension) if dimension else (step,)
     report = spend(start=start, end=end, by=by, where=where, basis=basis)
     steps = sorted({row.group[step] for row in report.rows})
@@ -118,7 +118,7 @@ def _series(
     return points, tuple(
         Series(
             value or "",
-            "Everything else" if value is None else named.of(dimension, value) if dimension else "Spend",
+            "All others" if value is None else named.of(dimension, value) if dimension else "Spend",
             value is None,
             tuple(usd),
         )

@@ -27,10 +27,13 @@ _TIER_SHAPE = {
 
 @dataclass(frozen=True, slots=True)
 class NavEntry:
+    """An entry of the menu. `begins` opens a group: a line is drawn above it."""
+
     key: str
     label: str
     href: str
     icon: str
+    begins: bool = False
 
 
 NAVIGATION = (
@@ -39,12 +42,12 @@ NAVIGATION = (
     NavEntry("classes", "Classes", "/classes/", "category"),
     NavEntry("evals", "Evals", "/evals/", "clipboard-check"),
     NavEntry("policies", "Policies", "/policies/", "route"),
-    NavEntry("invoices", "Invoices", "/invoices/", "file-invoice"),
+    NavEntry("invoices", "Invoices", "/invoices/", "file-invoice", begins=True),
+    NavEntry("prices", "Prices", "/prices/", "tags"),
     NavEntry("forecast", "Forecast", "/forecast/", "chart-line"),
     NavEntry("commitments", "Commitments", "/commitments/", "contract"),
-    NavEntry("imports", "Imports", "/imports/", "database-import"),
+    NavEntry("imports", "Imports", "/imports/", "database-import", begins=True),
     NavEntry("data-health", "Data health", "/data-health/", "shield-check"),
-    NavEntry("prices", "Prices", "/prices/", "tags"),
     NavEntry("audit", "Audit", "/audit/", "history"),
     NavEntry("api", "API", "/api/v1/schema/", "code"),
 )
