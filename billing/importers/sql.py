@@ -44,12 +44,13 @@ MACROS: Final = (
     "ELSE CAST(TRY_CAST(CAST(v AS VARCHAR) AS UBIGINT) AS BIGINT) END)",
     "CREATE OR REPLACE MACRO int32(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,9}') "
     "THEN CAST(CAST(v AS VARCHAR) AS INTEGER) ELSE 0 END)",
-    "CREATE OR REPLACE MACRO instant(v) AS (CASE WHEN v LIKE '\"____-__-__T__:__:__Z\"' "
+    # DuckDB reads hour 24 as the next day, and offsets of any size: a file must not count otherwise than row by row.
+    "CREATE OR REPLACE MACRO instant(v) AS (CASE WHEN (v LIKE '\"____-__-__T__:__:__Z\"' "
     "OR (v LIKE '\"____-__-__T__:__:__.___Z\"' AND NOT contains(v, '+') "
-    "AND NOT contains(CAST(v AS VARCHAR)[12:], '-')) "
+    "AND NOT contains(CAST(v AS VARCHAR)[12:], '-'))) AND CAST(v AS VARCHAR)[13:14] <> '24' "
     "THEN TRY_CAST(CAST(v AS VARCHAR)[2:-3] AS TIMESTAMP) "
-    "WHEN regexp_full_match(txt(v), "
-    "'[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})') "
+    "WHEN regexp_full_match(txt(v), '[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}"
+    "(:[0-9]{2}([.][0-9]+)?)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])') "
     "THEN CAST(TRY_CAST(upper(txt(v)) AS TIMESTAMPTZ) AS TIMESTAMP) END)",
     "CREATE OR REPLACE MACRO ms(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,12}') "
     "THEN CAST(CAST(v AS VARCHAR) AS BIGINT) WHEN regexp_full_match(v, '[0-9]{1,12}[.][0-9]+') "
