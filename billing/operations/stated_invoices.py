@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Final
 
-from billing.core.money import CENT, ZERO, round_usd, sum_usd
+from billing.core.cents import to_cents
+from billing.core.money import ZERO, round_usd, sum_usd
 from billing.importers.cost_base import CostLine
 from billing.models import CostReportLine, Import, Invoice, InvoiceLine, UsageSource
 
@@ -110,17 +111,3 @@ def _lines(invoice: Invoice, stated: Sequence[CostLine], total: Decimal) -> list
             )
         )
     return found
-
-
-def to_cents(exact: Sequence[Decimal], total: Decimal) -> list[Decimal]:
-    """Amounts in whole cents that sum to `total`: largest remainder, ties to the earlier one.
-
-    >>> to_cents([Decimal("0.005"), Decimal("0.005"), Decimal("-1.00")], Decimal("-0.99"))
-    [Decimal('0.01'), Decimal('0.00'), Decimal('-1.00')]
-    """
-    floors = [amount.quantize(CENT, rounding=ROUND_FLOOR) for amount in exact]
-    left = int((total - sum(floors, ZERO)) / CENT)
-    order = sorted(range(len(exact)), key=lambda i: (floors[i] - exact[i], i))
-    for i in order[:left]:
-        floors[i] += CENT
-    return floors

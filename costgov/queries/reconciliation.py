@@ -5,6 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
+from billing.core.cents import shown_difference
 from billing.core.periods import next_month
 from billing.core.reconciling import CAUSES
 from billing.core.settlement import MonthSettlement
@@ -71,6 +72,11 @@ class MonthRow:
     open_lines: int
     missing: tuple[str, ...]
     closed_at: datetime | None
+
+    @property
+    def stated_usd(self) -> Decimal | None:
+        """What the residual compares our own figures with."""
+        return self.invoice_usd if self.invoice_usd is not None else self.report_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +172,22 @@ def _open_words(value: MonthSettlement) -> tuple[str, str]:
     what = f"{month}’s invoice of {usd(value.invoice_usd, 2)}" if value.invoice_usd is not None else (
         f"The cost report of {month}, {usd(value.report_usd or Decimal(0), 2)},"
     )  # fmt: skip
+    than = _than(value.computed_usd, value.invoice_usd if value.invoice_usd is not None else value.report_usd)
     if not value.open_lines:
-        answer = f"{what} agrees with our own figures: every difference has a named cause."
+        answer = f"{what} {than}, and every difference has a named cause."
     else:
         lines = "one line" if value.open_lines == 1 else f"{value.open_lines} lines"
-        answer = (
-            f"{what} agrees with our own figures, except for {usd(value.open_usd, 2)} on {lines} that nobody has "
-            "explained yet."
-        )
+        has = "has" if value.open_lines == 1 else "have"
+        answer = f"{what} {than}; {usd(value.open_usd, 2)} on {lines} {has} no cause yet."
     return answer, _left(value)
+
+
+def _than(computed: Decimal, stated: Decimal | None) -> str:
+    """How a figure stands to ours: no sentence calls a higher invoice one that agrees."""
+    more = shown_difference(computed, stated if stated is not None else computed)
+    if not more:
+        return "equals our own figures"
+    return f"is {usd(abs(more), 2)} {'more' if more > 0 else 'less'} than our own figures"
 
 
 def _left(value: MonthSettlement) -> str:

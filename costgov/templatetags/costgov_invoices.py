@@ -9,8 +9,9 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from billing.core.cents import shown_causes, shown_difference
 from billing.core.reconciling import CAUSES
-from billing.core.settlement import KIND_WORDS, Gap
+from billing.core.settlement import KIND_WORDS, CauseSum, Gap
 from costgov.templatetags.costgov_format import usd_signed
 from costgov.templatetags.costgov_ui import status
 
@@ -39,8 +40,8 @@ SHORT: Final = {
 
 
 @register.simple_tag
-def res_bar(amount: Decimal, gap: Gap, state: str = "explained") -> SafeString:
-    """One signed amount as a bar on the axis all causes of its gap share."""
+def res_bar(amount: Decimal, gap: Gap, state: str, said: str) -> SafeString:
+    """One signed amount as a bar on the axis all causes of its gap share. `said`: the amount in words."""
     amounts = [float(cause.amount_usd) for cause in gap.causes]
     low, high = min([0.0, *amounts]), max([0.0, *amounts])
     span = (high - low) or 1.0
@@ -51,7 +52,7 @@ def res_bar(amount: Decimal, gap: Gap, state: str = "explained") -> SafeString:
         '<rect class="{2}" x="{3}" y="2" width="{4}" height="12"/>'
         '<line class="ax" x1="{5}" x2="{5}" y1="0" y2="16" vector-effect="non-scaling-stroke"/></svg>',
         BAR_WIDTH,
-        usd_small(amount),
+        said,
         tone,
         f"{zero if amount >= 0 else zero - width:.1f}",
         f"{width:.1f}",
@@ -64,6 +65,21 @@ def usd_small(amount: Any) -> str:
     """+$12.00; an amount that is there and rounds to nothing says so."""
     text = usd_signed(amount)
     return "less than a cent" if amount and text.strip("+−") == "$0.00" else text
+
+
+@register.filter
+def to_shown(from_usd: Any, to_usd: Any) -> Decimal | None:
+    """`from|to_shown:to`: the difference of two figures as they are shown, in cents; None where one is unknown."""
+    return None if from_usd is None or to_usd is None else shown_difference(from_usd, to_usd)
+
+
+@register.filter
+def causes_in_cents(gap: Gap) -> list[tuple[CauseSum, str]]:
+    """Causes with their amounts as shown: on paper they sum to the difference of the two figures."""
+    return [
+        (cause, usd_small(cause.amount_usd) if not cents else usd_signed(cents))
+        for cause, cents in zip(gap.causes, shown_causes(gap), strict=True)
+    ]
 
 
 @register.filter

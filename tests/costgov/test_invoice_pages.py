@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from datetime import date
 from html import unescape
@@ -125,12 +126,33 @@ class TestPages:
         answer = paula.get("/invoices/2026-10/")
         assert problems(answer.content.decode()) == []
         text = text_of(answer)
-        assert "October’s invoice of $46.40 agrees with our own figures, except for $4.12 on one line" in text
+        assert (
+            "October’s invoice of $46.40 is $12.11 more than our own figures; $4.12 on one line has no cause yet."
+            in text
+        )
         assert "700,000 × 25.00 / 1,000,000 = 17.5 usd" in text
         assert "One difference has no cause" in text and "One model has no price" in text
         assert "Explain or accept this difference" in text
         key = next(line.key for line in view().settlement.lines if line.state == "open")
         assert f'id="{anchor(key)}"' in answer.content.decode()
+
+    def test_what_is_shown_adds_up_on_paper(self, october, paula):
+        """34.2901185 → 48.360119 → 46.40: subtracting and adding what stands on the page leaves no cent over."""
+        page = " ".join(re.sub("<[^>]+>", " ", text_of(paula.get("/invoices/2026-10/"))).split())
+        assert "$34.29" in page and "$48.36" in page and "$46.40" in page
+        assert "Cost report is higher by +$14.07" in page and "Invoice is lower by −$1.96" in page
+        out = StringIO()
+        with pytest.raises(SystemExit):
+            call_command("reconcile", "2026-10", stdout=out)
+        said = out.getvalue()
+        shown = [line.rsplit("$", 1) for line in said.splitlines() if line.startswith("  ") and "$" in line]
+        assert shown, said
+        amounts = [
+            USD(f"{before[-1].replace('−', '-').replace('+', '').strip()}{after.split()[0].replace(',', '')}")
+            for before, after in shown[3:]
+            if not before.startswith(("  done", "  open"))
+        ]
+        assert sum(amounts) == USD("12.11") == USD("46.40") - USD("34.29")
 
     def test_whoever_may_not_sees_no_steps(self, october, vic):
         text = text_of(vic.get("/invoices/2026-10/"))
@@ -160,7 +182,9 @@ class TestPages:
     def test_only_a_report(self, folder, paula):
         report(folder)
         text = text_of(paula.get("/invoices/2026-10/"))
-        assert "The cost report of October, $48.36, agrees" in text
+        assert (
+            "The cost report of October, $48.36, is $48.36 more than our own figures, and every" in text
+        )
         assert "Days whose usage is not imported" in text
 
     @pytest.mark.parametrize("address", ["/invoices/2026-13/", "/invoices/octember/", "/invoices/0000-01/"])
@@ -214,7 +238,7 @@ class TestSteps:
 
     def test_closing_says_what_stands_before_it(self, october, paula):
         text = text_of(paula.get("/invoices/2026-10/close/"))
-        assert "November 2026 cannot be closed yet" in text and "25 days are not imported" in text
+        assert "October 2026 cannot be closed yet" in text and "25 days are not imported" in text
         paula.post("/invoices/2026-10/close/")
         assert not BillingPeriod.objects.filter(state="closed").exists()
 

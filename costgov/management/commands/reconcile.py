@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from billing.core.cents import shown_causes, shown_difference
 from billing.core.money import MoneyError, parse_usd
 from billing.core.words import signed
 from billing.operations.reconciliation import PeriodRefused, close_month, record_adjustments, set_tolerance
@@ -64,12 +65,11 @@ class Command(BaseCommand):
             title = "computed → cost report" if gap.side == "report" else "cost report → invoice"
             if value.report_usd is None:
                 title = "computed → invoice"
-            self.stdout.write(f"{title}: {_usd(gap.difference_usd, plus=True)}")
-            for cause in gap.causes:
+            difference = shown_difference(gap.from_usd, gap.to_usd)
+            self.stdout.write(f"{title}: {_usd(difference, plus=True)}")
+            for cause, cents in zip(gap.causes, shown_causes(gap), strict=True):
                 where = f"  {cause.where}" if cause.where else ""
-                self.stdout.write(
-                    f"  {cause.title:34.34} {_usd(cause.amount_usd, plus=True):>16}  {cause.state}{where}"
-                )
+                self.stdout.write(f"  {cause.title:34.34} {_usd(cents, plus=True):>16}  {cause.state}{where}")
         self.stdout.write("Before closing" if view.state == "open" else "As it was closed")
         for check in value.checks:
             mark = "done" if check.is_done else "open"
