@@ -1,5 +1,6 @@
 """Values on every page: the organisation, the user's roles and rights, and the data version shown."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.http import HttpRequest
@@ -13,10 +14,11 @@ from costgov.queries.overview import waiting_count
 
 def shared(request: HttpRequest) -> dict[str, Any]:
     """Lazy: a page that shows none of it asks the database nothing."""
+    roles: Any = SimpleLazyObject(lambda: _roles(request))  # asked once for both
     return {
         "organisation": SimpleLazyObject(lambda: Organisation.objects.filter(pk=1).first()),
-        "roles": SimpleLazyObject(lambda: _roles(request)),
-        "may": SimpleLazyObject(lambda: _rights(request)),
+        "roles": roles,
+        "may": SimpleLazyObject(lambda: _rights(roles)),
         "waiting": SimpleLazyObject(lambda: _waiting(request)),
         "health": SimpleLazyObject(lambda: _health(request)),
     }
@@ -39,8 +41,7 @@ def _roles(request: HttpRequest) -> list[str]:
     return sorted(roles_of(user)) if user is not None and user.is_authenticated else []
 
 
-def _rights(request: HttpRequest) -> dict[str, bool]:
+def _rights(roles: Collection[str]) -> dict[str, bool]:
     """Rights by lower-case name, for templates: {% if may.edit_prices %}."""
-    roles = _roles(request)
     allowed = {right for role, rights in RIGHTS.items() if role in roles for right in rights}
     return {right.name.lower(): right in allowed for right in Right}

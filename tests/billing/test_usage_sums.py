@@ -57,12 +57,8 @@ ROW = st.fixed_dictionaries(
         **{name: st.sampled_from([0, 1, 7, 10**9, 3 * 10**12]) for name in COUNTERS},
     }
 )
-ROWS = st.lists(
-    ROW,
-    min_size=1,
-    max_size=10,
-    unique_by=lambda row: tuple(v for k, v in row.items() if k not in (*COUNTERS, "requests")),
-)
+KEY = ("model", "on", "request_class", "workspace", "api_key", "prompt_length_band")
+ROWS = st.lists(ROW, min_size=1, max_size=10, unique_by=lambda row: tuple(row[name] for name in KEY))
 
 
 def value_of(row, name, kind):

@@ -80,6 +80,7 @@ NEEDS = [
     ("GET", "imports", "read"),
     ("POST", "imports", "usage:write"),
     ("GET", "imports/9", "read"),
+    ("DELETE", "imports/9", "usage:write"),
     ("GET", "column-mappings", "read"),
     ("POST", "column-mappings", "usage:write"),
     ("GET", "data-health", "read"),
@@ -521,6 +522,7 @@ def test_schema_names_every_method_with_its_scope(people):
     for topic, name in ids.items():
         tested = {(m, a.replace(f"{topic}/9", f"{topic}/{{{name}}}")): scope for (m, a), scope in tested.items()}
     tested = {(m, a.replace("versions/9", "versions/{version}")): scope for (m, a), scope in tested.items()}
+    tested = {(m, a.replace("months/2026-10", "months/{month}")): scope for (m, a), scope in tested.items()}
     assert described == tested
 
 

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +277,7 @@ def test_an_unknown_model_imports_and_is_unpriced_with_its_remedy(tmp_path: Path
     shown = StringIO()
     call_command("spend", "--json", stdout=shown)
     found = json.loads(shown.getvalue())
-    assert (found["total"]["unpriced_tok"], found["total"]["cost_usd"]) == (110, "0")
+    assert (found["total"]["unpriced_tok"], Decimal(found["total"]["cost_usd"])) == (110, 0)
     assert {(line["model"], line["quantity"]) for line in found["unpriced"]} == {
         ("acme-large-9", 100),
         ("acme-large-9", 10),
