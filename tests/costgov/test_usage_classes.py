@@ -2,8 +2,8 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta
-from io import StringIO
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
