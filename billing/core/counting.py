@@ -1,7 +1,8 @@
 """Which usage counts, per UTC day and channel (architecture.md §4, docs/algorithms/usage.md).
 
-Logs explain a report and never add to it. Within a scope (workspaces and API keys that logs speak for) the log rows
-count, plus per model, service tier, geo, speed and token kind the *remainder* `max(0, report − logs)`.
+Logs explain a report and never add to it. Within a scope (organisations, workspaces and API keys that logs speak for)
+the log rows count, plus per model, service tier, geo, speed and token kind the *remainder* `max(0, report − logs)`.
+Of the reports of one organisation one counts; those of several are disjoint money and all count.
 """
 
 from collections import defaultdict
@@ -16,6 +17,8 @@ TOLERANCE: Final = Fraction(1, 1000)  # logs above the report by more than this 
 Origin = Literal["log", "report", "remainder"]
 ClassOf = Callable[[UsageKey], str]
 _Pair = tuple[str, str]
+_Place = tuple[str, str, str]  # organisation, workspace, API key; ANY where nobody says
+_ANY: Final = "\0any"
 _Group = tuple[str, str, str, str]
 _UNKNOWN_GEO: Final = frozenset({UNKNOWN, "not_available", "(none)"})
 
@@ -39,6 +42,8 @@ class ReportOfDay:
     latest_import: int
     rows: tuple[DayRow, ...]
     rank: int = 0
+    organisation: str = UNKNOWN
+    """Whose report it is: all its rows are this one's. Unknown: whoever has reports that day, if only one has."""
     is_whole: bool = True
     """The provider's own: logs above it are odd. Sums of a gateway, or a table of one's own, may tell a part."""
 
@@ -102,6 +107,27 @@ def chosen_report(reports: Sequence[ReportOfDay]) -> ReportOfDay | None:
     return max(reports, key=lambda item: (item.rank, item.dimensions, item.latest_import, -item.bucket_hours))
 
 
+def chosen_reports(reports: Sequence[ReportOfDay]) -> tuple[ReportOfDay, ...]:
+    """The report that counts of each organisation, by name.
+
+    Reports that name no organisation are of the one that others name. Beside several they could be anybody's: they
+    count nothing then, rather than twice.
+    """
+    named = sorted({item.organisation for item in reports} - {UNKNOWN})
+    if len(named) < 2:
+        one = chosen_report(reports)
+        return () if one is None else (one,)
+    chosen = (chosen_report([item for item in reports if item.organisation == name]) for name in named)
+    return tuple(item for item in chosen if item is not None)
+
+
+def left_out(reports: Sequence[ReportOfDay]) -> tuple[ReportOfDay, ...]:
+    """Reports that name no organisation on a day when several others do: nobody can say whose they are."""
+    if len({item.organisation for item in reports} - {UNKNOWN}) < 2:
+        return ()
+    return tuple(item for item in reports if item.organisation == UNKNOWN)
+
+
 def remainder(reported: TokenCounts, logged: TokenCounts) -> TokenCounts:
     """`max(0, report − logs)` per counter: what the logs do not explain.
 
@@ -113,100 +139,116 @@ def remainder(reported: TokenCounts, logged: TokenCounts) -> TokenCounts:
 
 def count_day(
     logs: Sequence[DayRow],
-    report: ReportOfDay | None,
+    reports: Sequence[ReportOfDay],
     scopes: Mapping[int, LogScope],
     class_of: ClassOf,
 ) -> tuple[list[CountedRow], list[Excess]]:
-    """What counts on one day of one channel, and where logs exceed the report.
+    """What counts on one day of one channel, and where logs exceed the reports.
 
-    `class_of` gives the class of what the logs do not explain, from channel, workspace and API key.
+    `reports`: what `chosen_reports` gave. `class_of` gives the class of what the logs do not explain, from channel,
+    workspace and API key.
     """
     counted = [CountedRow("log", row.source, row.key, row.counts, row.requests) for row in logs]
-    if report is None:
-        return counted, []
     excess: list[Excess] = []
-    for logged, reported in _scopes(logs, report.rows, scopes):
+    if not reports:
+        return counted, excess
+    for logged, reported in _scopes(logs, reports, scopes):
         if not logged:
             counted += [
                 CountedRow("report", row.source, row.key, row.counts, row.requests)
-                for row in reported
+                for _, row in reported
                 if not row.counts.is_zero
             ]
             continue
-        left, above = _explained(logged, reported, report, class_of)
+        left, above = _explained(logged, reported, reports, class_of)
         counted += left
-        excess += above if report.is_whole else []
+        excess += above
     return counted, excess
 
 
+_Reported = list[tuple[ReportOfDay, DayRow]]
+
+
 def _scopes(
-    logs: Sequence[DayRow], reported: Sequence[DayRow], scopes: Mapping[int, LogScope]
-) -> list[tuple[list[DayRow], list[DayRow]]]:
+    logs: Sequence[DayRow], reports: Sequence[ReportOfDay], scopes: Mapping[int, LogScope]
+) -> list[tuple[list[DayRow], _Reported]]:
     """Log and report rows that speak for the same keys, together: keys covered by one log row are one scope."""
-    tells_workspace = any(row.key.workspace != NOT_GROUPED for row in reported)
-    tells_key = any(row.key.api_key != NOT_GROUPED for row in reported)
+    reported: _Reported = []
+    place_of: dict[int, _Place] = {}  # by position in `reported`
+    for report in reports:
+        tells_workspace = any(row.key.workspace != NOT_GROUPED for row in report.rows)
+        tells_key = any(row.key.api_key != NOT_GROUPED for row in report.rows)
+        for row in report.rows:
+            place_of[len(reported)] = (
+                report.organisation or _ANY,
+                row.key.workspace if tells_workspace else _ANY,
+                row.key.api_key if tells_key else _ANY,
+            )
+            reported.append((report, row))
+    places = sorted(set(place_of.values()))
+    parent: dict[_Place, _Place] = {item: item for item in places}
 
-    def pair(key: UsageKey) -> _Pair:
-        return (key.workspace if tells_workspace else UNKNOWN, key.api_key if tells_key else UNKNOWN)
-
-    pairs = sorted({pair(row.key) for row in reported})
-    parent: dict[_Pair, _Pair] = {item: item for item in pairs}
-
-    def root(item: _Pair) -> _Pair:
+    def root(item: _Place) -> _Place:
         while parent[item] != item:
             item = parent[item]
         return item
 
-    anchors: dict[tuple[int, _Pair], _Pair] = {}
-    outside: _Pair = ("(outside the report)", "(outside the report)")
+    anchors: dict[tuple[int, _Place], _Place] = {}
+    outside: _Place = ("(outside the report)",) * 3
     for row in logs:
         scope = scopes.get(row.source, LogScope())
-        named = pair(row.key) if scope.names_provider_keys else (UNKNOWN, UNKNOWN)
+        named = _named(row.key, scope)
         if (row.source, named) in anchors:
             continue
-        wanted: tuple[_Pair, ...] = (named,)
-        if named == (UNKNOWN, UNKNOWN) and scope.pairs:
-            wanted = tuple(
-                (one if tells_workspace else UNKNOWN, other if tells_key else UNKNOWN) for one, other in scope.pairs
-            )
-        covered = [item for item in pairs if any(_matches(item, one) for one in wanted)]
+        wanted: tuple[_Place, ...] = (named,)
+        if named[1:] == (_ANY, _ANY) and scope.pairs:
+            wanted = tuple((named[0], one or _ANY, other or _ANY) for one, other in scope.pairs)
+        covered = [item for item in places if any(_matches(item, one) for one in wanted)]
         for item in covered[1:]:
             parent[root(item)] = root(covered[0])
         anchors[row.source, named] = covered[0] if covered else outside
-    by_root: dict[_Pair, tuple[list[DayRow], list[DayRow]]] = defaultdict(lambda: ([], []))
-    for row in reported:
-        by_root[root(pair(row.key))][1].append(row)
+    by_root: dict[_Place, tuple[list[DayRow], _Reported]] = defaultdict(lambda: ([], []))
+    for number, pair in enumerate(reported):
+        by_root[root(place_of[number])][1].append(pair)
     for row in logs:
-        scope = scopes.get(row.source, LogScope())
-        named = pair(row.key) if scope.names_provider_keys else (UNKNOWN, UNKNOWN)
-        anchor = anchors[row.source, named]
+        anchor = anchors[row.source, _named(row.key, scopes.get(row.source, LogScope()))]
         by_root[anchor if anchor == outside else root(anchor)][0].append(row)
     return [by_root[item] for item in sorted(by_root)]
 
 
-def _matches(item: _Pair, wanted: _Pair) -> bool:
-    return all(want in (UNKNOWN, have) for have, want in zip(item, wanted, strict=True))
+def _named(key: UsageKey, scope: LogScope) -> _Place:
+    """What a log row says it is about. The name of an organisation is the provider's whatever the keys are."""
+    workspace, api_key = (key.workspace, key.api_key) if scope.names_provider_keys else (UNKNOWN, UNKNOWN)
+    return key.organisation or _ANY, workspace or _ANY, api_key or _ANY
+
+
+def _matches(item: _Place, wanted: _Place) -> bool:
+    return all(_ANY in (want, have) or want == have for have, want in zip(item, wanted, strict=True))
 
 
 def _explained(
-    logs: Sequence[DayRow], reported: Sequence[DayRow], report: ReportOfDay, class_of: ClassOf
+    logs: Sequence[DayRow], reported: _Reported, reports: Sequence[ReportOfDay], class_of: ClassOf
 ) -> tuple[list[CountedRow], list[Excess]]:
+    told_by = list({id(report): report for report, _ in reported}.values()) or list(reports)
+    # Of several reports in one scope only what all of them separate is compared.
     untold = tuple(
-        all(getattr(row.key, name) == NOT_GROUPED for row in report.rows)
+        any(all(getattr(row.key, name) == NOT_GROUPED for row in report.rows) for report in told_by)
         for name in ("model", "service_tier", "geo", "speed")
     )
     log_groups: dict[_Group, list[DayRow]] = defaultdict(list)
-    report_groups: dict[_Group, list[DayRow]] = defaultdict(list)
+    report_groups: dict[_Group, _Reported] = defaultdict(list)
     for row in logs:
         log_groups[_group(row.key, untold)].append(row)
-    for row in reported:
-        report_groups[_group(row.key, untold)].append(row)
+    for report, row in reported:
+        report_groups[_group(row.key, untold)].append((report, row))
     left: list[CountedRow] = []
     above: list[Excess] = []
     for group in sorted(log_groups.keys() | report_groups.keys()):
-        log_rows, report_rows = log_groups.get(group, []), report_groups.get(group, [])
+        log_rows, report_rows = log_groups.get(group, []), [row for _, row in report_groups.get(group, [])]
         logged, said = sum_counts(row.counts for row in log_rows), sum_counts(row.counts for row in report_rows)
-        left += _remainders(report_rows, log_rows, remainder(said, logged), report.source, class_of)
+        left += _remainders(report_rows, log_rows, remainder(said, logged), class_of)
+        if not all(report.is_whole for report in told_by):
+            continue
         sample = _common_key([row.key for row in (report_rows or log_rows)])
         for name in COUNTERS:
             ours, theirs = getattr(logged, name), getattr(said, name)
@@ -219,12 +261,12 @@ def _remainders(
     report_rows: Sequence[DayRow],
     log_rows: Sequence[DayRow],
     total: TokenCounts,
-    source: int,
     class_of: ClassOf,
 ) -> list[CountedRow]:
     """The remainder by prompt-length band: where the bands fall short, lowest first, up to the total."""
     if total.is_zero:
         return []
+    source = min(row.source for row in report_rows)
     bands = sorted({row.key.prompt_length_band for row in report_rows})
     open_counts = {name: getattr(total, name) for name in COUNTERS}
     rows = []

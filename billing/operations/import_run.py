@@ -42,8 +42,19 @@ from billing.operations.record_rows import write_rows
 from billing.operations.rollups import recount_days, replace_hours
 from billing.operations.source_settings import READ_WITH, is_read_alike, refusal_of, remember, settings_for
 from billing.queries.column_mappings import identify_usage
+from billing.queries.counting import has_own_keys
 from billing.queries.imports import details_kept_from, model_aliases, request_store, stored_imports
-from billing.store import ClassifyPlan, Conflict, Engine, RequestStore, StageFailed, StoredImport
+from billing.store import (
+    NEW_SOURCE,
+    ClassifyPlan,
+    Conflict,
+    Engine,
+    RequestStore,
+    SourceOfRows,
+    Sources,
+    StageFailed,
+    StoredImport,
+)
 
 _DEFAULT_SOURCE: Final = {item.name: item.what for item in GUIDE} | {
     "messages_api_log": "Request logs",
@@ -284,7 +295,9 @@ class Attempt:
     ) -> ImportOutcome:
         existing = stored_imports(exclude=self.row.pk)
         with self.lease.watched(engine, 0.55, 0.65, "Looking for requests stored before"):
-            duplicates, conflicts, count = engine.merge_duplicates(existing, replace=self.options.replace)
+            duplicates, conflicts, count = engine.merge_duplicates(
+                existing, replace=self.options.replace, sources=self.sources(source)
+            )
         if conflicts and not self.options.replace:
             raise ImportRefused(self.row.file_name, [_conflict_problem(item) for item in conflicts], count)
         # Each attempt has a generation of its own: one that lost its lease can neither mix with nor delete ours.
@@ -297,11 +310,11 @@ class Attempt:
                 label = "Classifying and storing the requests"
                 with self.lease.watched(engine, 0.65, 0.85, label):
                     engine.write(item, source_id=source.pk, plan=self.plan, canonical=canonical)
-                replaced = self.without_superseded(engine, store, existing, written)
+                replaced = self.without_superseded(engine, store, existing, written, source, canonical)
                 self.lease.progress(0.88, "Summing up hours and days")
                 self.take_row()
                 after = [replaced.get(one, one) for one in existing]
-                days = self.save_hours(engine, [item, *replaced], [*after, item])
+                days = self.save_hours(engine, [item, *replaced, *replaced.values()], [*after, item])
                 for old, new in replaced.items():
                     _set_generation(old.import_id, new.generation)
                     transaction.on_commit(partial(store.remove, old))
@@ -325,17 +338,36 @@ class Attempt:
                 store.remove(each_written)
             raise
 
+    def sources(self, source: UsageSource) -> Sources:
+        """Whose keys the rows of this file carry, and those of every log that is stored."""
+        new = SourceOfRows(
+            NEW_SOURCE if source.pk is None else source.pk,
+            source.name,
+            has_own_keys(source, format_name=self.row.format),
+        )
+        others = UsageSource.objects.filter(grain=UsageSource.Grain.REQUEST)
+        return Sources(new, tuple(SourceOfRows(each.pk, each.name, has_own_keys(each)) for each in others))
+
     def without_superseded(
-        self, engine: Engine, store: RequestStore, existing: list[StoredImport], written: list[StoredImport]
+        self,
+        engine: Engine,
+        store: RequestStore,
+        existing: list[StoredImport],
+        written: list[StoredImport],
+        source: UsageSource,
+        canonical: Callable[[str], str],
     ) -> dict[StoredImport, StoredImport]:
-        """Earlier imports that lose requests to this file, each with its next generation; `written` grows."""
+        """Earlier imports whose requests this file completes or takes, each with its next generation.
+
+        `written` grows.
+        """
         losing, replaced = set(engine.superseded_imports()), {}
         for old in existing:
             if old.import_id in losing:
                 new = StoredImport(old.import_id, old.generation + 1)
                 store.remove(new)
                 written.append(new)
-                engine.relabel(old, new, plan=self.plan, period=None, superseded=True)
+                engine.without_superseded(old, new, source_id=source.pk, plan=self.plan, canonical=canonical)
                 replaced[old] = new
         return replaced
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from billing.core.counting import CountedRow, Excess, LogScope, chosen_report, count_day
+from billing.core.counting import CountedRow, Excess, LogScope, chosen_reports, count_day
 from billing.core.usage import COUNTERS, TokenCounts, UsageKey
 from billing.models import USAGE_KEY_FIELDS, DailyUsage, Organisation, UsageRollup
 from billing.operations.months import ensure_months
@@ -126,7 +126,7 @@ def _recount(
         def class_of(key: UsageKey, day: date = item.day, channel: str = item.channel) -> str:
             return class_of_key(channel, key.workspace, key.api_key, day)
 
-        rows, above = count_day(item.logs, chosen_report(item.reports), scopes, class_of)
+        rows, above = count_day(item.logs, chosen_reports(item.reports), scopes, class_of)
         counted += [(item.day, row) for row in rows]
         excess += [(item.day, one) for one in above]
     _write_days(wanted, counted)

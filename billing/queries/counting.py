@@ -2,18 +2,23 @@
 # ruff: noqa: S608 - table and column names are constants of this module
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 from django.db import connection
 
-from billing.core.counting import DayRow, Excess, LogScope, ReportOfDay, chosen_report, count_day
-from billing.core.usage import COUNTERS, TokenCounts, UsageKey
+from billing.core.counting import DayRow, Excess, LogScope, ReportOfDay, chosen_reports, count_day
+from billing.core.usage import COUNTERS, DEFAULT_WORKSPACE, UNTOLD, TokenCounts, UsageKey
 from billing.importers.generic_csv import SUMS_NAME
 from billing.importers.usage_formats import FORMATS_WITH_OWN_KEYS, report_rank
 from billing.models import USAGE_KEY_FIELDS, Import, UsageRollup, UsageSource
 from billing.queries.imports import model_aliases
+
+# Settings of a source that say how its rows are counted, not how its files are read.
+ORGANISATION: Final = "organisation"
+DEFAULT_WORKSPACE_ID: Final = "default_workspace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +39,58 @@ def log_scopes() -> dict[int, LogScope]:
 def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
     """The rows of some days, ascending, by day and channel. All of them are in memory at once: give a few days."""
     requests = set(UsageSource.objects.filter(grain=UsageSource.Grain.REQUEST).values_list("pk", flat=True))
-    ranks, partial = _ranks(), _partial()
-    by_day: dict[tuple[date, str], tuple[list[DayRow], dict[tuple[int, int], list[DayRow]], dict[tuple[int, int], int]]]
+    ranks, partial, said = _ranks(), _partial(), _said()
+    by_day: dict[tuple[date, str], tuple[list[DayRow], dict[_ReportKey, list[DayRow]], dict[_ReportKey, int]]]
     by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
-    for day, source_id, hours, latest, key, counts, number in _hours_by_day(days):
+    for day, source_id, hours, latest, told, counts, number in _hours_by_day(days):
+        key = said.key(source_id, told)
         logs, reports, latest_of = by_day[day, key.channel]
         row = DayRow(source_id, key, counts, number)
         if source_id in requests:
             logs.append(row)
         else:
-            reports[source_id, hours].append(row)
-            latest_of[source_id, hours] = max(latest_of[source_id, hours], latest)
+            place = (source_id, hours, "" if key.organisation in UNTOLD else key.organisation)
+            reports[place].append(row)
+            latest_of[place] = max(latest_of[place], latest)
     for (day, channel), (logs, reports, latest_of) in sorted(by_day.items(), key=lambda item: item[0]):
         candidates = [
             ReportOfDay(
                 source_id,
                 hours,
-                latest_of[source_id, hours],
+                latest_of[source_id, hours, organisation],
                 tuple(rows),
                 ranks.get(source_id, 0),
+                organisation,
                 is_whole=source_id not in partial,
             )
-            for (source_id, hours), rows in sorted(reports.items())
+            for (source_id, hours, organisation), rows in sorted(reports.items())
         ]
         yield DayToCount(day, channel, tuple(logs), tuple(candidates))
+
+
+_ReportKey = tuple[int, int, str]  # source, hours of a bucket, organisation
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What people said of sources: whose usage it is where rows do not name it; which workspace is the default one."""
+
+    organisations: Mapping[int, str]
+    default_workspaces: frozenset[str]
+
+    def key(self, source_id: int, told: UsageKey) -> UsageKey:
+        if told.workspace in self.default_workspaces:
+            told = replace(told, workspace=DEFAULT_WORKSPACE)
+        if told.organisation in UNTOLD and (organisation := self.organisations.get(source_id)):
+            told = replace(told, organisation=organisation)
+        return told
+
+
+def _said() -> _Said:
+    rows = list(UsageSource.objects.values_list("pk", "settings"))
+    organisations = {pk: str((held or {}).get(ORGANISATION) or "") for pk, held in rows}
+    default = {str((held or {}).get(DEFAULT_WORKSPACE_ID) or "") for _, held in rows}
+    return _Said(organisations, frozenset(default - {""}))
 
 
 def logs_above_reports() -> list[tuple[date, Excess]]:
@@ -65,7 +98,7 @@ def logs_above_reports() -> list[tuple[date, Excess]]:
     scopes, found = log_scopes(), []
     for day in _days_with_both():
         for item in days_to_count([day]):
-            _, above = count_day(item.logs, chosen_report(item.reports), scopes, lambda key: "")
+            _, above = count_day(item.logs, chosen_reports(item.reports), scopes, lambda key: "")
             found += [(day, excess) for excess in above]
     return found
 
@@ -97,11 +130,21 @@ def _days_with_both() -> list[date]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def has_own_keys(source: UsageSource, *, format_name: str = "") -> bool:
+    """Keys of a gateway or a tracing tool are its own; other logs name the provider's; a mapped table says which.
+
+    `format_name`: the format of a file about to be its next.
+    """
+    if (source.settings or {}).get("own_keys") == "yes" or format_name in FORMATS_WITH_OWN_KEYS:
+        return True
+    return (
+        source.pk is not None
+        and source.imports.filter(state=Import.State.DONE, format__in=FORMATS_WITH_OWN_KEYS).exists()
+    )
+
+
 def _scope(source: UsageSource) -> LogScope:
-    """Keys of a gateway or a tracing tool are its own; other logs name the provider's; a mapped table says which."""
-    own_keys = (source.settings or {}).get("own_keys") == "yes"
-    own_keys = own_keys or source.imports.filter(state=Import.State.DONE, format__in=FORMATS_WITH_OWN_KEYS).exists()
-    return LogScope(not own_keys, tuple((str(one), str(other)) for one, other in source.scope))
+    return LogScope(not has_own_keys(source), tuple((str(one), str(other)) for one, other in source.scope))
 
 
 def _hours_by_day(days: Sequence[date]) -> Iterable[tuple[date, int, int, int, UsageKey, TokenCounts, int | None]]:

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from billing.importers.base import RequestFormat
+from billing.importers.parquet import parquet_rows
 from billing.importers.records import StagedRows
 from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS
 from billing.store.session import Session
@@ -44,9 +45,13 @@ class Staging(Session):
         needed += f" OR occurred_at < {instant(within[0])} OR occurred_at >= {instant(within[1])}"
         run = self.connection.execute
         try:
+            if compression == "parquet":
+                rows = parquet_rows(self.connection, path, fmt.rows)
+            else:
+                rows = fmt.rows.replace("{source}", source)
             run(
                 f"CREATE OR REPLACE TEMP TABLE staged AS SELECT {', '.join(ROW_COLUMNS)}, names, traits, "
-                f"(coalesce(is_bad, true) OR {needed}) AS is_bad FROM ({fmt.rows.replace('{source}', source)})"
+                f"(coalesce(is_bad, true) OR {needed}) AS is_bad FROM ({rows})"
             )
             run(
                 "CREATE OR REPLACE TEMP TABLE name_combos AS "

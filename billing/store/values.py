@@ -53,6 +53,29 @@ class StoredImport:
     generation: int = 0
 
 
+NEW_SOURCE: Final = -1  # a source that is saved with its first rows
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOfRows:
+    """Where records come from. `has_own_keys`: their workspace and key are a gateway's, not the provider's."""
+
+    source_id: int = NEW_SOURCE
+    name: str = ""
+    has_own_keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The source of a file, and those of what is stored."""
+
+    new: SourceOfRows = SourceOfRows()
+    stored: tuple[SourceOfRows, ...] = ()
+
+
+NO_SOURCES: Final = Sources()
+
+
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """Two records of one request with different counts. `earlier_import` None = both in this file."""

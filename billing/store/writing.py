@@ -10,11 +10,15 @@ from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, TRAIT_COLUMNS
 from billing.store.labels import Labels
 from billing.store.sql import instant, listed, quoted
 from billing.store.staging import REQUEST_ID
-from billing.store.values import COUNTER_COLUMNS, STORE_COLUMNS, ClassifyPlan, StoredImport
+from billing.store.values import COUNTER_COLUMNS, NEW_SOURCE, STORE_COLUMNS, ClassifyPlan, StoredImport
 
 ROWS_AT_ONCE: Final = 1_500_000
 _BLOCK: Final = 122_880  # rows that DuckDB keeps together, with their range of times
 _TOTAL: Final = " + ".join(COUNTER_COLUMNS[:4])
+_BAND: Final = (
+    f"CASE WHEN is_failed THEN '' WHEN {_TOTAL} <= 100000 THEN '0-100k' WHEN {_TOTAL} <= 200000 THEN '100k-200k' "
+    "ELSE '200k-1M' END"
+)
 
 
 class Writing(Labels):
@@ -29,8 +33,7 @@ class Writing(Labels):
         )
         rows = (
             f"SELECT {REQUEST_ID} AS request_id, {parts}, {item.import_id} AS import_id, {source_id} AS source_id, "
-            f"{_TOTAL} AS total_input_tok, CASE WHEN is_failed THEN '' WHEN {_TOTAL} <= 100000 THEN '0-100k' "
-            f"WHEN {_TOTAL} <= 200000 THEN '100k-200k' ELSE '200k-1M' END AS prompt_length_band "
+            f"{_TOTAL} AS total_input_tok, {_BAND} AS prompt_length_band "
             "FROM (SELECT *, {period} AS period FROM staged WHERE {where}) s "
             "JOIN named_combos n USING (names) JOIN labelled_traits t USING (traits, period)"
         )
@@ -56,6 +59,80 @@ class Writing(Labels):
                 inside = f"{where} AND occurred_at >= DATE '{day}' AND occurred_at < DATE '{day}' + INTERVAL 1 DAY"
                 self._write_day(item, rows.format(period=period, where=inside), str(day), number)
                 number += 1
+        self._write_merged(item, "owner IS NULL", number, source_id=source_id, plan=plan, canonical=canonical)
+
+    def without_superseded(
+        self,
+        old: StoredImport,
+        new: StoredImport,
+        *,
+        source_id: int,
+        plan: ClassifyPlan,
+        canonical: Callable[[str], str],
+    ) -> None:
+        """Write an import's rows anew without the superseded ones, and with the records that stand for them.
+
+        Days that nothing changes on keep their bytes.
+        """
+        number = 0
+        items = self.store.items([old])
+        gone = f"SELECT request_id FROM superseded WHERE import_id = {old.import_id}"
+        for day in sorted({day for day, _, _ in items}):
+            names = [name for each, name, _ in items if each == day]
+            files = [self.store.place.address(day, name) for name in names]
+            rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false)"
+            (hits,) = self.one(f"SELECT count(*) FROM ({rows}) WHERE request_id IN ({gone})")
+            if hits:
+                self._write_day(new, f"{rows} WHERE request_id NOT IN ({gone})", day, number)
+                number += 1
+                continue
+            for name in names:
+                self.store.place.copy(day, name, f"{prefix(new)}{number}.parquet")
+                number += 1
+        where = f"owner = {old.import_id}"
+        self._write_merged(new, where, number, source_id=source_id, plan=plan, canonical=canonical)
+
+    def _write_merged(
+        self,
+        item: StoredImport,
+        where: str,
+        number: int,
+        *,
+        source_id: int,
+        plan: ClassifyPlan,
+        canonical: Callable[[str], str],
+    ) -> None:
+        """Write the records that stand for several. A class stays where nothing it rests on was added."""
+        if not self.one(f"SELECT count(*) FROM merged WHERE {where}")[0]:
+            return
+        run = self.connection.execute
+        raws = [raw for (raw,) in run(f"SELECT DISTINCT model_raw FROM merged WHERE {where}").fetchall()]
+        run("CREATE OR REPLACE TEMP TABLE merged_models (model_raw VARCHAR, model VARCHAR)")
+        run(
+            "INSERT INTO merged_models SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+            [raws, [canonical(raw) for raw in raws]],
+        )
+        # `reclassify` named a class where the policies in force then name none: it stays too.
+        held = (
+            "CASE WHEN is_alike OR (request_class = '' AND held_request_class <> '') THEN held_{0} ELSE {1} END AS {1}"
+        )
+        labels = ", ".join(
+            held.format("labelled_rule" if name == "rule" else name, name)
+            for name in ("rule", "request_class", "class_origin", "label_version")
+        )
+        labelled = self.labelled(f"SELECT * FROM merged WHERE {where}", plan)
+        run(
+            "CREATE OR REPLACE TEMP TABLE merged_rows AS SELECT l.* REPLACE ("
+            f"{labels}, CAST(CASE WHEN source_id = {NEW_SOURCE} THEN {source_id} ELSE source_id END AS INTEGER) "
+            "AS source_id), "
+            f"{REQUEST_ID} AS request_id, m.model, {item.import_id} AS import_id, {_TOTAL} AS total_input_tok, "
+            f"{_BAND} AS prompt_length_band FROM ({labelled}) l JOIN merged_models m USING (model_raw)"
+        )
+        days = run("SELECT DISTINCT CAST(occurred_at AS DATE) FROM merged_rows ORDER BY 1").fetchall()
+        for (day,) in days:
+            rows = f"SELECT * FROM merged_rows WHERE CAST(occurred_at AS DATE) = DATE '{day}'"
+            self._write_day(item, rows, str(day), number)
+            number += 1
 
     def _write_day(self, item: StoredImport, query: str, day: str, number: int, compression: str = "lz4") -> None:
         target = self.folder / f"day-{number}.parquet"
@@ -104,9 +181,8 @@ class Writing(Labels):
         *,
         plan: ClassifyPlan,
         period: tuple[datetime, datetime] | None,
-        superseded: bool = False,
     ) -> int:
-        """Write an import's rows anew: with classes from `plan` within `period`, or without the superseded rows.
+        """Write an import's rows anew with classes from `plan` within `period`.
 
         Days that nothing changes on keep their bytes. Returns the number of rows with another class.
         """
@@ -116,14 +192,7 @@ class Writing(Labels):
             files = [self.store.place.address(each, name) for each, name, _ in items if each == day]
             rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false)"
             columns = ", ".join(STORE_COLUMNS)
-            if superseded:
-                gone = f"SELECT request_id FROM superseded WHERE import_id = {old.import_id}"
-                (hits,) = self.one(f"SELECT count(*) FROM ({rows}) WHERE request_id IN ({gone})")
-                if hits:
-                    self._write_day(new, f"{rows} WHERE request_id NOT IN ({gone})", day, number)
-                    number += 1
-                    continue
-            elif period is not None and _touches(date.fromisoformat(day), period):
+            if period is not None and _touches(date.fromisoformat(day), period):
                 within = f"occurred_at >= {instant(period[0])} AND occurred_at < {instant(period[1])}"
                 labels = ("request_class", "class_origin", "label_version")
                 # A policy's rule replaces that of an earlier evaluation, never that of a recorded decision.

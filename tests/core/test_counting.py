@@ -127,13 +127,13 @@ CASES: list[tuple[str, list[DayRow], list[DayRow], list[Row], list[tuple[int, in
 
 @pytest.mark.parametrize(("logs", "rows", "wanted", "above"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
 def test_what_counts(logs: list[DayRow], rows: list[DayRow], wanted: list[Row], above: list[tuple[int, int]]) -> None:
-    found, excess = count_day(logs, of_day(*rows) if rows else None, {}, class_of)
+    found, excess = count_day(logs, [of_day(*rows)] if rows else [], {}, class_of)
     assert counted(found) == sorted(wanted, key=repr)
     assert [(item.logged, item.reported) for item in excess] == above
 
 
 def test_what_the_logs_do_not_explain_has_the_class_of_its_key() -> None:
-    found, _ = count_day([log(40)], of_day(reported(100), reported(7, workspace="w2", api_key="k2")), {}, class_of)
+    found, _ = count_day([log(40)], [of_day(reported(100), reported(7, workspace="w2", api_key="k2"))], {}, class_of)
     assert {(row.origin, row.key.request_class) for row in found} == {
         ("log", "chat"),
         ("remainder", "mapped"),
@@ -146,9 +146,9 @@ def test_what_the_logs_do_not_explain_has_the_class_of_its_key() -> None:
 def test_a_log_with_keys_of_its_own_speaks_for_its_declared_scope() -> None:
     rows = [reported(100), reported(30, api_key="k2"), reported(9, workspace="w2", api_key="k3")]
     logs = [log(20, source=OTHER_LOG, workspace="", api_key="alias of litellm")]
-    whole, _ = count_day(logs, of_day(*rows), {OTHER_LOG: LogScope(False)}, class_of)
+    whole, _ = count_day(logs, [of_day(*rows)], {OTHER_LOG: LogScope(False)}, class_of)
     assert counted(whole) == [("log", "/alias of litellm", 20, 1), ("remainder", "/", 119, None)]
-    one, _ = count_day(logs, of_day(*rows), {OTHER_LOG: LogScope(False, (("w1", "k2"),))}, class_of)
+    one, _ = count_day(logs, [of_day(*rows)], {OTHER_LOG: LogScope(False, (("w1", "k2"),))}, class_of)
     assert counted(one) == [
         ("log", "/alias of litellm", 20, 1),
         ("remainder", "w1/k2", 10, None),
@@ -159,7 +159,7 @@ def test_a_log_with_keys_of_its_own_speaks_for_its_declared_scope() -> None:
 
 def test_two_logs_for_one_key_explain_it_together() -> None:
     logs = [log(60), log(30, source=OTHER_LOG, workspace="", api_key="alias")]
-    found, excess = count_day(logs, of_day(reported(100)), {OTHER_LOG: LogScope(False)}, class_of)
+    found, excess = count_day(logs, [of_day(reported(100))], {OTHER_LOG: LogScope(False)}, class_of)
     assert sum(row.counts.output_tok for row in found) == 100
     assert excess == []
 
@@ -167,12 +167,12 @@ def test_two_logs_for_one_key_explain_it_together() -> None:
 def test_the_remainder_goes_to_the_bands_that_fall_short() -> None:
     rows = [reported(100), reported(50, prompt_length_band="200k-1M")]
     logs = [log(70), log(10, prompt_length_band="100k-200k"), log(45, prompt_length_band="200k-1M")]
-    found, _ = count_day(logs, of_day(*rows), {}, class_of)
+    found, _ = count_day(logs, [of_day(*rows)], {}, class_of)
     left = {row.key.prompt_length_band: row.counts.output_tok for row in found if row.origin == "remainder"}
     assert left == {"0-200k": 20, "200k-1M": 5}
     # Above in one band and short in the other: the total decides, a band never adds to it.
     logs = [log(120), log(10, prompt_length_band="200k-1M")]
-    found, _ = count_day(logs, of_day(*rows), {}, class_of)
+    found, _ = count_day(logs, [of_day(*rows)], {}, class_of)
     left = {row.key.prompt_length_band: row.counts.output_tok for row in found if row.origin == "remainder"}
     assert left == {"200k-1M": 20}
 
@@ -202,7 +202,7 @@ def test_logs_above_a_part_accuse_nobody() -> None:
     row = DayRow(1, UsageKey(model="m", workspace="a"), TokenCounts(output_tok=10))
     log = DayRow(2, UsageKey(model="m", workspace="b"), TokenCounts(output_tok=99))
     whole = ReportOfDay(1, 24, 1, (row,))
-    counted, above = count_day([log], whole, {}, lambda key: "")
+    counted, above = count_day([log], [whole], {}, lambda key: "")
     assert len(above) == 1
-    part, none = count_day([log], replace(whole, is_whole=False), {}, lambda key: "")
+    part, none = count_day([log], [replace(whole, is_whole=False)], {}, lambda key: "")
     assert (part, none) == (counted, [])
