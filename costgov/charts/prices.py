@@ -42,9 +42,6 @@ def price_timeline_chart(view: PriceTimeline) -> Figure:
         word = "retired" if view.retires_on <= view.today else "retires"
         late = not retires_later or (_is_late(view.retires_on, view) and view.retires_on - view.today > _ROOM)
         names.append(_mark(word, view.retires_on, to_the_left=late))
-    if view.closed:
-        begin = view.closed[-1][0].isoformat()
-        names.append(label("closed", x=begin, y=1, yref="paper", yanchor="top", xanchor="left", xshift=3))
     known = [float(usd) for row in rows for usd in row.usd if usd]
     ticks = [tick for tick in _TICKS if min(known) / 2.01 <= tick <= max(known) * 2.01] if known else []
     shape = layout(

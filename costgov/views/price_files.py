@@ -20,7 +20,7 @@ from billing.core.price_difference import STATES, PriceDifference, PriceRow
 from billing.core.pricebook import PriceError
 from billing.importers.base import ImportRefused
 from billing.importers.price_formats import PRICE_FORMATS
-from billing.models import Price
+from billing.models import ModelRelease, Price
 from billing.operations.price_changes import PriceRefused
 from billing.operations.price_files import Chosen, PriceFile, difference_of, propose_prices, read_price_file
 from billing.queries.price_list import Proposal, proposals_of
@@ -30,10 +30,11 @@ from costgov import charts
 from costgov.pages import BadQuery, cached, now, page, right_required, today
 from costgov.queries.price_effects import PriceEffects, proposal_effects
 from costgov.timespan import only
+from costgov.views.prices import timeline_table
 
 MAX_FILE_BYTES: Final = 20_000_000
 KEEP_SECONDS: Final = 3600  # a file waits this long for somebody to choose of it
-COLUMNS: Final = ("Input", "Cache read", "Write 5 min", "Write 1 h", "Output", "Web search")
+COLUMNS: Final = ("Input", "Cache read", "5-min write", "1-hour write", "Output", "Web search")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,18 @@ class FilePage:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelTimeline:
+    """The prices of one model over time: drawn, and as the table of the drawing."""
+
+    model: str
+    name: str
+    has_closed: bool
+    figure: charts.Figure
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalPage:
     """Proposed prices and what approving them would do."""
 
@@ -75,7 +88,7 @@ class ProposalPage:
     ids: tuple[int, ...]
     models: tuple[str, ...]
     effects: PriceEffects | None
-    timelines: tuple[tuple[str, charts.Figure], ...]
+    timelines: tuple[ModelTimeline, ...]
     problem: str
     columns: tuple[str, ...] = COLUMNS
 
@@ -203,14 +216,20 @@ def proposal_page(ids: tuple[int, ...]) -> ProposalPage:
     except PriceError as error:
         return ProposalPage(proposals, ids, models, None, (), f"{error}.")
     effects = proposal_effects(as_of=now(), ids=ids)
-    views: list[tuple[str, PriceTimeline]] = []
+    names = dict(ModelRelease.objects.filter(canonical_id__in=models).values_list("canonical_id", "display_name"))
+    timelines: list[ModelTimeline] = []
     for model in models[:6]:
         own = [price for price in prices if price.model == model]
         view = price_timeline(book=listed, model=model, today=today(), proposed=own)
         if view is not None:
-            views.append((model, view))
-    figures = tuple((model, charts.price_timeline_chart(view)) for model, view in views)
-    return ProposalPage(proposals, ids, models, effects, figures, "")
+            timelines.append(_timeline(model, names.get(model, model), view))
+    return ProposalPage(proposals, ids, models, effects, tuple(timelines), "")
+
+
+def _timeline(model: str, name: str, view: PriceTimeline) -> ModelTimeline:
+    columns, rows = timeline_table(view)
+    figure = charts.price_timeline_chart(view)
+    return ModelTimeline(model, name, bool(view.closed), figure, tuple(columns), tuple(tuple(row) for row in rows))
 
 
 urlpatterns = [

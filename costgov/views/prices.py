@@ -36,7 +36,7 @@ from costgov.timespan import only
 TIER_CHOICES = [("standard", "Standard"), ("batch", "Batch")]
 GEO_CHOICES = [("global", "Global"), ("us", "US inference")]
 SPEED_CHOICES = [("standard", "Standard speed"), ("fast", "Fast mode")]
-COLUMNS = ("Input", "Cache read", "Write 5 min", "Write 1 h", "Output", "Web search")
+COLUMNS = ("Input", "Cache read", "5-min write", "1-hour write", "Output", "Web search")
 _PARAMETERS = ("model", "tier", "geo", "speed", "show", "on")
 
 

@@ -283,7 +283,7 @@ def test_a_price_file_is_compared_and_what_is_ticked_is_proposed(buyer):
     answer = buyer.post("/prices/file/", {"token": token, "row": [*ticked, *open_one], "day": "2026-12-01"})
     assert answer.status_code == 302 and Price.objects.filter(approved_at=None).count() == 3
     page = text_of(buyer.get(answer.url))
-    assert "Last month's usage would cost $5.00 more" in page and "dash-dotted as proposed" in page
+    assert "Last month's usage would cost $5.00 more" in page and "dash-dotted: as proposed" in page
     assert AuditEntry.objects.filter(action="prices.proposed").exists()
     assert "proposed already" in text_of(upload(buyer)[0])
 
@@ -307,6 +307,7 @@ def test_a_proposed_price_shows_its_effect_before_it_is_approved(buyer):
     assert f"/prices/proposed/?price={row.pk}" in listed.content.decode()
     page = text_of(buyer.get(f"/prices/proposed/?price={row.pk}"))
     assert "$24.00" in page and "$29.00" in page and "+$5.00" in page
+    assert "Prices of Claude Opus 5.5 over time" in page and "Output, proposed" in page  # the drawing and its table
     model = text_of(buyer.get("/prices/?model=claude-opus-5-5"))
     assert "See what the proposal changes" in model and "Output, proposed" in model
     api = buyer.get("/api/v1/prices/proposed").json()
@@ -324,7 +325,8 @@ def test_the_timeline_marks_today_retirement_and_closed_months(buyer):
         matched(r'<script id="figure-timeline" type="application/json">(.*?)</script>', answer.content.decode())
     )
     texts = [note["text"] for note in figure["layout"]["annotations"]]
-    assert texts == ["today", "retires", "closed"]
+    assert texts == ["today", "retires"]  # the shade is named above the drawing: no word runs into a line
+    assert "shaded: closed months" in text_of(answer)
     shade = next(shape for shape in figure["layout"]["shapes"] if shape["type"] == "rect")
     assert (shade["x0"], shade["x1"]) == ("2026-10-01", "2026-11-01")
     output_line = next(line for line in figure["data"] if line["name"] == "Output, up to 200k")
