@@ -26,15 +26,22 @@ STAGE_COLUMNS: Final = (
     "facts",
 )  # fmt: skip
 
+_INSTANTS: Final = {
+    '"____-__-__T__:__:__.___Z"': '"%Y-%m-%dT%H:%M:%S.%gZ"',
+    '"____-__-__T__:__:__Z"': '"%Y-%m-%dT%H:%M:%SZ"',
+    '"____-__-__T__:__:__.______Z"': '"%Y-%m-%dT%H:%M:%S.%fZ"',
+    '"____-__-__T__:__:__.______+00:00"': '"%Y-%m-%dT%H:%M:%S.%f+00:00"',
+}  # what loggers usually write
+
 # A count must be a whole JSON number of at most 12 digits: anything else (a fraction, a minus sign, 1e9, NaN, a number
-# in quotes) leaves null, which marks the row bad. `txt` and `instant` read the usual shapes by
-# position, the others with care: that is what makes them cheap.
+# in quotes) leaves null, which marks the row bad. `txt` and `instant` read the usual shapes as they are, the others
+# with care: that is what makes them cheap.
 MACROS: Final = (
     "CREATE OR REPLACE MACRO told(v) AS (v IS NOT NULL AND v <> 'null')",
     "CREATE OR REPLACE MACRO is_text(v) AS (v IS NULL OR v = 'null' OR starts_with(v, '\"'))",
     "CREATE OR REPLACE MACRO txt(v) AS (CASE WHEN NOT told(v) THEN '' "
     "WHEN starts_with(v, '\"') AND strlen(v) <= 257 AND NOT contains(v, chr(92)) AND NOT starts_with(v, '\" ') "
-    "AND NOT ends_with(v, ' \"') THEN CAST(v AS VARCHAR)[2:-2] "
+    "AND NOT ends_with(v, ' \"') THEN v ->> '$' "
     "ELSE left(trim(replace(v ->> '$', chr(0), '')), 255) END)",
     "CREATE OR REPLACE MACRO cnt(v) AS (CASE WHEN v IS NULL OR v = 'null' THEN 0::BIGINT "
     "WHEN strlen(v) <= 12 AND NOT contains(v, '.') AND NOT contains(v, 'e') AND NOT contains(v, 'E') "
@@ -44,12 +51,14 @@ MACROS: Final = (
     "ELSE CAST(TRY_CAST(CAST(v AS VARCHAR) AS UBIGINT) AS BIGINT) END)",
     "CREATE OR REPLACE MACRO int32(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,9}') "
     "THEN CAST(CAST(v AS VARCHAR) AS INTEGER) ELSE 0 END)",
-    # DuckDB reads hour 24 as the next day, and offsets of any size: a file must not count otherwise than row by row.
-    "CREATE OR REPLACE MACRO instant(v) AS (CASE WHEN (v LIKE '\"____-__-__T__:__:__Z\"' "
-    "OR (v LIKE '\"____-__-__T__:__:__.___Z\"' AND NOT contains(v, '+') "
-    "AND NOT contains(CAST(v AS VARCHAR)[12:], '-'))) AND CAST(v AS VARCHAR)[13:14] <> '24' "
-    "THEN TRY_CAST(CAST(v AS VARCHAR)[2:-3] AS TIMESTAMP) "
-    "WHEN regexp_full_match(txt(v), '[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}"
+    # `try_strptime` takes only digits and is cheaper than a cast; LIKE sees to the length of its fields. A cast reads
+    # hour 24 as the next day, and offsets of any size: a file must not count otherwise than row by row.
+    "CREATE OR REPLACE MACRO instant(v) AS (CASE "
+    + " ".join(
+        f"WHEN v LIKE '{shape}' THEN try_strptime(CAST(v AS VARCHAR), '{fields}')"
+        for shape, fields in _INSTANTS.items()
+    )
+    + " WHEN regexp_full_match(txt(v), '[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}"
     "(:[0-9]{2}([.][0-9]+)?)?([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])') "
     "THEN CAST(TRY_CAST(upper(txt(v)) AS TIMESTAMPTZ) AS TIMESTAMP) END)",
     "CREATE OR REPLACE MACRO ms(v) AS (CASE WHEN regexp_full_match(v, '[0-9]{1,12}') "
