@@ -213,6 +213,11 @@ def usd_text(value: Value, places: int = 2) -> str:
     return words.usd(value, places)
 
 
+def usd_step(value: Value) -> str:
+    """+$1,234.56, −$1,234.56, $0.00: a step of a sum inside a chart."""
+    return f"+{usd_text(value)}" if (num(value) or 0.0) > 0 else usd_text(value)
+
+
 def usd_brief(value: Value) -> str:
     """$1.78 M, $12.4 k, $640."""
     if value is None:

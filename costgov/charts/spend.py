@@ -30,6 +30,7 @@ from costgov.charts.parts import (
     time_axis,
     trailing_mean,
     usd_brief,
+    usd_step,
     usd_text,
 )
 
@@ -208,10 +209,10 @@ def waterfall(parts: Sequence[Part], *, unit: str = "USD per month", after: str 
             ends = {"x0": index + 0.31, "x1": index + 0.69, "y0": running, "y1": running}
             joints.append({"type": "line", "line": {"color": "--cg-mute", "width": 1}, **ends})
         below = value < 0
-        tone = "--cg-ink" if part.total else "--cg-good" if below else "--cg-fro-t"
+        tone = "--cg-ink" if part.total or not value else "--cg-good" if below else "--cg-fro-t"
         names.append(
             label(
-                usd_text(part.usd),
+                usd_text(part.usd) if part.total else usd_step(part.usd),
                 size=12.5,
                 weight=600,
                 colour=tone,
@@ -228,7 +229,7 @@ def waterfall(parts: Sequence[Part], *, unit: str = "USD per month", after: str 
         "base": base,
         "y": size,
         "marker": {"color": colour, "cornerradius": 3},
-        "customdata": [usd_text(part.usd) for part in parts],
+        "customdata": [usd_text(part.usd) if part.total else usd_step(part.usd) for part in parts],
         "text": [part.label for part in parts],
         "textposition": "none",
         "hovertemplate": "%{text}: %{customdata}<extra></extra>",

@@ -174,7 +174,8 @@ def test_waterfall_hangs_each_step_on_the_one_before() -> None:
     )  # fmt: skip
     (bars,) = figure["data"]
     assert bars["base"] == [0, 40, 40, 0] and bars["y"] == [100, 60, 5, 45]
-    assert bars["customdata"] == ["$100.00", "−$60.00", "$5.00", "$45.00"]
+    assert bars["customdata"] == ["$100.00", "−$60.00", "+$5.00", "$45.00"]
+    assert [note["text"] for note in figure["layout"]["annotations"]] == bars["customdata"]
     assert [shape["y0"] for shape in figure["layout"]["shapes"]] == [100, 40, 45]
 
 
