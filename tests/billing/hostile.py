@@ -71,8 +71,8 @@ def same_content(data: bytes) -> Iterator[tuple[str, bytes]]:
     yield "blank lines at the end", data + b"\n\n \n"
 
 
-def broken(data: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
-    """The file damaged as a whole."""
+def broken(data: bytes, seed: int, count: int) -> Iterator[tuple[str, bytes]]:
+    """The file damaged as a whole; `count` times cut and a bit of it flipped by chance."""
     chance = random.Random(seed)
     text = data.decode("utf-8")
     yield "UTF-16", text.encode("utf-16")
@@ -85,9 +85,9 @@ def broken(data: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
     yield "a cut gzip", packed[: len(packed) * 3 // 4]
     yield "gzip's first bytes only", b"\x1f\x8b" + data
     yield "zstd's first bytes only", b"\x28\xb5\x2f\xfd" + data
-    for number in range(3):
+    for number in range(count):
         yield f"cut {number}", data[: chance.randrange(1, len(data))]
-    for number in range(3):
+    for number in range(count):
         place = chance.randrange(len(data))
         yield f"flip {number}", data[:place] + bytes([data[place] ^ (1 << chance.randrange(8))]) + data[place + 1 :]
 
