@@ -18,6 +18,7 @@ MAX_LINES: Final = 500
 MAX_USD: Final = Decimal(10) ** 13
 CATEGORIES: Final = tuple(InvoiceLine.Category.values)
 LINE_KINDS: Final = (*PRICED_KINDS, "code_execution", "session_usage")
+_LOWERING: Final = ("credit", "discount")
 
 
 class InvoiceRefused(ValueError):
@@ -230,6 +231,11 @@ def _line_problems(position: int, line: LineEntry) -> dict[str, str]:
         problems[f"line-{position}-kind"] = f"Line {position}: {line.token_kind!r} is none of {', '.join(LINE_KINDS)}."
     if problem := _amount_problem(line.amount):
         problems[f"line-{position}-amount"] = f"Line {position}: {problem}"
+    elif line.category in _LOWERING and line.amount > 0:
+        problems[f"line-{position}-amount"] = (
+            f"Line {position}: a {line.category} lowers the invoice, write -{line.amount:f}; "
+            "one that is taken back is an adjustment."
+        )
     return problems
 
 

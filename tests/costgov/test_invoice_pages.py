@@ -182,9 +182,7 @@ class TestPages:
     def test_only_a_report(self, folder, paula):
         report(folder)
         text = text_of(paula.get("/invoices/2026-10/"))
-        assert (
-            "The cost report of October, $48.36, is $48.36 more than our own figures, and every" in text
-        )
+        assert "The cost report of October, $48.36, is $48.36 more than our own figures, and every" in text
         assert "Days whose usage is not imported" in text
 
     @pytest.mark.parametrize("address", ["/invoices/2026-13/", "/invoices/octember/", "/invoices/0000-01/"])
@@ -306,6 +304,15 @@ class TestInvoiceForm:
         assert answer.status_code == 400
         assert f"Line 1: {typed!r} is not an amount" in text_of(answer)
         assert Invoice.objects.count() == 0
+
+    @pytest.mark.parametrize("category", ["credit", "discount"])
+    def test_a_credit_raises_no_invoice(self, paula, category):
+        lines = {"description": ["Usage", "Given back", ""], "category": ["usage", category, "usage"]}
+        answer = paula.post("/invoices/new/", {**FORM, **lines, "amount": ["100", "50", ""], "total_amount": "150"})
+        assert answer.status_code == 400
+        assert f"Line 2: a {category} lowers the invoice, write -50" in text_of(answer)
+        answer = paula.post("/invoices/new/", {**FORM, **lines, "amount": ["100", "-50", ""], "total_amount": "50"})
+        assert answer.status_code == 302
 
     def test_more_lines(self, paula):
         page = paula.post("/invoices/new/", {**FORM, "action": "more"}).content.decode()
