@@ -132,6 +132,7 @@ class TestPages:
         )
         assert "700,000 × 25.00 / 1,000,000 = 17.5 usd" in text
         assert "One difference has no cause" in text and "One model has no price" in text
+        assert f">{PREVIEW}. " in text  # names stay as they are written
         assert "Explain or accept this difference" in text
         key = next(line.key for line in view().settlement.lines if line.state == "open")
         assert f'id="{anchor(key)}"' in answer.content.decode()
