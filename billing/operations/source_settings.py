@@ -5,17 +5,22 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import connection, transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
-from billing.importers.base import ImportRefused
+from billing.core.usage import DEFAULT_WORKSPACE, NOT_GROUPED
+from billing.importers.base import ImportRefused, sound
 from billing.importers.records import SWITCHES, Learned, Switch, Unanswered
 from billing.models import Import, UsageSource
+from billing.operations.import_lease import MERGE_LOCK
+from billing.operations.rollups import ClassOfKey, recount_days
 from billing.queries.column_mappings import is_read_with_today
+from billing.queries.counting import COUNTED_WITH, days_with_usage
 
 READ_WITH: Final = "read_with"
 REMEMBERED: Final = tuple(switch for switch in SWITCHES if not switch.is_of_file)
+_LONGEST: Final = 120
 
 
 class BadAnswer(ValueError):
@@ -103,16 +108,30 @@ def is_read_alike(held: Import) -> bool:
 
 
 def set_source_setting(
-    *, actor: AbstractBaseUser | None, source_id: int, name: str, value: str, as_of: datetime
+    *,
+    actor: AbstractBaseUser | None,
+    source_id: int,
+    name: str,
+    value: str,
+    as_of: datetime,
+    class_of_key: ClassOfKey = lambda channel, workspace, api_key, day: "",
 ) -> UsageSource:
     """Change an answer of a source; '' forgets it. Files imported before keep their reading unless imported again.
 
+    What says how rows are counted (COUNTED_WITH) holds at once: every day whose hours are kept is counted anew.
     Raises Forbidden, BadAnswer, UsageSource.DoesNotExist.
     """
     require(actor, Right.IMPORT_USAGE)
-    if name not in {switch.name for switch in REMEMBERED}:
-        raise BadAnswer(f"a source has no setting {name[:40]!r}; it has {', '.join(item.name for item in REMEMBERED)}")
-    answer = read_answers({name: value}).get(name, "")
+    counted_with = {item.name for item in COUNTED_WITH}
+    if name in counted_with:
+        answer = sound(value).strip()
+        if len(answer) > _LONGEST or answer in (NOT_GROUPED, DEFAULT_WORKSPACE):
+            raise BadAnswer(f"{name}: give the id as the provider writes it, at most {_LONGEST} characters")
+    elif name in {switch.name for switch in REMEMBERED}:
+        answer = read_answers({name: value}).get(name, "")
+    else:
+        known = ", ".join([*(item.name for item in REMEMBERED), *(item.name for item in COUNTED_WITH)])
+        raise BadAnswer(f"a source has no setting {name[:40]!r}; it has {known}")
     with transaction.atomic():
         source = UsageSource.objects.select_for_update().get(pk=source_id)
         before = str(source.settings.get(name) or "")
@@ -122,6 +141,11 @@ def set_source_setting(
         if answer:
             source.settings[name] = answer
         source.save(update_fields=["settings"])
+        if name in counted_with:
+            # The lock of imports: one that began before must not finish over the new count.
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MERGE_LOCK])
+            recount_days(days=days_with_usage(), class_of_key=class_of_key)
         audit.record(
             actor=actor,
             action="usage.source_setting_changed",

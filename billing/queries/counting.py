@@ -9,16 +9,43 @@ from typing import Final
 
 from django.db import connection
 
-from billing.core.counting import DayRow, Excess, LogScope, ReportOfDay, chosen_reports, count_day
+from billing.core.counting import DayRow, Excess, LogScope, ReportOfDay, chosen_reports, count_day, left_out
 from billing.core.usage import COUNTERS, DEFAULT_WORKSPACE, UNTOLD, TokenCounts, UsageKey
 from billing.importers.generic_csv import SUMS_NAME
 from billing.importers.usage_formats import FORMATS_WITH_OWN_KEYS, report_rank
 from billing.models import USAGE_KEY_FIELDS, Import, UsageRollup, UsageSource
 from billing.queries.imports import model_aliases
 
-# Settings of a source that say how its rows are counted, not how its files are read.
 ORGANISATION: Final = "organisation"
 DEFAULT_WORKSPACE_ID: Final = "default_workspace"
+
+
+@dataclass(frozen=True, slots=True)
+class CountedWith:
+    """A setting of a source that says how its rows are counted, not how its files are read."""
+
+    name: str
+    title: str
+    question: str
+    how: str
+
+
+COUNTED_WITH: Final = (
+    CountedWith(
+        ORGANISATION,
+        "Organisation",
+        "whose usage is it, where its rows do not say?",
+        "Only needed with several organisations of the provider: reports of one compete, reports of two both count. "
+        "Take the organisation's id from the Console, the same for every source of it",
+    ),
+    CountedWith(
+        DEFAULT_WORKSPACE_ID,
+        "Id of the default workspace",
+        "which id does the default workspace have?",
+        "Some reports call the default workspace by its id, others by no name: with the id they are one workspace. "
+        "It holds for every source",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +130,18 @@ def logs_above_reports() -> list[tuple[date, Excess]]:
     return found
 
 
+def reports_of_nobody() -> list[tuple[date, ReportOfDay]]:
+    """Reports that name no organisation on days when several others do: they count nothing (`left_out`)."""
+    reports = UsageSource.objects.filter(grain=UsageSource.Grain.BUCKET)
+    said = {str((held or {}).get(ORGANISATION) or "") for held in reports.values_list("settings", flat=True)}
+    rows = UsageRollup.objects.filter(source_id__in=reports.values_list("pk", flat=True))
+    told = set(rows.values_list("organisation", flat=True).distinct())
+    if len((said | told) - UNTOLD) < 2:
+        return []
+    days = days_with_usage()
+    return [(item.day, one) for day in days for item in days_to_count([day]) for one in left_out(item.reports)]
+
+
 def _ranks() -> dict[int, int]:
     """How far the reports of each source go before those of others: a gateway's sums come after the provider's."""
     done = Import.objects.filter(state=Import.State.DONE).exclude(source__grain=UsageSource.Grain.REQUEST)
@@ -118,6 +157,16 @@ def _partial() -> frozenset[int]:
     done = Import.objects.filter(state=Import.State.DONE).exclude(source__grain=UsageSource.Grain.REQUEST)
     rows = done.values_list("source_id", "format").distinct()
     return frozenset(one for one, name in rows if one is not None and (name == SUMS_NAME or report_rank(name) == 0))
+
+
+def days_with_usage() -> list[date]:
+    """UTC days with hourly rows of any source."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT (bucket_start AT TIME ZONE 'UTC')::date AS day "
+            f"FROM {UsageRollup._meta.db_table} ORDER BY day"
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _days_with_both() -> list[date]:

@@ -17,6 +17,7 @@ from billing.importers.records import SWITCHES
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS
 from billing.models import Import, UsageRollup, UsageSource
 from billing.queries.cost_imports import CostsBrought, cost_days, costs_brought
+from billing.queries.counting import COUNTED_WITH
 from billing.queries.imports import KINDS, recent_imports, request_store, stored_imports
 
 TITLES: Final[Mapping[str, str]] = {item.name: item.what for item in GUIDE} | {
@@ -243,6 +244,10 @@ def _answers(source: UsageSource, asking: set[str]) -> tuple[SourceAnswer, ...]:
         )
         for switch in _REMEMBERED
         if switch.name in asking or source.settings.get(switch.name)
+    ) + tuple(
+        SourceAnswer(each.name, each.title, each.question, each.how, (), str(source.settings.get(each.name) or ""))
+        for each in COUNTED_WITH
+        if source.grain != UsageSource.Grain.COST
     )
 
 

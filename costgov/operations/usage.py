@@ -14,7 +14,8 @@ from audit import operations as audit
 from audit.roles import Right, require
 from billing.core.column_mapping import ColumnMapping
 from billing.models import ColumnMapping as KeptMapping
-from billing.operations import column_mappings, upkeep
+from billing.models import UsageSource
+from billing.operations import column_mappings, source_settings, upkeep
 from billing.operations import imports as billing_imports
 from billing.operations.imports import ImportOptions, ImportOutcome
 from billing.operations.relabelling import relabel_buckets, relabel_requests
@@ -125,6 +126,20 @@ def delete_import(*, actor: AbstractBaseUser | None, import_id: int, as_of: date
     """Remove what one usage import brought. Raises Forbidden, Import.DoesNotExist, DeletionRefused."""
     return upkeep.delete_import(
         actor=actor, import_id=import_id, as_of=as_of, class_of_key=_class_of_key(class_mappings())
+    )
+
+
+def set_source_setting(
+    *, actor: AbstractBaseUser | None, source_id: int, name: str, value: str, as_of: datetime
+) -> UsageSource:
+    """Change what is said of a source. Raises Forbidden, BadAnswer, UsageSource.DoesNotExist."""
+    return source_settings.set_source_setting(
+        actor=actor,
+        source_id=source_id,
+        name=name,
+        value=value,
+        as_of=as_of,
+        class_of_key=_class_of_key(class_mappings()),
     )
 
 

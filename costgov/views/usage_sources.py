@@ -1,6 +1,7 @@
 """How the files of a source are read: answers to what they do not tell, changed by people."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,8 +14,15 @@ from billing.importers.cost_format_guide import COST_GUIDE, CostFormatGuide
 from billing.importers.format_guide import GUIDE, FormatGuide
 from billing.importers.records import INPUT_INCLUDES_CACHE
 from billing.models import UsageSource
-from billing.operations.source_settings import BadAnswer, set_source_setting
+from billing.operations.source_settings import BadAnswer
+from billing.queries.counting import COUNTED_WITH
+from costgov.operations.usage import set_source_setting
 from costgov.pages import now, page, right_required
+
+HOLDS_AT_ONCE: Final = "Every day was counted anew with it."
+HOLDS_FROM_NOW_ON: Final = (
+    "Files are read this way from now on; those imported before keep their reading unless they are imported again."
+)
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,12 @@ def formats(request: HttpRequest) -> HttpResponse:
 @right_required(Right.IMPORT_USAGE)
 def change_setting(request: HttpRequest, source_id: int) -> HttpResponse:
     """Change one answer; '' forgets it."""
+    name = request.POST.get("name", "")
     try:
         source = set_source_setting(
             actor=request.user,  # type: ignore[arg-type]
             source_id=source_id,
-            name=request.POST.get("name", ""),
+            name=name,
             value=request.POST.get("value", ""),
             as_of=now(),
         )
@@ -49,11 +58,8 @@ def change_setting(request: HttpRequest, source_id: int) -> HttpResponse:
     except BadAnswer as error:
         messages.error(request, f"Nothing was changed: {error}.")
     else:
-        messages.success(
-            request,
-            f"Files of {source.name} are read this way from now on. "
-            "Files imported before keep their reading unless they are imported again.",
-        )
+        holds = HOLDS_AT_ONCE if any(name == each.name for each in COUNTED_WITH) else HOLDS_FROM_NOW_ON
+        messages.success(request, f"Saved for {source.name}. {holds}")
     return redirect(reverse("imports") + "#sources")
 
 

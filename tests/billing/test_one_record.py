@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from billing.models import DailyUsage
+from billing.models import DailyUsage, Import
 from billing.operations.imports import ImportOptions, import_file
 from billing.queries.imports import request_store, stored_imports
 from billing.store.values import STORE_COLUMNS
-from tests.billing.conftest import AS_OF
+from tests.billing.conftest import AS_OF, ImportIt
 from tests.billing.worlds import Row, daily_rows, rollup_rows, throw_away_installation
 from tests.importers.usage.envelopes import envelope, payload, report, result, write_json, write_lines
 
@@ -186,3 +188,62 @@ def test_every_order_of_imports_gives_one_record(makers: list[Maker], expected: 
         bring(makers, tuple(range(len(makers))), folder)
         row = DailyUsage.objects.get(origin="log")
         assert {name: getattr(row, name) for name in expected} == expected
+
+
+TOLD: dict[str, tuple[str, ...]] = {
+    "organization_id": ("", "org_a", "org_b"),
+    "workspace_id": ("", "wrkspc_a", "wrkspc_b"),
+    "api_key_id": ("", "apikey_a"),
+    "service_tier": ("", "standard", "batch", "priority"),
+    "inference_geo": ("", "global", "us", "not_available"),
+    "speed": ("", "standard", "fast"),
+    "class": ("", "triage", "chat"),
+    "at": ("2026-11-09T23:59:59Z", "2026-11-10T00:00:01Z"),
+    "model": ("claude-haiku-4-5", "claude-haiku-4-5-20251001"),
+    "ids": ("both", "request", "response"),
+}
+tellings = st.lists(
+    st.tuples(st.sampled_from("abc"), st.fixed_dictionaries({name: st.sampled_from(v) for name, v in TOLD.items()})),
+    min_size=2,
+    max_size=4,
+)
+
+
+def telling(told: dict[str, str]) -> dict[str, Any]:
+    keys = {name: told[name] or None for name in ("organization_id", "workspace_id", "api_key_id")}
+    usage = {name: told[name] or None for name in ("service_tier", "inference_geo", "speed")}
+    tags = {"request_class": told["class"]} if told["class"] else {}
+    row = envelope(1, told["at"], usage=usage, model=told["model"], tags=tags, **keys)
+    if told["ids"] == "response":
+        row["request_id"] = None
+    if told["ids"] == "request":
+        row["response"] = {**row["response"], "id": None}
+    return row
+
+
+@pytest.mark.django_db
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=tellings, data=st.data())
+def test_what_is_known_does_not_hang_on_the_order(rows: list[tuple[str, dict[str, str]]], data: st.DataObject) -> None:
+    """The same tellings, each in a file of its own or several in one, of several sources, in two orders."""
+    rows = [*rows, ("a", {name: values[0] for name, values in TOLD.items()})]  # joins the ids of all
+    rows[-1][1]["ids"] = "both"
+    makers = [log(telling(told), source=source) for source, told in rows]
+    order = tuple(data.draw(st.permutations(range(len(makers)))))
+    with throw_away_installation() as folder:
+        bring(makers, tuple(range(len(makers))), folder)
+        one = daily_rows(), rollup_rows(), records()
+    with throw_away_installation() as folder:
+        bring(makers, order, folder)
+        assert (daily_rows(), rollup_rows(), records()) == one
+    if len({source for source, _ in rows}) == 1:
+        with throw_away_installation() as folder:
+            bring([log(*(telling(told) for _, told in rows), source=rows[0][0])], (0,), folder)
+            assert (daily_rows(), rollup_rows(), records()) == one
+
+
+def test_what_only_completes_a_record_counts_as_a_duplicate(import_it: ImportIt, tmp_path: Path) -> None:
+    import_it(write_lines(tmp_path / "bare.jsonl", [bare(1), bare(2)]))
+    outcome = import_it(write_lines(tmp_path / "full.jsonl", [envelope(1), envelope(3)]))
+    assert (outcome.accepted, outcome.duplicates) == (1, 1)
+    assert {row.accepted for row in Import.objects.filter(file_name="bare.jsonl")} == {2}

@@ -11,7 +11,9 @@ from billing.core.counting import (
     LogScope,
     ReportOfDay,
     chosen_report,
+    chosen_reports,
     count_day,
+    left_out,
     remainder,
 )
 from billing.core.usage import TokenCounts, UsageKey
@@ -206,3 +208,88 @@ def test_logs_above_a_part_accuse_nobody() -> None:
     assert len(above) == 1
     part, none = count_day([log], [replace(whole, is_whole=False)], {}, lambda key: "")
     assert (part, none) == (counted, [])
+
+
+def of(organisation: str, *rows: DayRow, **over: int) -> ReportOfDay:
+    named = tuple(replace(row, key=replace(row.key, organisation=organisation)) for row in rows)
+    source = over.get("source", REPORT)
+    return replace(of_day(*named, **over), organisation=organisation, source=source)
+
+
+ORGANISATIONS: list[tuple[str, list[DayRow], list[ReportOfDay], list[Row]]] = [
+    (
+        "two organisations both count",
+        [],
+        [of("a", reported(100)), of("b", reported(30))],
+        [("report", "w1/k1", 100, None), ("report", "w1/k1", 30, None)],
+    ),
+    (
+        "one organisation in two sources, by hour and by day: one counts",
+        [],
+        [of("a", reported(100), hours=1), of("a", reported(90), hours=24, source=8)],
+        [("report", "w1/k1", 100, None)],
+    ),
+    (
+        "one report names the organisation, the other does not: the same one",
+        [],
+        [of("a", reported(100)), of("", reported(90), latest=5)],
+        [("report", "w1/k1", 90, None)],
+    ),
+    (
+        "a report of nobody beside two organisations counts nothing",
+        [],
+        [of("a", reported(100)), of("b", reported(30)), of("", reported(500), latest=5)],
+        [("report", "w1/k1", 100, None), ("report", "w1/k1", 30, None)],
+    ),
+    (
+        "a log explains the report of its organisation",
+        [log(40, organisation="a")],
+        [of("a", reported(100)), of("b", reported(30))],
+        [("log", "w1/k1", 40, 1), ("remainder", "w1/k1", 60, None), ("report", "w1/k1", 30, None)],
+    ),
+    (
+        "a log that names an organisation beside a report that does not",
+        [log(40, organisation="a")],
+        [of("", reported(100))],
+        [("log", "w1/k1", 40, 1), ("remainder", "w1/k1", 60, None)],
+    ),
+    (
+        "a report that names an organisation beside a log that does not",
+        [log(40)],
+        [of("a", reported(100))],
+        [("log", "w1/k1", 40, 1), ("remainder", "w1/k1", 60, None)],
+    ),
+    (
+        "a log that names none explains its key, whosever it is",
+        [log(40, workspace="w2", api_key="k2")],
+        [of("a", reported(100)), of("b", reported(30, workspace="w2", api_key="k2"))],
+        [("log", "w2/k2", 40, 1), ("report", "w1/k1", 100, None)],
+    ),
+    (
+        "a gateway's log that names none explains both together",
+        [log(40, source=OTHER_LOG)],
+        [of("a", reported(100)), of("b", reported(30))],
+        [("log", "w1/k1", 40, 1), ("remainder", "w1/k1", 90, None)],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("logs", "reports", "expected"), [c[1:] for c in ORGANISATIONS], ids=[c[0] for c in ORGANISATIONS]
+)
+def test_several_organisations(logs: list[DayRow], reports: list[ReportOfDay], expected: list[Row]) -> None:
+    scopes = {OTHER_LOG: LogScope(False)}
+    for given in (reports, reports[::-1]):
+        found, _ = count_day(logs, chosen_reports(given), scopes, class_of)
+        assert counted(found) == sorted(expected, key=repr)
+
+
+def test_a_remainder_of_one_organisation_names_it() -> None:
+    found, _ = count_day([log(40, organisation="a")], chosen_reports([of("a", reported(100))]), {}, class_of)
+    assert [row.key.organisation for row in found] == ["a", "a"]
+
+
+def test_reports_of_nobody_are_named() -> None:
+    nobody = of("", reported(5))
+    assert left_out([of("a", reported(1)), of("b", reported(2)), nobody]) == (nobody,)
+    assert left_out([of("a", reported(1)), nobody]) == ()

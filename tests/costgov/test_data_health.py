@@ -28,7 +28,7 @@ from billing.models import (
     UsageSource,
 )
 from billing.operations.months import ensure_months
-from costgov.operations.usage import import_usage
+from costgov.operations.usage import import_usage, set_source_setting
 from costgov.queries.health import DataHealth, data_health
 from tests.costgov import small_world as world
 from tests.importers.usage.envelopes import envelope, report, result, write_json, write_lines
@@ -208,6 +208,14 @@ def test_two_reports_of_one_day_say_which_counts(tmp_path: Path) -> None:
     (one,) = found("twice:")
     assert one.title == "First report and Second report tell the same 1 day"
     assert "Second report on 1" in one.text and one.level == "note"
+    for name, organisation in (("First report", "org-a"), ("Second report", "org-b")):
+        pk = UsageSource.objects.get(name=name).pk
+        set_source_setting(actor=None, source_id=pk, name="organisation", value=organisation, as_of=AS_OF)
+    assert found("twice:") == [] == found("nobodys:")
+    path = write_json(tmp_path / "3.json", report((*day, [result(output_tokens=53)])))
+    call_command("import_usage", str(path), "--source", "Third report", stdout=StringIO())
+    (one,) = found("nobodys:")
+    assert (one.level, one.tokens, one.title) == ("warning", 53, "Third report does not count on 1 day: whose is it?")
 
 
 def test_two_logs_of_the_same_keys_without_a_report() -> None:

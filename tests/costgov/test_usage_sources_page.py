@@ -82,7 +82,7 @@ def test_an_answer_is_changed_on_the_page_and_on_the_trail(engineer: Client) -> 
     answer: Any = engineer.post(address, {"name": "input_includes_cache", "value": "no"})
     assert answer.url == "/imports/#sources"
     shown = text_of(engineer.get("/imports/"))
-    assert "Files of Helicone are read this way from now on. Files imported before keep their reading" in shown
+    assert "Saved for Helicone. Files are read this way from now on; those imported before keep their reading" in shown
     assert "Input includes cached tokens: <strong>no</strong>" in shown
     entry = AuditEntry.objects.get(action="usage.source_setting_changed")
     assert (entry.object_label, entry.before, entry.after) == (

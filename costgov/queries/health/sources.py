@@ -13,7 +13,7 @@ from django.db import connection
 from billing.core.health import Finding, day_count, days_behind, is_stale, is_steady, unusual_gaps, usual_days
 from billing.core.periods import Period
 from billing.models import DailyUsage, Import, UsageRollup, UsageSource
-from billing.queries.counting import logs_above_reports
+from billing.queries.counting import logs_above_reports, reports_of_nobody
 from costgov.queries.health.words import day_words, link, some
 from costgov.templatetags.costgov_format import integer, period_text
 
@@ -40,6 +40,7 @@ def source_findings(*, as_of: datetime, usd_per_day: Decimal) -> list[Finding]:
         *_stale(held, as_of),
         *_gaps(held, usd_per_day),
         *_two_reports(),
+        *_nobodys(),
         *_two_logs(),
         *_above(),
     ]
@@ -175,6 +176,8 @@ def _two_reports() -> list[Finding]:
         counts[channel, day].add(name)
     by_group: dict[tuple[str, tuple[str, ...]], dict[date, set[str]]] = defaultdict(dict)
     for (channel, day), names in double.items():
+        if names <= counts[channel, day]:
+            continue  # of several organisations: each counts
         by_group[channel, tuple(sorted(names))][day] = counts[channel, day]
     found = []
     for (channel, pair), days in sorted(by_group.items()):
@@ -187,7 +190,8 @@ def _two_reports() -> list[Finding]:
                 key=f"twice:{channel}:{'|'.join(pair)}",
                 title=f"{' and '.join(pair)} tell the same {len(days)} {'days' if len(days) > 1 else 'day'}",
                 text=f"One of them counts on each day: {said}. The others serve to compare.",
-                remedy="Nothing, unless the one that counts is the worse.",
+                remedy="Nothing if they tell the same usage. If they are of two organisations, say for each source "
+                "whose it is (Imports, Organisation): then both count.",
                 first=min(days),
                 last=max(days),
                 link=link("imports"),
@@ -195,6 +199,32 @@ def _two_reports() -> list[Finding]:
             )
         )
     return found
+
+
+def _nobodys() -> list[Finding]:
+    """Reports that name no organisation on days when several others do: they count nothing."""
+    names = dict(UsageSource.objects.values_list("pk", "name"))
+    by_source: dict[int, dict[date, int]] = defaultdict(dict)
+    for day, item in reports_of_nobody():
+        tokens = sum(row.counts.total_tok for row in item.rows)
+        by_source[item.source][day] = by_source[item.source].get(day, 0) + tokens
+    return [
+        Finding(
+            level="warning",
+            topic="sources",
+            key=f"nobodys:{names[source]}",
+            title=f"{names[source]} does not count on {len(days)} {'day' if len(days) == 1 else 'days'}: whose is it?",
+            text="Several organisations have reports of these days, and this one names none: it could be any of "
+            "theirs, and counting it could count usage twice.",
+            remedy="Say whose it is (Imports, Organisation).",
+            tokens=sum(days.values()),
+            first=min(days),
+            last=max(days),
+            link=link("imports"),
+            action="Open Imports",
+        )
+        for source, days in sorted(by_source.items())
+    ]
 
 
 def _two_logs() -> list[Finding]:
