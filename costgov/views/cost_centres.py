@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit.roles import Right
 from billing.core.showback import FIELDS, Rule
@@ -89,6 +89,15 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """The mapping whose removal is looked at."""
+
+    id: int
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CentreRow:
     code: str
     name: str
@@ -154,6 +163,7 @@ def _show(
     centre: CentreForm | None = None,
     mapping: MappingForm | None = None,
     preview: MappingPreview | None = None,
+    removed: Removal | None = None,
     status: int = 200,
 ) -> HttpResponse:
     edited = CostCentre.objects.filter(code=request.GET.get("edit", "")).first()
@@ -167,6 +177,7 @@ def _show(
         centre_form=centre or CentreForm(initial=facts),
         mapping_form=mapping or MappingForm(),
         preview=preview,
+        removed=removed,
         edited=edited,
     )
 
@@ -231,9 +242,18 @@ def _preview(rules: list[Rule]) -> MappingPreview | None:
     return mapping_preview(rules=rules, start=max(held[0], end - timedelta(days=PREVIEW_DAYS)), end=end)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @right_required(Right.EDIT_COST_CENTRES)
 def remove_mapping(request: HttpRequest, mapping_id: int) -> HttpResponse:
+    """GET shows what its removal moves; POST removes it."""
+    if request.method == "GET":
+        row = CostCentreMapping.objects.select_related("cost_centre").filter(pk=mapping_id).first()
+        if row is None:
+            messages.error(request, "This mapping is gone already.")
+            return redirect("cost-centres")
+        named = {name: getattr(row, name) for name in FIELDS}
+        rule = Rule(row.cost_centre.code, **named, valid_from=row.valid_from, valid_to=row.valid_to)
+        return _show(request, preview=_preview(_without(rule)), removed=Removal(row.pk, rule.cost_centre, _said(rule)))
     try:
         unmap_costs(actor=request.user, mapping_id=mapping_id, as_of=now())  # type: ignore[arg-type]
     except CostCentreRefused as error:

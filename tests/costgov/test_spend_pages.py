@@ -235,8 +235,14 @@ class TestCostCentres:
         map_costs(actor=None, code="4711", workspace="w", as_of=AS_OF)
         page = text(buyer.get("/spend/cost-centres/?edit=4711"))
         assert "Change 4711" in page and 'value="Research 2"' in page and "Workspace w" in page
-        buyer.post(f"/spend/cost-centres/unmap/{CostCentreMapping.objects.get().pk}/")
+        remove = f"/spend/cost-centres/unmap/{CostCentreMapping.objects.get().pk}/"
+        assert remove in page
+        asked = text(buyer.get(remove))
+        assert "Without the mapping of Workspace w to 4711" in asked and "Remove this mapping" in asked
+        assert CostCentreMapping.objects.exists()  # looking at it changes nothing
+        buyer.post(remove)
         assert not CostCentreMapping.objects.exists()
+        assert buyer.get(remove).url == "/spend/cost-centres/"
         actions = list(AuditEntry.objects.order_by("pk").values_list("action", flat=True))[-4:]
         assert actions == [
             "cost_centre.registered",
