@@ -51,8 +51,9 @@ def csv_file(table: Table) -> Iterator[bytes]:
 def xlsx_file(table: Table) -> Iterator[bytes]:
     """The table as a workbook, written to disk in constant memory, then read piece by piece. Raises TooManyRows.
 
-    Text is written as text, never as a formula, and marked to stay so. A number with more digits than a spreadsheet
-    keeps is written as text, digit by digit, rather than rounded.
+    Text is written as text, never as a formula, and marked to stay so. An amount with more digits than a spreadsheet
+    keeps is written as the number nearest to it: as text, a sum over its column would leave it out without a word.
+    A whole number that long is a name rather than an amount, and stays as it is, as text.
     """
     with tempfile.TemporaryFile() as file:
         book = xlsxwriter.Workbook(
@@ -106,7 +107,7 @@ def _write(sheet: Any, row: int, column: int, value: Cell, kind: str, styles: di
 
 
 def _fits(value: float | Decimal) -> bool:
-    if isinstance(value, float):
+    if isinstance(value, float) or value != int(value):
         return True
     return len(Decimal(value).normalize().as_tuple().digits) <= _EXACT_DIGITS
 

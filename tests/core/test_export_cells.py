@@ -84,10 +84,16 @@ def test_a_workbook_holds_text_as_text_and_numbers_as_numbers():
         assert line[0].replace("_x000D_", "\r").replace("\r\n", "\n").strip() == attack.strip()
 
 
-def test_digits_a_spreadsheet_would_lose_are_written_out():
-    found = workbook(Table("x", "t", ["a", "b"], [[D("1234567890.123456789"), 2**63]], ("usd", "count")))
-    assert found[1] == ["1234567890.123456789", "9223372036854775808"]
+def test_amounts_stay_numbers_whatever_their_digits():
+    """Written as text, 2506.868753859356935 would be missing from every sum over its column."""
+    found = workbook(Table("x", "t", ["a"], [[D("2506.868753859356935")], [D("-13.490915609356935")]], ("usd",)))
+    assert sum(row[0] for row in found[1:]) == pytest.approx(2493.37783825, abs=1e-9)
     assert workbook(Table("x", "t", ["a"], [[None], [D("-0.125")]], ("usd",)))[1:] == [[""], [-0.125]]
+
+
+def test_whole_numbers_too_long_for_a_spreadsheet_are_written_out():
+    found = workbook(Table("x", "t", ["a", "b"], [[D("1234567890123456789"), 2**63]], ("usd", "count")))
+    assert found[1] == ["1234567890123456789", "9223372036854775808"]
 
 
 def test_more_rows_than_a_workbook_holds_are_refused(monkeypatch):
