@@ -208,14 +208,24 @@ def test_two_reports_of_one_day_say_which_counts(tmp_path: Path) -> None:
     (one,) = found("twice:")
     assert one.title == "First report and Second report tell the same 1 day"
     assert "Second report on 1" in one.text and one.level == "note"
+
+
+def test_reports_of_two_organisations_and_one_of_nobody(tmp_path: Path) -> None:
+    priced()
+    day = ("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z")
+    for number, name in enumerate(("First report", "Second report", "Third report"), 1):
+        path = write_json(tmp_path / f"{number}.json", report((*day, [result(output_tokens=50 + number)])))
+        call_command("import_usage", str(path), "--source", name, stdout=StringIO())
+    assert found("nobodys:") == []
+    # The lock of imports is kept until the test's own transaction ends: no import after this.
     for name, organisation in (("First report", "org-a"), ("Second report", "org-b")):
         pk = UsageSource.objects.get(name=name).pk
         set_source_setting(actor=None, source_id=pk, name="organisation", value=organisation, as_of=AS_OF)
-    assert found("twice:") == [] == found("nobodys:")
-    path = write_json(tmp_path / "3.json", report((*day, [result(output_tokens=53)])))
-    call_command("import_usage", str(path), "--source", "Third report", stdout=StringIO())
     (one,) = found("nobodys:")
     assert (one.level, one.tokens, one.title) == ("warning", 53, "Third report does not count on 1 day: whose is it?")
+    third = UsageSource.objects.get(name="Third report").pk
+    set_source_setting(actor=None, source_id=third, name="organisation", value="org-c", as_of=AS_OF)
+    assert found("twice:") == [] == found("nobodys:")
 
 
 def test_two_logs_of_the_same_keys_without_a_report() -> None:
