@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
+from billing.core.cents import shown_causes, shown_difference
 from billing.core.reconciling import CAUSES
 from billing.core.settlement import MonthSettlement, SettledLine
 from billing.exports.workbook import Book, Cell, Sheet, head
@@ -122,11 +123,11 @@ def _summary(book: Book, value: MonthSettlement, state: str, answer: str) -> Non
         sheet.line((_gap_title(gap.side, value), "group"))
         head(sheet, "Cause", "Amount", "State", "Where")
         first = sheet.row
-        for cause in gap.causes:
-            sheet.line((cause.title, "typed"), (cause.amount_usd, "usd"), (cause.state, "text"), (cause.where, "typed"))
+        for cause, cents in zip(gap.causes, shown_causes(gap), strict=True):
+            sheet.line((cause.title, "typed"), (cents, "usd"), (cause.state, "text"), (cause.where, "typed"))
         formula = f"=SUM(B{first + 1}:B{sheet.row})"
         formulas = {1: formula} if sheet.row > first else None
-        sheet.line(("Difference", "group"), (gap.difference_usd, "usd"), formulas=formulas)
+        sheet.line(("Difference", "group"), (shown_difference(gap.from_usd, gap.to_usd), "usd"), formulas=formulas)
     sheet.gap()
     sheet.line(("Before closing", "group"))
     for check in value.checks:

@@ -365,6 +365,12 @@ class TestExports:
             assert b"<f>1+1</f>" not in parts.read("xl/worksheets/sheet2.xml")
         values = [cell for row in book.get_sheet_by_name("Month").to_python() for cell in row]
         assert 34.29 in values and 48.36 in values and 46.4 in values
+        rows = book.get_sheet_by_name("Month").to_python()
+        sums = [n for n, row in enumerate(rows) if row[0] == "Difference"]
+        heads = [n for n, row in enumerate(rows) if row[0] == "Cause"]
+        for head, last, difference in zip(heads, sums, (USD("14.07"), USD("-1.96")), strict=True):
+            amounts = [USD(repr(row[1])) for row in rows[head + 1 : last]]
+            assert sum(amounts) == difference == USD(repr(rows[last][1]))  # what its SUM computes when it is opened
 
 
 class TestOneValue:
