@@ -72,8 +72,8 @@ def delete_import(
     """Remove everything one usage import brought; its hours are summed up and its days counted anew.
 
     The entry stays, with the state *deleted*, and the same bytes may be imported again. Requests that other files also
-    held were left out of those as duplicates and go with this one: import those files again after deleting them too. What
-    it added to records that other imports hold stays with them.
+    held were left out of those as duplicates and go with this one: import those files again after deleting them too.
+    What it added to records that other imports hold stays with them.
     Raises Forbidden, Import.DoesNotExist, DeletionRefused (not done, a closed month, forgotten in part).
     """
     require(actor, Right.DELETE_DATA)
