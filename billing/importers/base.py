@@ -27,11 +27,16 @@ HEAD_CHARS: Final = 4_000_000
 PROBLEMS_SHOWN: Final = 100
 MAX_LINE_BYTES: Final = 16 * 1024**2  # also read_json's maximum_object_size
 MAX_WHOLE_BYTES: Final = 64 * 1024**2  # of a file that has to be read as one JSON value, decompressed
+PARQUET_MAGIC: Final = (b"PAR1", b"PARE")  # the second is encrypted
 _SHOWN: Final = 60
 EARLIEST: Final = datetime(
     2020, 1, 1, tzinfo=UTC
 )  # no Claude request is older: an earlier time is a mistake of its writer
 CLOCK_SKEW: Final = timedelta(days=1)  # so far a logger's clock may run ahead of ours
+
+
+class RowNumber(int):
+    """The number of a row in a file that has no lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        place = f"line {self.line}: " if self.line is not None else ""
+        unit = "row" if isinstance(self.line, RowNumber) else "line"
+        place = f"{unit} {self.line}: " if self.line is not None else ""
         named = f"{self.field} = {self.value}: " if self.value else (f"{self.field}: " if self.field else "")
         return f"{place}{named}{self.message}. {self.remedy}."
 
@@ -109,7 +115,9 @@ class Head:
     text: str
     rows: tuple[Mapping[str, Any], ...]
     is_lines: bool
-    """Every line looked at is one JSON value: the fast path may read it."""
+    """Every line looked at is one JSON value: the fast path may read it. So it may a Parquet file."""
+    is_parquet: bool = False
+    """A request log as Parquet: the only Parquet file that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,23 +205,34 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def compression_of(path: Path) -> str:
-    """DuckDB's name of the compression: gzip, zstd or none."""
+    """DuckDB's name of the compression: gzip, zstd or none; or parquet."""
     with path.open("rb") as file:
         magic = file.read(4)
+    if magic in PARQUET_MAGIC:
+        return "parquet"
     if magic[:2] == b"\x1f\x8b":
         return "gzip"
     return "zstd" if magic == b"\x28\xb5\x2f\xfd" else "none"
 
 
 def read_head(path: Path, file_name: str) -> Head:
-    """Raises ImportRefused for an empty file, a broken compression, or bytes that are not text."""
+    """Raises ImportRefused for an empty file, a broken compression, or a Parquet file that is no request log."""
     if path.stat().st_size == 0:
         raise ImportRefused.because(file_name, "the file is empty (0 bytes)", "Export it again and upload the result")
+    if compression_of(path) == "parquet":
+        from billing.importers.parquet import check_columns  # needs this module
+
+        check_columns(path, file_name)
+        return Head("PAR1", (), is_lines=True, is_parquet=True)
     try:
         with open_bytes(path) as file:
             data = file.read(HEAD_CHARS)
     except (OSError, EOFError, zstandard.ZstdError) as error:
         raise broken_compression(file_name) from error
+    if data.startswith(PARQUET_MAGIC):
+        raise ImportRefused.because(
+            file_name, "a Parquet file inside a compressed one", "Unpack it: Parquet is compressed in itself"
+        )
     text = data.decode("utf-8", errors="replace").lstrip("\ufeff")
     if not text.strip():
         raise ImportRefused.because(file_name, "the file holds nothing", "Export it again and upload the result")

@@ -12,7 +12,7 @@ from billing.importers.console_cost_csv import ConsoleCostCsv
 from billing.importers.cost_base import CostFormat
 from billing.importers.focus import Focus
 from billing.importers.google_billing import GoogleBilling
-from billing.importers.identify import claiming_format, named_format
+from billing.importers.identify import claiming_format, named_format, refuse_parquet
 
 COST_FORMATS: Final[tuple[CostFormat, ...]] = (
     AnthropicAdminCost(),
@@ -33,4 +33,6 @@ def identify_costs(path: Path, *, file_name: str, format_name: str = "") -> tupl
     """The cost format that claims a file, or the one asked for. Raises ImportRefused when none or several do."""
     named = named_format(COST_FORMATS, file_name=file_name, format_name=format_name)
     head = read_head(path, file_name)
-    return named or claiming_format(COST_FORMATS, head, file_name=file_name), head
+    found = named or claiming_format(COST_FORMATS, head, file_name=file_name)
+    refuse_parquet(head, found.name, file_name=file_name)
+    return found, head

@@ -52,6 +52,14 @@ def claiming_format(formats: Sequence[F], head: Head, *, file_name: str) -> F:
     )
 
 
+def refuse_parquet(head: Head, name: str, *, file_name: str) -> None:
+    """Raises ImportRefused for a Parquet file that is to be read as another format than a request log."""
+    if head.is_parquet and name != "messages_api_log":
+        raise ImportRefused.because(
+            file_name, f"a Parquet file cannot be read as {name}", "Import it without naming a format, or as text"
+        )
+
+
 def listing(formats: Sequence[Claiming]) -> str:
     return "; ".join(f"{item.name} ({item.title})" for item in formats)
 

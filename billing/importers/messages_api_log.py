@@ -99,9 +99,13 @@ class MessagesApiLog:
     FROM (SELECT *, {as_map("tags")} AS tag_map, {as_map("facts")} AS fact_map FROM {unpacked("traits", _TRAITS)})"""  # noqa: S608 - constants
 
     def claims(self, head: Head) -> bool:
-        return any("response" in row and ("timestamp" in row or "http_status" in row) for row in head.rows) or any(
-            isinstance(row.get("response"), dict) and "request_id" in row and "startTime" not in row
-            for row in head.rows
+        return (
+            head.is_parquet
+            or any("response" in row and ("timestamp" in row or "http_status" in row) for row in head.rows)
+            or any(
+                isinstance(row.get("response"), dict) and "request_id" in row and "startTime" not in row
+                for row in head.rows
+            )
         )
 
     def check(self, record: Mapping[str, Any], line: int | None) -> RowCheck:

@@ -9,7 +9,7 @@ from billing.importers.base import BucketFormat, Head, RequestFormat, read_head
 from billing.importers.claude_code_events import ClaudeCodeEvents
 from billing.importers.console_usage_csv import ConsoleUsageCsv
 from billing.importers.helicone_requests import HeliconeRequests
-from billing.importers.identify import claiming_format, named_format
+from billing.importers.identify import claiming_format, named_format, refuse_parquet
 from billing.importers.langfuse_observations import LangfuseObservations
 from billing.importers.litellm_daily import LiteLLMDaily
 from billing.importers.litellm_payload import LiteLLMPayload
@@ -60,4 +60,6 @@ def identify(path: Path, *, file_name: str, format_name: str = "") -> tuple[Usag
     """The one format that claims a file, or the one asked for. Raises ImportRefused when none or several do."""
     named = named_format(FORMATS, file_name=file_name, format_name=format_name)
     head = read_head(path, file_name)
-    return named or claiming_format(FORMATS, head, file_name=file_name), head
+    found = named or claiming_format(FORMATS, head, file_name=file_name)
+    refuse_parquet(head, found.name, file_name=file_name)
+    return found, head

@@ -28,7 +28,7 @@ from billing.importers.generic_csv import (
     read_table_head,
 )
 from billing.importers.generic_csv_preview import Preview, preview
-from billing.importers.identify import known_but_not_imported
+from billing.importers.identify import known_but_not_imported, refuse_parquet
 from billing.importers.usage_formats import UsageFormat, identify
 from billing.models import ColumnMapping as KeptRow
 from billing.models import Import
@@ -141,7 +141,9 @@ def identify_usage(
     Raises ImportRefused.
     """
     if mapping:
-        return mapped_format(parse_mapping(mapping)), read_head(path, file_name)
+        mapped, head = mapped_format(parse_mapping(mapping)), read_head(path, file_name)
+        refuse_parquet(head, mapped.name, file_name=file_name)
+        return mapped, head
     if not format_name:
         head = read_head(path, file_name)
         if not any(item.claims(head) for item in ALL_FORMATS) and (found := looks_like_table(head)):
