@@ -27,7 +27,7 @@ def checks_of(value: MonthSettlement, *, as_of: datetime) -> MonthSettlement:
 def _over(value: MonthSettlement, as_of: datetime) -> Check:
     is_over = as_of >= day_start(value.end)
     title = "The month is over" if is_over else "The month is not over yet"
-    return Check("over", is_over, title, f"its last day is {_last(value)}")
+    return Check("over", is_over, title, f"Its last day is {_last(value)}")
 
 
 def _last(value: MonthSettlement) -> str:
@@ -47,7 +47,7 @@ def _differences(value: MonthSettlement) -> Check:
             "differences",
             has_two,
             "Every difference has a cause" if has_two else "There is nothing to compare with",
-            "" if has_two else "import the provider's cost report, or enter the invoice",
+            "" if has_two else "Import the provider's cost report, or enter the invoice",
         )
     side, first = open_lines[0]
     amount = sum_usd(part.amount_usd for part in first.parts if part.cause == "unknown")

@@ -48,7 +48,7 @@ def lines(request: HttpRequest) -> HttpResponse:
         request,
         "billing/spend_lines.html",
         shown,
-        nav="overview",
+        nav="spend",
         periods=CHOICES,
         chosen=span.chosen,
         slug=slug,
