@@ -279,6 +279,11 @@ def loads_strict(text: str | bytes) -> Any:
 
 def each_record(path: Path, file_name: str, *, is_lines: bool) -> Iterator[tuple[int | None, Any | Problem]]:
     """Records with their line, or the Problem of a line that is not JSON. Raises ImportRefused when it breaks off."""
+    if compression_of(path) == "parquet":
+        from billing.importers.parquet import each_parquet_record  # needs this module
+
+        yield from each_parquet_record(path, file_name)
+        return
     try:
         with open_bytes(path) as file:
             if is_lines:
