@@ -4,7 +4,7 @@ A price holds for one model, kind, service tier, prompt-length band, geo and spe
 rows for the same thing the one that starts later replaces the earlier from that day on, even after the later has ended.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -212,7 +212,8 @@ class PriceBook:
         * geo unknown, not grouped or `not_available`: the global list price, stated as an assumption.
         * service tier or speed unknown: standard, stated.
         * band unknown (or one that straddles prices): priced only where every possible price is equal, else refused
-          with all of them, so that the caller can show the interval.
+          with all of them, so that the caller can show the interval. Lengths whose price has ended are none that were
+          sold; where no price was ever said for some length the interval has no end, and none is shown.
         * web searches have one price per model, whatever the tier, band, geo and speed.
 
         Raises PriceNotFound naming everything, with the reason and the remedy.
@@ -245,6 +246,16 @@ class PriceBook:
             _row_for(rows, segment, on) for segment in _segments(rows, BANDS_TOK[band if band_known else ALL_BANDS])
         ]
         current = [row for row in segments if row is not None]
+        if current and not band_known and (silent := _never_priced(rows, on)):
+            raise PriceNotFound(
+                key,
+                kind,
+                on,
+                "price",
+                f"the data does not tell the prompt length, and nobody has said a price for {' and '.join(silent)}",
+                f"Add the price of {' and '.join(silent)} for {key.model} on the Prices page, "
+                "or import request logs for this usage",
+            )
         if not current or (band_known and len(current) < len(segments)):
             raise self._missing(key, kind, on, slot, rows)
         if len({row.usd_per_unit for row in current}) > 1:
@@ -325,6 +336,21 @@ def _row_for(rows: Iterable[Price], segment: tuple[int, int], on: date) -> Price
         return None
     latest = max(begun, key=lambda row: (row.valid_from or date.min, -_width(row)))
     return latest if latest.holds_on(on) else None
+
+
+def _never_priced(rows: Sequence[Price], on: date) -> list[str]:
+    """Prompt lengths for which no row has begun by a day, in words; those of an ended row are not among them."""
+    found = []
+    for low, high in _segments(rows, BANDS_TOK[ALL_BANDS]):
+        if not any(
+            (row.valid_from is None or row.valid_from <= on)
+            and BANDS_TOK[row.prompt_length_band][0] <= low
+            and high <= BANDS_TOK[row.prompt_length_band][1]
+            for row in rows
+        ):
+            upper = "" if high == UNLIMITED_TOK else f" up to {high:,}"
+            found.append(f"prompts above {max(low, 0):,}{upper} tokens")
+    return found
 
 
 def _segments(rows: Iterable[Price], within: tuple[int, int]) -> list[tuple[int, int]]:

@@ -157,6 +157,22 @@ def test_an_unknown_prompt_length_with_one_price_is_priced_and_says_so():
     assert line.assumptions == ("prompt-length band unknown: every price known on that day is the same",)
 
 
+def test_an_unknown_prompt_length_is_no_guess_where_a_length_has_no_price():
+    short = price("m", "output", "15", prompt_length_band="0-200k")
+    for day in (date(2026, 4, 29), date(2026, 5, 1)):
+        with pytest.raises(PriceNotFound, match="nobody has said a price for prompts above 200,000 tokens") as found:
+            PriceBook([short]).lookup(PriceKey("m"), "output", day)
+        assert found.value.prices == ()
+    long = price("m", "output", "22.5", prompt_length_band="200k-1M", valid_to=date(2026, 4, 30))
+    book = PriceBook([short, long])
+    with pytest.raises(PriceNotFound, match="depends on the prompt length") as found:
+        book.lookup(PriceKey("m"), "output", date(2026, 4, 29))
+    assert sorted(found.value.prices) == [D("15"), D("22.5")]
+    # Such prompts were sold until then, and are no more: what is left is short.
+    assert book.lookup(PriceKey("m"), "output", date(2026, 4, 30)).price == short
+    assert PriceBook([short]).lookup(PriceKey("m", prompt_length_band="0-200k"), "output", DAY).price == short
+
+
 def test_a_price_ends_on_its_day():
     key = PriceKey("opus", "standard", "0-100k", "global", "fast")
     assert cost(key, "output", 1_000_000, date(2026, 11, 29)).cost_usd == 50
@@ -239,7 +255,10 @@ UNTOLD_TEXTS = {"", "(not grouped)"}
 
 
 def slow_price_of_length(rows, wanted, length, on):
-    """The price of one prompt: among begun rows that hold the length the latest, then the narrowest; unless ended."""
+    """The price of one prompt: among begun rows that hold the length the latest, then the narrowest; unless ended.
+
+    "never" where none has begun.
+    """
     fitting = []
     for row in rows:
         low, high = EDGES[row.prompt_length_band]
@@ -248,7 +267,7 @@ def slow_price_of_length(rows, wanted, length, on):
         if row.valid_from is None or row.valid_from <= on:
             fitting.append(((row.valid_from or date.min).toordinal(), low - high, row))
     if not fitting:
-        return None
+        return "never"
     row = max(fitting, key=lambda item: item[:2])[2]
     return row.usd_per_unit if row.valid_to is None or on < row.valid_to else None
 
@@ -262,8 +281,10 @@ def slow_costs(rows, key, kind, units, on):
         slow_price_of_length(rows, (key.model, kind, tier, geo, speed), length, on)
         for length in LENGTHS_OF_BAND[key.prompt_length_band]
     ]
-    known = {Fraction(price) for price in prices if price is not None}
-    return {Fraction(units) * price / 10**6 for price in known}, None in prices
+    known = {Fraction(price) for price in prices if price not in (None, "never")}
+    if key.prompt_length_band in UNTOLD_TEXTS and "never" in prices:
+        known = set()  # some possible price is nobody's guess
+    return {Fraction(units) * price / 10**6 for price in known}, None in prices or "never" in prices
 
 
 DAYS = st.integers(0, 9).map(lambda n: date(2026, 3, 1) + timedelta(days=n))
