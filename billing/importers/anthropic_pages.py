@@ -159,8 +159,8 @@ def period_of(item: Mapping[str, Any], place: str, problems: list[Problem]) -> P
                 None,
                 f"{place}.ending_at",
                 shown(item["ending_at"]),
-                f"the bucket is {width}, not a whole minute, hour or UTC day",
-                "Ask for bucket_width 1m, 1h or 1d",
+                f"the bucket from {shown(item['starting_at'])} on is no whole minute, hour or UTC day",
+                "Ask for bucket_width 1m, 1h or 1d; days are UTC days",
             )
         )
         return None
@@ -173,6 +173,7 @@ def bucketed_results(
     """Every result with its bucket and place, and every bucket, those without traffic too."""
     rows: list[tuple[Period, Any, str]] = []
     buckets: list[Period] = []
+    groups: dict[tuple[Period, str], str] = {}
     for number, page in enumerate(pages, start=1):
         for bucket, place in items_of(page, number, len(pages), problems):
             period = period_of(bucket, place, problems)
@@ -181,8 +182,32 @@ def bucketed_results(
                 problems.append(Problem(None, f"{place}.results", "", "missing", _REMEDY))
             elif period is not None:
                 buckets.append(period)
-                rows += [(period, result, f"{place}.results[{i}]") for i, result in enumerate(results)]
+                found = [(period, result, f"{place}.results[{i}]") for i, result in enumerate(results)]
+                problems += _stated_before(found, place, groups)
+                rows += found
     return rows, buckets
+
+
+def _stated_before(
+    rows: list[tuple[Period, Any, str]], place: str, groups: dict[tuple[Period, str], str]
+) -> list[Problem]:
+    """A page that stands twice in a file would count twice. `groups` learns which bucket states what."""
+    for period, result, where in rows:
+        if not isinstance(result, dict):
+            continue
+        named = {key: value for key, value in result.items() if isinstance(value, str) and key not in _AMOUNTS}
+        earlier = groups.setdefault((period, repr(sorted(named.items()))), place)
+        if earlier != place:
+            return [
+                Problem(
+                    None,
+                    where,
+                    "",
+                    f"{earlier} states the same bucket and group",
+                    "One of the pages stands twice in the file: keep it once",
+                )
+            ]
+    return []
 
 
 def check_texts(holder: Mapping[str, Any], names: tuple[str, ...], place: str) -> list[Problem]:
@@ -195,6 +220,7 @@ def check_texts(holder: Mapping[str, Any], names: tuple[str, ...], place: str) -
 
 
 COUNTERS_NEEDED: Final = ("uncached_input_tokens", "cache_read_input_tokens", "output_tokens")
+_AMOUNTS: Final = ("amount", "list_amount")
 _SPLIT: Final = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 # Membership in these overlaps: rows of one group repeat usage of another, and their sum is above the total.
 _OVERLAPPING: Final = ("rbac_group_id",)
