@@ -238,7 +238,7 @@ class TestCostCentres:
         remove = f"/spend/cost-centres/unmap/{CostCentreMapping.objects.get().pk}/"
         assert remove in page
         asked = text(buyer.get(remove))
-        assert "Without the mapping of Workspace w to 4711" in asked and "Remove this mapping" in asked
+        assert "Workspace w would no longer go to 4711" in asked and "Remove this mapping" in asked
         assert CostCentreMapping.objects.exists()  # looking at it changes nothing
         buyer.post(remove)
         assert not CostCentreMapping.objects.exists()
