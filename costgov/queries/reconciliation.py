@@ -157,7 +157,7 @@ def _closing(period: BillingPeriod | None) -> Closing | None:
 
 def _closed_words(value: MonthSettlement, closing: Closing) -> tuple[str, str]:
     figure = value.invoice_usd if value.invoice_usd is not None else value.computed_usd
-    answer = f"{value.month:%B} is closed at {usd(figure, 2)}; every difference has a cause."
+    answer = f"{value.month:%B} is closed at {usd(figure, 2)}; {_all_explained(value)}."
     return answer, "Its usage, prices and causes are frozen: what came later is booked in open months."
 
 
@@ -173,13 +173,24 @@ def _open_words(value: MonthSettlement) -> tuple[str, str]:
         f"The cost report of {month}, {usd(value.report_usd or Decimal(0), 2)},"
     )  # fmt: skip
     than = _than(value.computed_usd, value.invoice_usd if value.invoice_usd is not None else value.report_usd)
+    if value.contracted_usd is not None:
+        than += " at list prices"
     if not value.open_lines:
-        answer = f"{what} {than}, and every difference has a named cause."
+        answer = f"{what} {than}, and {_all_explained(value)}."
     else:
         lines = "one line" if value.open_lines == 1 else f"{value.open_lines} lines"
         has = "has" if value.open_lines == 1 else "have"
         answer = f"{what} {than}; {usd(value.open_usd, 2)} on {lines} {has} no cause yet."
     return answer, _left(value)
+
+
+def _all_explained(value: MonthSettlement) -> str:
+    """What was accepted without a known cause is not told as one that was found."""
+    causes = [cause for gap in value.gaps for cause in gap.causes]
+    accepted = sum((abs(one.amount_usd) for one in causes if one.cause == "unknown"), Decimal(0))
+    if accepted:
+        return f"every difference has a cause but {usd(accepted, 2)}, which was accepted without one"
+    return "every difference has a cause"
 
 
 def _than(computed: Decimal, stated: Decimal | None) -> str:

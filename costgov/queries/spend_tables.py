@@ -13,7 +13,7 @@ COUNTS: Final = ("uncached_input_tok", "cache_read_tok", "cache_write_5m_tok", "
 
 
 def spend_rows_table(report: SpendReport, name: str = "spend") -> Table:
-    """Every row of a report, ids beside their words; exact costs."""
+    """Every row of a report, ids beside their words; exact costs, none where nothing of a row has a price."""
     named = words()
     worded = [key for key in report.by if key in ("class", "model", "cost_centre")]
 
@@ -22,7 +22,7 @@ def spend_rows_table(report: SpendReport, name: str = "spend") -> Table:
             yield [
                 *row.group.values(),
                 *(named.of(key, row.group[key]) for key in worded),
-                row.cost_usd,
+                row.cost_usd if row.cost_usd or not (row.unpriced_tok or row.unpriced_searches) else None,
                 row.lowest_usd,
                 row.highest_usd,
                 *(getattr(row, key) for key in COUNTS),
