@@ -1,7 +1,7 @@
 """A file becomes rows in a temporary table, which spills to disk when it is larger than the memory allowed.
 
-`staged`: one row per request, with its few-valued parts as two raw texts. `name_combos`, `trait_combos`: each such text
-once, read. The row number of `staged` is what later steps name a row by.
+`staged`: one row per request, with its few-valued parts as the numbers of two raw texts (`coding.py`). `name_combos`,
+`trait_combos`: each such text once, read. The row number of `staged` is what later steps name a row by.
 """
 # ruff: noqa: S608 - statements are put together from constants of this module and quoted paths and times
 
@@ -15,7 +15,7 @@ from billing.importers.base import RequestFormat
 from billing.importers.parquet import parquet_rows
 from billing.importers.records import StagedRows
 from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS
-from billing.store.session import Session
+from billing.store.coding import Coding
 from billing.store.sql import instant, quoted, text
 from billing.store.values import COUNTER_COLUMNS, Staged, StageFailed
 
@@ -26,7 +26,7 @@ REQUEST_ID = (
 _UNREADABLE = (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException)
 
 
-class Staging(Session):
+class Staging(Coding):
     def stage(
         self,
         fmt: RequestFormat | StagedRows,
@@ -49,28 +49,26 @@ class Staging(Session):
                 rows = parquet_rows(self.connection, path, fmt.rows)
             else:
                 rows = fmt.rows.replace("{source}", source)
+            self.stage_coded(ROW_COLUMNS, rows, f"(coalesce(is_bad, true) OR {needed})")
             run(
-                f"CREATE OR REPLACE TEMP TABLE staged AS SELECT {', '.join(ROW_COLUMNS)}, names, traits, "
-                f"(coalesce(is_bad, true) OR {needed}) AS is_bad FROM ({rows})"
+                "CREATE OR REPLACE TEMP TABLE name_combos AS SELECT c.no AS names, "
+                f"n.* EXCLUDE (names) REPLACE (coalesce(nullif(channel, ''), {text(channel)}) AS channel) FROM ("
+                + fmt.names.replace("{combos}", "(SELECT written AS names FROM name_texts)")
+                + ") n JOIN name_texts c ON c.written = n.names"
             )
             run(
-                "CREATE OR REPLACE TEMP TABLE name_combos AS "
-                f"SELECT * REPLACE (coalesce(nullif(channel, ''), {text(channel)}) AS channel) FROM ("
-                + fmt.names.replace("{combos}", "(SELECT DISTINCT names FROM staged)")
-                + ")"
+                "CREATE OR REPLACE TEMP TABLE trait_combos AS SELECT c.no AS traits, t.* EXCLUDE (traits) FROM ("
+                + fmt.traits.replace("{combos}", "(SELECT written AS traits FROM trait_texts)")
+                + ") t JOIN trait_texts c ON c.written = t.traits"
             )
-            run(
-                "CREATE OR REPLACE TEMP TABLE trait_combos AS "
-                + fmt.traits.replace("{combos}", "(SELECT DISTINCT traits FROM staged)")
-            )
-            rows, bad = self.one("SELECT count(*), count(*) FILTER (is_bad) FROM staged")
+            count, bad = self.one("SELECT count(*), count(*) FILTER (is_bad) FROM staged")
             for part in ("name", "trait"):
                 if self.one(f"SELECT bool_or(is_bad) FROM {part}_combos")[0]:
                     more = f"SELECT {part}s FROM {part}_combos WHERE coalesce(is_bad, true)"
                     bad += self.one(f"SELECT count(*) FROM staged WHERE NOT is_bad AND {part}s IN ({more})")[0]
         except _UNREADABLE as error:
             raise StageFailed from error
-        return Staged(rows, bad)
+        return Staged(count, bad)
 
     def staged_rows(self) -> list[dict[str, Any]]:
         """Every staged row, read, in order of time: for tests and small files."""

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Final
 
 from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, TRAIT_COLUMNS
+from billing.store.coding import Coding
 from billing.store.labels import Labels
 from billing.store.sql import instant, listed, quoted
 from billing.store.staging import REQUEST_ID
@@ -19,13 +20,17 @@ _BAND: Final = (
     f"CASE WHEN is_failed THEN '' WHEN {_TOTAL} <= 100000 THEN '0-100k' WHEN {_TOTAL} <= 200000 THEN '100k-200k' "
     "ELSE '200k-1M' END"
 )
+_BAND_TYPE: Final = "ENUM ('', '0-100k', '100k-200k', '200k-1M')"
+_TRAIT_TEXTS: Final = tuple(name for name in TRAIT_COLUMNS if name != "policy_version")
 
 
-class Writing(Labels):
+class Writing(Labels, Coding):
     def write(self, item: StoredImport, *, source_id: int, plan: ClassifyPlan, canonical: Callable[[str], str]) -> None:
         """Label the kept rows and write their files."""
         self._name_models(canonical)
         period = self.label_traits(plan)
+        self.code_columns("named_combos", (*NAME_COLUMNS, "model"))
+        self.code_columns("labelled_traits", (*_TRAIT_TEXTS, "request_class", "class_origin"))
         parts = ", ".join(
             [f"s.{name}" for name in ROW_COLUMNS]
             + [f"n.{name}" for name in (*NAME_COLUMNS, "model")]
@@ -33,7 +38,7 @@ class Writing(Labels):
         )
         rows = (
             f"SELECT {REQUEST_ID} AS request_id, {parts}, {item.import_id} AS import_id, {source_id} AS source_id, "
-            f"{_TOTAL} AS total_input_tok, {_BAND} AS prompt_length_band "
+            f"{_TOTAL} AS total_input_tok, CAST({_BAND} AS {_BAND_TYPE}) AS prompt_length_band "
             "FROM (SELECT *, {period} AS period FROM staged WHERE {where}) s "
             "JOIN named_combos n USING (names) JOIN labelled_traits t USING (traits, period)"
         )
