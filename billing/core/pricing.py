@@ -126,7 +126,8 @@ class Pricer:
             try:
                 known = self.book.lookup(key, kind, on)
             except PriceNotFound as error:
-                known = error
+                # Kept for later answers: with its traceback it would hold every frame it passed.
+                known = error.with_traceback(None)
             self._found[place] = known
         return known
 

@@ -30,6 +30,22 @@ def excess_findings(excess: Sequence[tuple[date, Excess]]) -> list[str]:
     return found
 
 
+def unknown_model_findings(unknown: Sequence[tuple[int, str]]) -> list[str]:
+    """Models nobody knows, as (tokens, model): the largest by name, the others counted, so that a page stays a page."""
+    ordered = sorted(unknown, key=lambda item: (-item[0], item[1]))
+    found = [
+        f"Unknown model {model} ({tokens:,} tokens): listed as unpriced. "
+        "Add its prices on the Prices page, or an alias to a known model."
+        for tokens, model in ordered[:FINDINGS_SHOWN]
+    ]
+    if more := ordered[FINDINGS_SHOWN:]:
+        found.append(
+            f"… and {len(more):,} more unknown model{'s' if len(more) > 1 else ''} "
+            f"({sum(tokens for tokens, _ in more):,} tokens), unpriced as well."
+        )
+    return found
+
+
 def request_findings(summary: Summary) -> list[str]:
     findings = []
     if summary.split_assumed:

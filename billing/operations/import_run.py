@@ -35,7 +35,7 @@ from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedReq
 from billing.importers.records import Learned, RecordFormat, RequestRow, StagedRows, Unanswered
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
 from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
-from billing.operations.import_findings import excess_findings, request_findings
+from billing.operations.import_findings import excess_findings, request_findings, unknown_model_findings
 from billing.operations.import_lease import Lease
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
 from billing.operations.record_rows import write_rows
@@ -444,15 +444,13 @@ class Attempt:
         known = set(ModelRelease.objects.values_list("canonical_id", flat=True))
         priced = set(Price.objects.filter(approved_at__isnull=False).values_list("model", flat=True))
         findings = []
+        unknown: list[tuple[int, str]] = []
         for model, _, tokens in models:
             if not model or model.startswith("("):
                 findings.append(f"{tokens:,} tokens name no model: import a report grouped by model, or logs with it.")
             elif model not in known and model not in priced:
-                findings.append(
-                    f"Unknown model {model} ({tokens:,} tokens): listed as unpriced. "
-                    "Add its prices on the Prices page, or an alias to a known model."
-                )
-        return findings
+                unknown.append((tokens, model))
+        return [*findings, *unknown_model_findings(unknown)]
 
     def finish(self, source: UsageSource, days: set[date], findings: list[str], **values: Any) -> ImportOutcome:
         row = self.row

@@ -1,7 +1,7 @@
 """Imports, their sources and what is odd about the data, as the Imports pages show them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -46,6 +46,7 @@ TITLES: Final[Mapping[str, str]] = {item.name: item.what for item in GUIDE} | {
     "generic_csv_sums": "Table of your own",
 }
 _CONFLICT: Final = "--replace"
+MODELS_SHOWN: Final = 200
 _BUCKETED: Final = frozenset({SUMS_NAME, *(item.name for item in BUCKET_FORMATS)})
 _REMEMBERED: Final = tuple(switch for switch in SWITCHES if not switch.is_of_file)
 _ASKING: Final = {item.name: item.switches for item in RECORD_FORMATS}
@@ -306,13 +307,24 @@ def _brought(item: Import) -> tuple[ModelBrought, ...]:
         store = request_store()
         with store.engine(f"page-{item.pk}") as engine:
             models = engine.summary(stored).models
-        return tuple(ModelBrought(model, int(requests), int(tokens)) for model, requests, tokens in models)
+        return _largest([ModelBrought(model, int(requests), int(tokens)) for model, requests, tokens in models])
     sums: dict[str, int] = defaultdict(int)
     for model, *counts in UsageRollup.objects.filter(latest_import=item).values_list(
         "model", "uncached_input_tok", "cache_read_tok", "cache_write_5m_tok", "cache_write_1h_tok", "output_tok"
     ):
         sums[model] += sum(counts)
-    return tuple(ModelBrought(model, None, tokens) for model, tokens in sorted(sums.items()) if tokens)
+    return _largest([ModelBrought(model, None, tokens) for model, tokens in sorted(sums.items()) if tokens])
+
+
+def _largest(models: Sequence[ModelBrought]) -> tuple[ModelBrought, ...]:
+    """All where they are few; else the largest, and the others in one row, so that the sum stays whole."""
+    if len(models) <= MODELS_SHOWN:
+        return tuple(models)
+    ordered = sorted(models, key=lambda row: (-row.tokens, row.model))
+    shown, rest = ordered[:MODELS_SHOWN], ordered[MODELS_SHOWN:]
+    known = [row.requests for row in rest if row.requests is not None]
+    requests = sum(known) if len(known) == len(rest) else None
+    return (*shown, ModelBrought(f"({len(rest):,} other models)", requests, sum(row.tokens for row in rest)))
 
 
 def _days_of_sources() -> dict[int, list[date]]:
