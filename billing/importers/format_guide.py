@@ -26,7 +26,8 @@ GUIDE: Final[tuple[FormatGuide, ...]] = (
         "messages_api_log",
         "Your own request log around the Messages API",
         "Write one JSON object per request: timestamp, request_id, workspace_id, api_key_id, http_status, latency_ms, "
-        "request.model, tags, response (the body with its usage object)",
+        "request.model, tags, response (the body with its usage object). Or the same columns as Parquet, nested or as "
+        "JSON text",
         "all counts, tier, geo, speed, tags and facts, a gateway's decision",
         "uncached only",
         "iterations are priced instead of the top level; failures are no cheap successes; writes without a lifetime "
