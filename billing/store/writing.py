@@ -139,7 +139,7 @@ class Writing(Labels, Coding):
             self._write_day(item, rows, str(day), number)
             number += 1
 
-    def _write_day(self, item: StoredImport, query: str, day: str, number: int, compression: str = "lz4") -> None:
+    def _write_day(self, item: StoredImport, query: str, day: str, number: int, compression: str = "snappy") -> None:
         target = self.folder / f"day-{number}.parquet"
         columns = ", ".join(STORE_COLUMNS)
         self.connection.execute(
@@ -154,7 +154,7 @@ class Writing(Labels, Coding):
         columns = ", ".join(STORE_COLUMNS)
         self.connection.execute(
             f"COPY (SELECT {columns}, strftime(occurred_at, '%Y-%m-%d') AS day FROM ({query})) TO {quoted(target)} "
-            "(FORMAT parquet, PARTITION_BY (day), COMPRESSION lz4)"
+            "(FORMAT parquet, PARTITION_BY (day), COMPRESSION snappy)"
         )
         for folder in sorted(target.glob("day=*")):
             for path in sorted(folder.glob("*.parquet")):
