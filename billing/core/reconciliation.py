@@ -323,5 +323,7 @@ def _late(cell: _Open, tolerance: Tolerance) -> None:
     if at is not None and at < settled:
         side = "its usage" if cell.rest > 0 else "the cost report"
         cell.take(
-            "late_usage", cell.rest, f"{side} was last imported {at:%Y-%m-%d %H:%M} UTC, before the day had settled"
+            "late_usage",
+            cell.rest,
+            f"{side} was last imported {at.day} {at:%b %Y, %H:%M} UTC, before the day had settled",
         )

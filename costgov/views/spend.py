@@ -146,7 +146,8 @@ def explorer(request: HttpRequest) -> HttpResponse:
             Chip(f"{NAMES[name]}: {named.of(name, value)}", _address(request, **{name: None}))
             for name, value in wanted.where.items()
         ],
-        focus_href=f"/spend/focus.csv?{query}",
+        # The file holds a whole period: beside filtered figures it would be taken for theirs.
+        focus_href="" if wanted.where else f"/spend/focus.csv?{query}",
         more=view.report.row_count - len(view.report.rows),
     )
 
