@@ -28,7 +28,13 @@ def rows_of(count: int, import_id: int, *, odd: int = 0) -> Iterator[tuple[Any, 
     """Hourly rows; every tenth has `odd` tokens more."""
     for i in range(count):
         hour, place = divmod(i, PER_HOUR)
-        key = ("org-bench", "anthropic", f"wrkspc_{place % 4}", f"apikey_{place % 12}", f"claude-{place % 3}")
+        key: tuple[Any, ...] = (
+            "org-bench",
+            "anthropic",
+            f"wrkspc_{place % 4}",
+            f"apikey_{place % 12}",
+            f"claude-{place % 3}",
+        )
         key += ("standard", "0-100k", "global", "standard", f"class-{place // 3}", 0, "")
         more = odd if i % 10 == 0 else 0
         yield (BEGIN + timedelta(hours=hour), import_id, *key, 1000 + more, 200, 30, 4, 500, 0, 12, 0)

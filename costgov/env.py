@@ -93,7 +93,7 @@ def request_store(env: Mapping[str, str] = os.environ) -> str:
         return str(folder)
     protocol = value.partition("://")[0]
     try:
-        import fsspec  # type: ignore[import-untyped]  # only a URL needs it
+        import fsspec
 
         fsspec.get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:

@@ -92,7 +92,7 @@ class ObjectStore:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec  # type: ignore[import-untyped]  # only an object store needs it
+        import fsspec
 
         self.files, root = fsspec.core.url_to_fs(url, **_quiet(url))
         self.root = root.rstrip("/")

@@ -50,11 +50,11 @@ def rewritten(path: Path, target: Path, change: Callable[[list[dict[str, str]]],
     return target
 
 
-def counted() -> dict[tuple[str, str, str], tuple[int, int, int, int]]:
+def counted() -> dict[tuple[str, str, str], list[int]]:
     rows = DailyUsage.objects.order_by("pk").values_list(
         "channel", "model", "geo", "uncached_input_tok", "cache_read_tok", "cache_write_5m_tok", "output_tok"
     )
-    return {(channel, model, geo): counts for channel, model, geo, *counts in rows}  # type: ignore[misc]
+    return {(channel, model, geo): list(counts) for channel, model, geo, *counts in rows}
 
 
 def test_aws_bill_brings_cost_and_usage(import_bill: ImportBill) -> None:

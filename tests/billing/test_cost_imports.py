@@ -68,7 +68,7 @@ def test_cost_report_is_kept_in_dollars_unrounded(import_costs: ImportCosts) -> 
     assert line.billing_month == date(2026, 11, 1)
     assert Import.objects.get(kind="costs").options["group_by"] == ["description", "workspace_id"]
     entry = AuditEntry.objects.get(action="costs.imported")
-    assert entry.after["source"] == "Anthropic cost report"
+    assert entry.after is not None and entry.after["source"] == "Anthropic cost report"
 
 
 def test_same_bytes_twice_change_nothing(import_costs: ImportCosts, var: Path) -> None:

@@ -5,6 +5,7 @@ import io
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -100,7 +101,8 @@ def test_what_is_exported_comes_back_to_the_last_digit(estate, tmp_path, rows):
     assert check_focus(path).conforms
     report = Focus().read(path, file_name="focus.csv", canonical=lambda name: name)
     assert not report.problems and not report.rejected and not report.skipped
-    cost, units = {}, {}
+    cost: dict[Any, D] = {}
+    units: dict[Any, Any] = {}
     for line in report.lines:
         key = (line.model, line.token_kind, line.workspace)
         cost[key] = cost.get(key, D(0)) + line.amount

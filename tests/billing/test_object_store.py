@@ -75,7 +75,8 @@ def test_an_object_store_gives_what_a_folder_gives(
     for where in ("", store_url):
         settings.COSTGOV_REQUEST_STORE = where
         settings.COSTGOV_VAR = tmp_path / f"var-{len(seen)}"
-        ids, steps = [], []
+        ids: list[int] = []
+        steps: list[Any] = []
         for number, path in enumerate(files):
             path.write_text(path.read_text() + "\n" * len(seen))  # other bytes, or the second would be a repetition
             with django_capture_on_commit_callbacks(execute=True):
@@ -124,7 +125,8 @@ def test_a_half_written_object_is_never_read(
     class Killed(Exception):
         pass
 
-    real, calls = ObjectStore.put, []
+    real = ObjectStore.put
+    calls: list[Any] = []
 
     def put(self: ObjectStore, local: Path, day: str, name: str) -> None:
         if len(calls) == 1:

@@ -32,6 +32,7 @@ def row(item: Import, when: datetime, output: int, model: str = "m", requests: i
 
 
 def write(item: Import, buckets: list[datetime], *rows: tuple[Any, ...]) -> int:
+    assert item.source_id is not None
     return replace_hours(source_id=item.source_id, bucket_hours=1, buckets=buckets, rows=rows)
 
 
@@ -166,7 +167,8 @@ def test_rows_move_into_their_months_and_back(item: Import) -> None:
         assert cursor.fetchall() == [("p",)]
     assert held() == before
     assert stored_months() == [date(2026, 10, 1), date(2026, 11, 1)]
+    assert item.source is not None
     UsageRollup.objects.create(
-        bucket_start=buckets[0], source_id=item.source_id, latest_import=item, model="by Django", output_tok=1
+        bucket_start=buckets[0], source=item.source, latest_import=item, model="by Django", output_tok=1
     )
     assert UsageRollup.objects.get(model="by Django").pk

@@ -72,6 +72,7 @@ def test_its_files_go_and_the_same_bytes_may_come_again(
     assert list((var / "requests").rglob("*.parquet")) == []
     assert Import.objects.get(pk=first).state == "deleted"
     entry = AuditEntry.objects.get(action="usage.import_deleted")
+    assert entry.before is not None and entry.after is not None
     assert (entry.object_label, entry.before["accepted"], entry.after["rows"]) == ("log.jsonl", 3, 3)
     again = bring(path)
     assert again != first
@@ -174,9 +175,9 @@ def year(db: None, var: Path, tmp_path: Path) -> dict[str, int]:
         at = datetime(2026, month, 5, 12, tzinfo=UTC)
         found[f"log {month}"] = bring(write_lines(tmp_path / f"l{month}.jsonl", [envelope(month, at.isoformat())]))
         begin = at.replace(hour=0)
-        stamps = [f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in (begin, begin + timedelta(days=1))]
+        first, last = (f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in (begin, begin + timedelta(days=1)))
         found[f"report {month}"] = bring(
-            write_json(tmp_path / f"r{month}.json", report((*stamps, [result(output_tokens=100)]))), source="report"
+            write_json(tmp_path / f"r{month}.json", report((first, last, [result(output_tokens=100)]))), source="report"
         )
     return found
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -80,8 +81,11 @@ def value_of(row, name, kind):
 def slowly(by, where):
     """Costs, units, unpriced units and bounds by group, each row and kind priced alone, as fractions."""
     pricer = Pricer(BOOK)
-    cost, units, unpriced = defaultdict(Fraction), defaultdict(int), defaultdict(int)
-    low, high = defaultdict(Fraction), defaultdict(Fraction)
+    cost: defaultdict[Any, Fraction] = defaultdict(Fraction)
+    units: defaultdict[Any, int] = defaultdict(int)
+    unpriced: defaultdict[Any, int] = defaultdict(int)
+    low: defaultdict[Any, Fraction] = defaultdict(Fraction)
+    high: defaultdict[Any, Fraction] = defaultdict(Fraction)
     for row in DailyUsage.objects.select_related("source").filter(date__gte=START, date__lt=END):
         for kind in PRICED_KINDS:
             number = getattr(row, COUNTER_OF_KIND[kind])

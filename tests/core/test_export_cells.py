@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import python_calamine
@@ -74,7 +75,7 @@ def workbook(table):
 
 
 def test_a_workbook_holds_text_as_text_and_numbers_as_numbers():
-    rows = [[attack, D("12.34"), 5, date(2026, 11, 2)] for attack in ATTACKS]
+    rows: list[list[Any]] = [[attack, D("12.34"), 5, date(2026, 11, 2)] for attack in ATTACKS]
     table = Table("x", "A: [test]/table with a very long title indeed", ["name", "usd", "n", "day"], rows,
                   ("text", "usd", "count", "date"))  # fmt: skip
     found = workbook(table)

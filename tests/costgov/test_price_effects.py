@@ -34,8 +34,9 @@ def test_a_fifth_off_everything_takes_a_fifth_off_everything(demo):
     assert sum(line.change_usd for line in effects.by_model) == month.change_usd
     forecast = effects.forecast
     assert forecast.start is not None and forecast.before_usd > 10_000
-    for row in (forecast, *forecast.classes):
-        assert float(row.after_usd) == pytest.approx(float(row.before_usd) * 0.8, rel=1e-6)
+    pairs = [(forecast.before_usd, forecast.after_usd), *((row.before_usd, row.after_usd) for row in forecast.classes)]
+    for before_usd, after_usd in pairs:
+        assert float(after_usd) == pytest.approx(float(before_usd) * 0.8, rel=1e-6)
 
 
 def test_the_forecast_at_both_prices_is_near_the_forecast_page(demo):

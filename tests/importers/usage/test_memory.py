@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ print(json.dumps(told))
 """
 
 
-def good(number: int, **over: object) -> bytes:
+def good(number: int, **over: Any) -> bytes:
     return json.dumps(envelope(number, **over)).encode() + b"\n"
 
 
