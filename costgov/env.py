@@ -93,7 +93,7 @@ def request_store(env: Mapping[str, str] = os.environ) -> str:
         return str(folder)
     protocol = value.partition("://")[0]
     try:
-        import fsspec
+        import fsspec  # only a URL needs it
 
         fsspec.get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:

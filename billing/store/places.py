@@ -92,7 +92,7 @@ class ObjectStore:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec
+        import fsspec  # only an object store needs it
 
         self.files, root = fsspec.core.url_to_fs(url, **_quiet(url))
         self.root = root.rstrip("/")
