@@ -8,7 +8,7 @@ from typing import Final
 
 from billing.core.money import ZERO, sum_usd
 from billing.core.showback import UNALLOCATED, Rule
-from billing.models import CostCentre
+from billing.models import BillingPeriod, CostCentre
 from billing.queries.books import book_for
 from billing.queries.usage import usage_days
 from billing.queries.usage_sums import usage_sums
@@ -67,7 +67,16 @@ class Showback:
     statements: tuple[Statement, ...]
     total: SpendRow
     before_usd: Decimal
+    closed_usd: Decimal | None
+    """What a closed month was closed with, at list prices; None while it is open. `total` is the usage known now."""
     words: Words
+
+    @property
+    def since_closed_usd(self) -> Decimal | None:
+        """What came after the month was closed: not in it, but booked as its adjustment. None where nothing did."""
+        if self.closed_usd is None or self.basis != "list":
+            return None
+        return self.total.cost_usd - self.closed_usd or None
 
     @property
     def unallocated(self) -> Statement | None:
@@ -119,8 +128,14 @@ def showback(*, month: date, as_of: date, basis: str = "list") -> Showback:
         statements=tuple(found),
         total=report.total,
         before_usd=earlier.total.cost_usd,
+        closed_usd=_closed_usd(month),
         words=words(),
     )
+
+
+def _closed_usd(month: date) -> Decimal | None:
+    closed = BillingPeriod.objects.filter(month=month, state=BillingPeriod.State.CLOSED).first()
+    return Decimal(str(closed.frozen["computed_usd"])) if closed is not None else None
 
 
 def _statement(

@@ -14,7 +14,7 @@ from django.test import Client
 from audit.models import AuditEntry
 from audit.roles import Forbidden
 from billing.core.money import round_usd
-from billing.models import CostCentre, CostCentreMapping
+from billing.models import BillingPeriod, CostCentre, CostCentreMapping
 from billing.operations.cost_centres import CostCentreRefused, map_costs, save_cost_centre, unmap_costs
 from costgov.downloads import TABLES
 from costgov.queries.showback import showback
@@ -185,6 +185,16 @@ class TestShowback:
         found = showback(month=date(2026, 11, 1), as_of=TODAY)
         assert not found.is_whole and found.end == TODAY
         assert found.before_usd == found.total.cost_usd  # 22 days of the same usage
+
+    def test_a_closed_month_says_what_came_after_its_closing(self, buyer):
+        BillingPeriod.objects.create(
+            month=self.MONTH, state="closed", closed_at=AS_OF, prices_known_at=AS_OF, frozen={"computed_usd": "77.5"}
+        )
+        assert showback(month=self.MONTH, as_of=TODAY).since_closed_usd is None
+        BillingPeriod.objects.update(frozen={"computed_usd": "70.25"})
+        assert showback(month=self.MONTH, as_of=TODAY).since_closed_usd == D("7.25")
+        page = text(buyer.get("/spend/showback/?month=2026-10"))
+        assert "October was closed with $70.25; +$7.25 came later" in page and "/invoices/2026-10/" in page
 
     def test_a_dated_mapping_splits_a_month(self, people):
         centre("4711", request_class="triage", valid_to=date(2026, 10, 11))
