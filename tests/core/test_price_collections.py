@@ -71,6 +71,8 @@ def genai_reason(cell: Cell, us: Fraction | None, them: Fraction | None) -> str:
             return "G9"
         if cell.tier == "batch":
             return "G10"
+    elif cell.model == "claude-sonnet-4" and cell.prompt_tok > 200_000:
+        return "G7"
     elif cell.geo == "us" and them / us == Fraction(10, 11):
         return "G2"
     elif cell.tier == "batch" and them / us in (Fraction(2), Fraction(20, 11)):
