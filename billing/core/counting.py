@@ -46,6 +46,8 @@ class ReportOfDay:
     """Whose report it is: all its rows are this one's. Unknown: whoever has reports that day, if only one has."""
     is_whole: bool = True
     """The provider's own: logs above it are odd. Sums of a gateway, or a table of one's own, may tell a part."""
+    has_key_ids: bool = True
+    """Its workspaces and API keys are the ids that logs know. Where they are names logs explain the whole report."""
 
     @property
     def dimensions(self) -> int:
@@ -176,8 +178,9 @@ def _scopes(
     reported: _Reported = []
     place_of: dict[int, _Place] = {}  # by position in `reported`
     for report in reports:
-        tells_workspace = any(row.key.workspace != NOT_GROUPED for row in report.rows)
-        tells_key = any(row.key.api_key != NOT_GROUPED for row in report.rows)
+        # A name never meets a log's id: compared with it, what both tell would count twice.
+        tells_workspace = report.has_key_ids and any(row.key.workspace != NOT_GROUPED for row in report.rows)
+        tells_key = report.has_key_ids and any(row.key.api_key != NOT_GROUPED for row in report.rows)
         for row in report.rows:
             place_of[len(reported)] = (
                 report.organisation or _ANY,

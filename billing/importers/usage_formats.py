@@ -46,6 +46,8 @@ FORMATS_WITH_OWN_KEYS: Final[tuple[str, ...]] = (
     *(item.name for item in RECORD_FORMATS if not item.names_provider_keys),
 )
 
+FORMATS_WITH_KEY_NAMES: Final[tuple[str, ...]] = (ConsoleUsageCsv.name,)  # reports that name keys instead of their ids
+
 
 def report_rank(format_name: str) -> int:
     """Of several reports of a day that of the highest rank counts (base.py, `BucketFormat`)."""

@@ -12,7 +12,7 @@ from django.db import connection
 from billing.core.counting import DayRow, Excess, LogScope, ReportOfDay, chosen_reports, count_day, left_out
 from billing.core.usage import COUNTERS, DEFAULT_WORKSPACE, UNTOLD, TokenCounts, UsageKey
 from billing.importers.generic_csv import SUMS_NAME
-from billing.importers.usage_formats import FORMATS_WITH_OWN_KEYS, report_rank
+from billing.importers.usage_formats import FORMATS_WITH_KEY_NAMES, FORMATS_WITH_OWN_KEYS, report_rank
 from billing.models import USAGE_KEY_FIELDS, Import, UsageRollup, UsageSource
 from billing.queries.imports import model_aliases
 
@@ -66,7 +66,7 @@ def log_scopes() -> dict[int, LogScope]:
 def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
     """The rows of some days, ascending, by day and channel. All of them are in memory at once: give a few days."""
     requests = set(UsageSource.objects.filter(grain=UsageSource.Grain.REQUEST).values_list("pk", flat=True))
-    ranks, partial, said = _ranks(), _partial(), _said()
+    ranks, partial, named, said = _ranks(), _partial(), _with_key_names(), _said()
     by_day: dict[tuple[date, str], tuple[list[DayRow], dict[_ReportKey, list[DayRow]], dict[_ReportKey, int]]]
     by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
     for day, source_id, hours, latest, told, counts, number in _hours_by_day(days):
@@ -89,6 +89,7 @@ def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
                 ranks.get(source_id, 0),
                 organisation,
                 is_whole=source_id not in partial,
+                has_key_ids=source_id not in named,
             )
             for (source_id, hours, organisation), rows in sorted(reports.items())
         ]
@@ -157,6 +158,12 @@ def _partial() -> frozenset[int]:
     done = Import.objects.filter(state=Import.State.DONE).exclude(source__grain=UsageSource.Grain.REQUEST)
     rows = done.values_list("source_id", "format").distinct()
     return frozenset(one for one, name in rows if one is not None and (name == SUMS_NAME or report_rank(name) == 0))
+
+
+def _with_key_names() -> frozenset[int]:
+    """Sources with reports whose workspaces and API keys are names."""
+    done = Import.objects.filter(state=Import.State.DONE, format__in=FORMATS_WITH_KEY_NAMES)
+    return frozenset(pk for pk in done.values_list("source_id", flat=True) if pk is not None)
 
 
 def days_with_usage() -> list[date]:

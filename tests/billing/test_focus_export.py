@@ -175,7 +175,6 @@ def test_a_correction_need_not_multiply(tmp_path):
     assert checked(tmp_path, {**GOOD, "ChargeClass": "Correction", "ListCost": "-9"}) == set()
 
 
-@pytest.mark.skipif(not SAMPLE.exists(), reason="the constructed sample is not beside the importer's tests")
 def test_the_constructed_claude_bill_is_judged():
     found = check_focus(SAMPLE)
     assert found.rows > 0 and found.billed > 0
