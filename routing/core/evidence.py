@@ -24,6 +24,9 @@ class CaseResult:
     `candidate` is the canonical model name, `candidate_raw` the name as the file spells it. `score` is 0 … 1 (1 and 0
     for pass and fail), None = no verdict; then `error` is the kind of error. Tokens are of exclusive kinds, None =
     unknown. `cost_usd` is what the eval tool states, None = unknown or answered from the tool's own cache.
+    `mode`: settings of the candidate (thinking, effort), '' = default. `graded_score`: the grade beside a pass or fail,
+    0 … 1. `attempts`: calls it took, retries included, None = unknown. `batch`: number of the import that brought it, in
+    the order the imports were made.
     """
 
     suite: str
@@ -44,6 +47,10 @@ class CaseResult:
     output_tok: int | None = None
     cost_usd: Decimal | None = None
     latency_ms: float | None = None
+    mode: str = ""
+    graded_score: float | None = None
+    attempts: int | None = None
+    batch: int = 0
 
     @property
     def case(self) -> tuple[str, str]:

@@ -1,0 +1,25 @@
+"""Decisions about traffic: classes and their bars, the evidence, policies and who agreed to them."""
+
+from routing.models.classes import SLUG, ClassException, ClassMapping, EstateConstraints, QualityBar, RequestClass
+from routing.models.evals import ClassEvidence, EvalCase, EvalImport, EvalRun, EvalSuiteRule, VerdictRecord, WorkItem
+from routing.models.policies import Activation, Approval, ChangeRequest, PolicyVersion
+
+__all__ = [
+    "SLUG",
+    "Activation",
+    "Approval",
+    "ChangeRequest",
+    "ClassEvidence",
+    "ClassException",
+    "ClassMapping",
+    "EstateConstraints",
+    "EvalCase",
+    "EvalImport",
+    "EvalRun",
+    "EvalSuiteRule",
+    "PolicyVersion",
+    "QualityBar",
+    "RequestClass",
+    "VerdictRecord",
+    "WorkItem",
+]
