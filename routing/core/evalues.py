@@ -63,16 +63,17 @@ def log_e_values(passes: ArrayLike, cases: ArrayLike, line: ArrayLike) -> tuple[
     )
 
 
-def log_e_values_scores(scores: ArrayLike, line: float) -> tuple[float, float]:
+def log_e_values_scores(scores: ArrayLike, line: float, *, counts: ArrayLike | None = None) -> tuple[float, float]:
     """(ln E⁺, ln E⁻) for graded scores in [0, 1], one per distinct case (methods.md §3.2, individual scores needed).
 
-    Raises ValueError for a score outside [0, 1] or NaN, or a line outside (0, 1).
+    With `counts` each score stands for that many cases; so in the other functions for scores. Raises ValueError for a
+    score outside [0, 1] or NaN, or a line outside (0, 1).
     """
-    values, counts = _distinct(scores)
+    values, often = _distinct(scores, counts)
     _check_line(np.asarray(line))
     return (
-        _log_mean_exp(_log_bets_clear(values, counts, line)),
-        _log_mean_exp(_log_bets_short(values, counts, line)),
+        _log_mean_exp(_log_bets_clear(values, often, line)),
+        _log_mean_exp(_log_bets_short(values, often, line)),
     )
 
 
@@ -97,16 +98,16 @@ def upper_bound(passes: ArrayLike, cases: ArrayLike, threshold: ArrayLike) -> Fl
     return bound.reshape(k.shape)
 
 
-def lower_bound_scores(scores: ArrayLike, threshold: float) -> float:
+def lower_bound_scores(scores: ArrayLike, threshold: float, *, counts: ArrayLike | None = None) -> float:
     """L for graded scores: the highest line that would clear, 0 if none would."""
-    values, counts = _distinct(scores)
-    return _bisect_scores(values, counts, threshold)
+    values, often = _distinct(scores, counts)
+    return _bisect_scores(values, often, threshold)
 
 
-def upper_bound_scores(scores: ArrayLike, threshold: float) -> float:
+def upper_bound_scores(scores: ArrayLike, threshold: float, *, counts: ArrayLike | None = None) -> float:
     """U for graded scores: the lowest line that would fall short, 1 if none would."""
-    values, counts = _distinct(scores)
-    return 1.0 - _bisect_scores(1.0 - values, counts, threshold)
+    values, often = _distinct(scores, counts)
+    return 1.0 - _bisect_scores(1.0 - values, often, threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +146,19 @@ def cases_needed(passes: float, cases: int, line: float, threshold: float) -> Ca
     return _cases_needed(log_e, cases, threshold, side, f"pass rate stays at {percent(passes / cases)}")
 
 
-def cases_needed_scores(scores: ArrayLike, line: float, threshold: float) -> CasesNeeded:
+def cases_needed_scores(
+    scores: ArrayLike, line: float, threshold: float, *, counts: ArrayLike | None = None
+) -> CasesNeeded:
     """The same for graded scores: smallest m with logmeanexp_j((1 + m/n)·Σ ln(1 + λ_j(x − ℓ))) ≥ threshold."""
-    values, counts = _distinct(scores)
-    n = int(counts.sum())
+    values, often = _distinct(scores, counts)
+    n = int(often.sum())
     if n == 0:
         return CasesNeeded(None, None, "no case has been run")
-    total = float(values @ counts)
+    total = float(values @ often)
     side: Side = "+" if (total + 0.5) / (n + 1) > line else "-"
-    if decision := _decided(*log_e_values_scores(scores, line), n, threshold):
+    if decision := _decided(*log_e_values_scores(values, line, counts=often), n, threshold):
         return CasesNeeded(0, decision, "decided")
-    bets = (_log_bets_clear if side == "+" else _log_bets_short)(values, counts, line)
+    bets = (_log_bets_clear if side == "+" else _log_bets_short)(values, often, line)
 
     def log_e(more: int) -> float:
         return _log_mean_exp(bets * (1 + more / n))
@@ -215,13 +218,18 @@ def _check_line(line: Floats) -> None:
         raise ValueError(f"the line is {line}: it must be above 0 and below 1")
 
 
-def _distinct(scores: ArrayLike | Sequence[float]) -> tuple[Floats, Floats]:
+def _distinct(scores: ArrayLike | Sequence[float], counts: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """Distinct scores and how often each occurs: few, so 200 bets × scores stays small; and order cannot matter."""
     values = np.asarray(scores, dtype=np.float64).ravel()
     if not np.all((values >= 0) & (values <= 1)):
         raise ValueError("scores must be between 0 and 1")
-    distinct, counts = np.unique(values, return_counts=True)
-    return distinct, counts.astype(np.float64)
+    if counts is not None:
+        often = np.asarray(counts, dtype=np.float64).ravel()
+        if often.shape != values.shape or not np.all(often >= 0):
+            raise ValueError("counts must be one number from 0 for each score")
+        return values, often
+    distinct, found = np.unique(values, return_counts=True)
+    return distinct, found.astype(np.float64)
 
 
 def _log_bets_clear(values: Floats, counts: Floats, line: float) -> Floats:

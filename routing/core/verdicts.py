@@ -23,7 +23,7 @@ from routing.core.evalues import (
     upper_bound,
     upper_bound_scores,
 )
-from routing.core.evidence import CaseResult, Evidence, cases_of_epoch, too_many_left_out
+from routing.core.evidence import CaseResult, Evidence, Tally, cases_of_epoch, too_many_left_out
 
 Status = Literal["clears", "falls_short", "not_enough_evidence", "no_evidence"]
 
@@ -224,10 +224,16 @@ def _measured(passes: float, cases: int, line: float, threshold: float) -> _Meas
 
 
 def _measure_scores(evidence: Evidence, line: float, threshold: float) -> _Measured:
-    scores = evidence.scores
-    clear, short = log_e_values_scores(scores, line)
-    lower, upper = lower_bound_scores(scores, threshold), upper_bound_scores(scores, threshold)
-    return clear, short, lower, upper, cases_needed_scores(scores, line, threshold)
+    return _measured_tally(evidence.tally, line, threshold)
+
+
+@lru_cache(maxsize=2048)
+def _measured_tally(tally: Tally, line: float, threshold: float) -> _Measured:
+    scores, counts = zip(*tally, strict=True)
+    clear, short = log_e_values_scores(scores, line, counts=counts)
+    lower = lower_bound_scores(scores, threshold, counts=counts)
+    upper = upper_bound_scores(scores, threshold, counts=counts)
+    return clear, short, lower, upper, cases_needed_scores(scores, line, threshold, counts=counts)
 
 
 def _status(evidence: Evidence, ln_e_clear: float, ln_e_short: float, threshold: float) -> Status:

@@ -41,6 +41,9 @@ _CASE_FIELDS = (
     "output_tok",
     "cost_usd",
     "latency_ms",
+    "mode",
+    "graded_score",
+    "attempts",
 )
 
 

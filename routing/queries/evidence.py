@@ -27,6 +27,10 @@ _CASE_FIELDS = (
     "output_tok",
     "cost_usd",
     "latency_ms",
+    "mode",
+    "graded_score",
+    "attempts",
+    "run__eval_import_id",
 )
 
 
@@ -55,8 +59,11 @@ class ClassVerdicts:
 
 
 def case_results(*, slugs: Iterable[str] | None = None, as_of: datetime) -> dict[str, list[CaseResult]]:
-    """Every eval result run before `as_of`, by class, its model under the name held now (as usage is counted)."""
-    rows = EvalCase.objects.filter(run_at__lt=as_of)
+    """Every eval result run before `as_of`, by class, its model under the name held now (as usage is counted).
+
+    Runs that somebody set aside by then are left out.
+    """
+    rows = EvalCase.objects.filter(run_at__lt=as_of).exclude(run__set_aside_at__lt=as_of)
     if slugs is not None:
         rows = rows.filter(run__request_class__slug__in=list(slugs))
     found: dict[str, list[CaseResult]] = defaultdict(list)

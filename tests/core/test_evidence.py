@@ -14,7 +14,21 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 HAIKU, OPUS = "claude-haiku-4-5", "claude-opus-4-5"
 
 
-def result(sample, score=1.0, *, day=0, model=HAIKU, suite="triage", version="1", prompt="", raw="", repeat=""):
+def result(
+    sample,
+    score=1.0,
+    *,
+    day=0,
+    model=HAIKU,
+    suite="triage",
+    version="1",
+    prompt="",
+    raw="",
+    repeat="",
+    batch=0,
+    mode="",
+    graded=None,
+):
     return CaseResult(
         suite=suite,
         suite_version=version,
@@ -25,6 +39,9 @@ def result(sample, score=1.0, *, day=0, model=HAIKU, suite="triage", version="1"
         score=score,
         prompt_version=prompt,
         repeat=repeat,
+        batch=batch,
+        mode=mode,
+        graded_score=graded,
     )
 
 
@@ -51,6 +68,79 @@ def test_repeating_a_case_is_no_new_evidence():
 def test_conflicting_results_of_one_sample_are_one_case_of_a_half():
     found = cases_of_epoch([result("a", 1), result("a", 0)])[HAIKU]
     assert (found.cases, found.passes) == (1, 0.5)
+
+
+def test_a_case_keeps_the_score_it_had_when_it_was_first_counted():
+    first = [result(n, n % 4 > 0, batch=1) for n in range(40)]
+    again = [result(n, 1, batch=2, day=1) for n in range(40)]
+    found = cases_of_epoch([*again, *first])[HAIKU]
+    assert (found.cases, found.passes) == (40, 30), "running failing cases until they pass must not help"
+    assert found.repeats == ((1.0, 40),), "but it is shown"
+    assert found.newest_case_at == START + timedelta(days=1), "and shows that the verdict still holds"
+
+
+def test_a_case_without_a_verdict_is_counted_when_it_first_has_one():
+    rows = [result("a", None, batch=1), result("a", 0, batch=2), result("a", 1, batch=3)]
+    found = cases_of_epoch(rows)[HAIKU]
+    assert (found.tally, found.left_out, found.repeats) == (((0.0, 1),), 0, ((1.0, 1),))
+
+
+def test_repeats_within_one_import_are_averaged_and_later_imports_are_not():
+    rows = [result("a", 1, batch=1), result("a", 0, batch=1), result("a", 0, batch=2)]
+    assert cases_of_epoch(rows)[HAIKU].scores == (0.5,)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.sampled_from([0.0, 0.5, 1.0, None]), st.integers(0, 4)), min_size=1, max_size=40
+    ),
+    st.integers(1, 4),
+)
+def test_later_imports_never_change_a_counted_score(rows, seen):
+    results = [result(sample, score, batch=batch) for sample, score, batch in rows]
+    by_sample: dict[int, tuple[float, ...]] = {}
+    for upto in range(seen + 1):
+        for sample in range(6):
+            own = [row for row in results if row.batch <= upto and row.sample_id == str(sample)]
+            evidence = cases_of_epoch(own).get(HAIKU)
+            if evidence is not None and evidence.cases:
+                assert by_sample.setdefault(sample, evidence.scores) == evidence.scores
+
+
+def test_a_new_mode_begins_anew_for_the_model_that_changed():
+    rows = [
+        *passed(40),
+        *passed(10, day=1, mode="thinking", batch=1),
+        *passed(40, model=OPUS),
+    ]
+    found = cases_of_epoch(rows)
+    assert (found[HAIKU].cases, found[HAIKU].history_results, found[OPUS].cases) == (10, 40, 40)
+    assert found[HAIKU].epoch.endswith("mode thinking")
+
+
+def test_only_the_suites_of_the_bar_count():
+    rows = [*passed(40), *passed(5, suite="smoke", version="9", day=3)]
+    assert cases_of_epoch(rows, suites=("triage",))[HAIKU].cases == 40
+    assert cases_of_epoch(rows)[HAIKU].cases == 45
+
+
+def test_a_mean_score_takes_the_grade_beside_a_pass():
+    rows = [result("a", 1, graded=0.8), result("b", 0, graded=0.4), result("c", 1)]
+    assert cases_of_epoch(rows)[HAIKU].scores == (0.0, 1.0, 1.0)
+    assert cases_of_epoch(rows, metric="mean_score")[HAIKU].scores == (0.4, 0.8, 1.0)
+
+
+def test_differences_are_of_the_cases_both_have_a_verdict_for():
+    rows = [
+        *(result(n, n != 0, model=OPUS) for n in range(10)),
+        *(result(n, n not in {0, 1, 2}) for n in range(8)),
+        result("only-here", 1),
+        result("9", None),
+    ]
+    found = cases_of_epoch(rows, incumbent=OPUS)
+    assert found[HAIKU].differences == ((-1.0, 2), (0.0, 6))
+    assert found[HAIKU].unpaired == 1
+    assert found[OPUS].differences == ()
 
 
 def test_ids_are_never_cut_and_a_set_that_counts_runs_is_converted_first():

@@ -37,7 +37,7 @@ def test_every_bound_shares_alpha_with_the_pairs_that_have_evidence():
         (10.0, Evidence.of_counts(196, 200), 0.93),
         (20.0, Evidence.of_counts(46, 50), 0.88),
         (5.0, Evidence("none", ()), 0.9),
-        (5.0, Evidence("graded", (0.5, 0.75) + (1.0,) * 58), 0.9),
+        (5.0, Evidence("graded", ((0.5, 1), (0.75, 1), (1.0, 58))), 0.9),
     ]
     first, second, none, graded = tier_pairs(rows)
     goal = log_threshold(0.05, 3)
