@@ -122,10 +122,13 @@ class CasesNeeded:
 NO_REALISTIC_NUMBER = "no realistic number of cases would decide at this pass rate"
 
 
-def cases_needed(passes: float, cases: int, line: float, threshold: float) -> CasesNeeded:
+def cases_needed(
+    passes: float, cases: int, line: float, threshold: float, *, min_cases: int = MIN_CASES
+) -> CasesNeeded:
     """Smallest number of further cases that would decide if the pass rate stays as it is (methods.md §3.3).
 
-    p̃ = (k + ½)/(n + 1); side + if p̃ > line, else −; smallest m ≥ 30 − n with ln E(k + p̃m, n + m) ≥ threshold.
+    p̃ = (k + ½)/(n + 1); side + if p̃ > line, else −; smallest m ≥ `min_cases` − n with ln E(k + p̃m, n + m) ≥
+    threshold.
     More than 1,000,000 and no case at all give None with the reason.
 
     >>> cases_needed(196, 200, 0.95, log_threshold(0.05))
@@ -136,18 +139,24 @@ def cases_needed(passes: float, cases: int, line: float, threshold: float) -> Ca
     rate = (passes + 0.5) / (cases + 1)
     side: Side = "+" if rate > line else "-"
     clear, short = (float(value) for value in log_e_values(passes, cases, line))
-    if decision := _decided(clear, short, cases, threshold):
+    if decision := _decided(clear, short, cases, threshold, min_cases):
         return CasesNeeded(0, decision, "decided")
 
     def log_e(more: int) -> float:
         values = log_e_values(passes + rate * more, cases + more, line)
         return float(values[0] if side == "+" else values[1])
 
-    return _cases_needed(log_e, cases, threshold, side, f"pass rate stays at {percent(passes / cases)}")
+    return _cases_needed(log_e, cases, threshold, side, f"pass rate stays at {percent(passes / cases)}", min_cases)
 
 
 def cases_needed_scores(
-    scores: ArrayLike, line: float, threshold: float, *, counts: ArrayLike | None = None
+    scores: ArrayLike,
+    line: float,
+    threshold: float,
+    *,
+    counts: ArrayLike | None = None,
+    min_cases: int = MIN_CASES,
+    what: str = "mean score",
 ) -> CasesNeeded:
     """The same for graded scores: smallest m with logmeanexp_j((1 + m/n)·Σ ln(1 + λ_j(x − ℓ))) ≥ threshold."""
     values, often = _distinct(scores, counts)
@@ -156,14 +165,14 @@ def cases_needed_scores(
         return CasesNeeded(None, None, "no case has been run")
     total = float(values @ often)
     side: Side = "+" if (total + 0.5) / (n + 1) > line else "-"
-    if decision := _decided(*log_e_values_scores(values, line, counts=often), n, threshold):
+    if decision := _decided(*log_e_values_scores(values, line, counts=often), n, threshold, min_cases):
         return CasesNeeded(0, decision, "decided")
     bets = (_log_bets_clear if side == "+" else _log_bets_short)(values, often, line)
 
     def log_e(more: int) -> float:
         return _log_mean_exp(bets * (1 + more / n))
 
-    return _cases_needed(log_e, n, threshold, side, f"mean score stays at {percent(total / n)}")
+    return _cases_needed(log_e, n, threshold, side, f"{what} stays at {percent(total / n)}", min_cases)
 
 
 def cases_without_failure(line: float, threshold: float) -> int | None:
@@ -185,10 +194,11 @@ def cases_without_failure(line: float, threshold: float) -> int | None:
 
 
 def _cases_needed(
-    log_e: Callable[[int], float], cases: int, threshold: float, side: Side, condition: str
+    log_e: Callable[[int], float], cases: int, threshold: float, side: Side, condition: str, min_cases: int
 ) -> CasesNeeded:
     """Doubling, then bisection. ln E is convex in the number of further cases, so it crosses upwards only once."""
-    first = max(0, MIN_CASES - cases)
+    # Too few cases forbid only a "clears": what falls short may be said before.
+    first = max(0, min_cases - cases) if side == "+" else max(0, MIN_CASES - cases)
     if log_e(first) >= threshold:
         needed = first
     else:
@@ -207,10 +217,10 @@ def _cases_needed(
     return CasesNeeded(needed, side, f"about {needed:,} more {plural} if the {condition}")
 
 
-def _decided(clear: float, short: float, cases: int, threshold: float) -> Side | None:
+def _decided(clear: float, short: float, cases: int, threshold: float, min_cases: int) -> Side | None:
     if short >= threshold:
         return "-"
-    return "+" if clear >= threshold and cases >= MIN_CASES else None
+    return "+" if clear >= threshold and cases >= min_cases else None
 
 
 def _check_line(line: Floats) -> None:

@@ -1,31 +1,22 @@
 """The verdict of a candidate against the line of its class (methods.md §3.3, §3.5)."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Literal
 
 from billing.core.words import percent, percent_as_set
+from routing.core.decisions import Status, measure
 from routing.core.evalues import (
     METHOD,
     MIN_CASES,
     CasesNeeded,
     Side,
-    cases_needed,
-    cases_needed_scores,
-    log_e_values,
-    log_e_values_scores,
     log_threshold,
-    lower_bound,
-    lower_bound_scores,
-    upper_bound,
-    upper_bound_scores,
 )
-from routing.core.evidence import CaseResult, Evidence, Tally, cases_of_epoch, too_many_left_out
-
-Status = Literal["clears", "falls_short", "not_enough_evidence", "no_evidence"]
+from routing.core.evidence import CaseResult, Evidence, Metric, Tally, cases_of_epoch, too_many_left_out
+from routing.core.paired import Paired, paired
 
 STATUS_TEXT: dict[Status, str] = {
     "clears": "Clears the bar",
@@ -35,6 +26,9 @@ STATUS_TEXT: dict[Status, str] = {
 }
 
 
+Standard = Literal["absolute", "not_worse", "both"]
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the cases of one candidate show, and everything the decision rests on.
@@ -42,6 +36,8 @@ class Verdict:
     `passes` is the sum of case scores; `pass_rate` None without cases; `lower` None before 30 cases (shown as "–").
     `ln_e_clear` and `ln_e_short` are compared with ln(candidates / alpha). `cases_needed` is 0 once decided and None
     where no figure can be given (`reason` says why); `side` tells which decision it would be (+ clears, − falls short).
+    `standard` "absolute" judges against the line, "not_worse" by `paired` alone, "both" by both. `repeats`: scores of
+    cases that were run again in a later import, which add no evidence.
     """
 
     candidate: str
@@ -68,6 +64,9 @@ class Verdict:
     newest_case_at: datetime | None
     epoch: str
     suites: tuple[str, ...]
+    standard: Standard = "absolute"
+    paired: Paired | None = None
+    repeats: Tally = ()
 
     @property
     def text(self) -> str:
@@ -119,11 +118,17 @@ def judge(
     candidates: int = 1,
     as_of: datetime | None = None,
     max_age_days: int = 90,
+    min_cases: int = MIN_CASES,
+    standard: Standard = "absolute",
+    margin: float | Decimal | None = None,
+    is_incumbent: bool = False,
 ) -> Verdict:
     """The verdict on one candidate (methods.md §3.3): falls short, else clears (n ≥ 30), else not enough evidence.
 
-    `candidates` is K, 1 for the incumbent. Without `as_of` nothing is stale. Raises ValueError for a line outside
-    (0, 1), alpha outside (0, 1) or K < 1.
+    `candidates` is K, 1 for the incumbent. Without `as_of` nothing is stale. A `standard` other than "absolute" needs a
+    `margin` (methods.md §3.4); the incumbent, with which the others are compared, is held to the line alone, and where
+    there is no line ("not_worse") it clears. Raises ValueError for a line outside (0, 1), alpha or a margin outside
+    (0, 1), K < 1, or a standard without its margin.
 
     >>> verdict = judge(Evidence.of_counts(146, 150))
     >>> verdict.text, verdict.line_text
@@ -131,43 +136,80 @@ def judge(
     """
     line = line_of(bar, tolerance)
     threshold = log_threshold(float(alpha), candidates)
-    measure = _measure_counts if evidence.is_pass_fail else _measure_scores
-    ln_e_clear, ln_e_short, lower, upper, needed = measure(evidence, line, threshold)
-    status = _status(evidence, ln_e_clear, ln_e_short, threshold)
-    if status == "clears":
-        lower = max(lower, line)  # bisection ends up to 1e-12 below the highest line that clears
-    elif status == "falls_short":
-        upper = min(upper, line)
-    if evidence.too_many_left_out:
-        needed = CasesNeeded(None, None, "what fails to finish is rarely random: run these cases again")
-    newest = evidence.newest_case_at
-    cases = evidence.cases
-    return Verdict(
+    measured = measure(evidence, line, threshold, max(min_cases, MIN_CASES))
+    newest, cases = evidence.newest_case_at, evidence.cases
+    verdict = Verdict(
         candidate=evidence.candidate,
-        status=status,
+        status=measured.status,
         stale=as_of is not None and newest is not None and as_of - newest > timedelta(days=max_age_days),
         passes=evidence.passes,
         cases=cases,
         left_out=evidence.left_out,
         excluded=evidence.excluded,
         pass_rate=evidence.passes / cases if cases else None,
-        lower=lower if cases >= MIN_CASES else None,
-        upper=upper,
+        lower=measured.lower if cases >= MIN_CASES else None,
+        upper=measured.upper,
         line=line,
         bar=float(bar),
         tolerance=float(tolerance),
         alpha=float(alpha),
         candidates=candidates,
-        ln_e_clear=ln_e_clear,
-        ln_e_short=ln_e_short,
-        cases_needed=needed.cases,
-        side=needed.side,
-        reason=_reason(evidence, status, line, needed),
+        ln_e_clear=measured.ln_e_clear,
+        ln_e_short=measured.ln_e_short,
+        cases_needed=measured.needed.cases,
+        side=measured.needed.side,
+        reason=_reason(evidence, measured.status, line, measured.needed),
         method=METHOD,
         newest_case_at=newest,
         epoch=evidence.epoch,
         suites=evidence.suites,
+        standard=standard,
+        repeats=evidence.repeats,
     )
+    if standard == "absolute":
+        return verdict
+    if margin is None:
+        raise ValueError(f"the standard {standard!r} needs a margin: by how much a model may be worse")
+    if is_incumbent:
+        return _as_reference(verdict) if standard == "not_worse" else verdict
+    return _joined(verdict, paired(evidence, margin=margin, threshold=threshold, min_cases=min_cases))
+
+
+def _as_reference(verdict: Verdict) -> Verdict:
+    """The incumbent where only the comparison with it counts: there is no line it could miss."""
+    if not verdict.cases:
+        return verdict
+    reason = "serves the class now: the others are compared with it on the same cases"
+    return replace(verdict, status="clears", cases_needed=0, side=None, reason=reason)
+
+
+def _joined(verdict: Verdict, found: Paired) -> Verdict:
+    """The verdict with the comparison: clears only if all that is asked for clears, falls short if one does."""
+    if verdict.standard == "not_worse":
+        statuses: tuple[Status, ...] = (found.status,)
+    else:
+        statuses = (verdict.status, found.status)
+    worst: tuple[Status, ...] = ("falls_short", "not_enough_evidence", "no_evidence")
+    status: Status = next((each for each in worst if each in statuses), "clears")
+    if status == "no_evidence" and verdict.cases:
+        status = "not_enough_evidence"
+    needed = _needed_of_both(verdict, found)
+    reason = found.text
+    return replace(
+        verdict,
+        status=status,
+        paired=found,
+        cases_needed=0 if status in {"clears", "falls_short"} else needed,
+        side=found.side if verdict.standard == "not_worse" else verdict.side,
+        reason=reason if verdict.standard == "not_worse" else f"{verdict.reason}. {reason}",
+    )
+
+
+def _needed_of_both(verdict: Verdict, found: Paired) -> int | None:
+    """Cases that would decide both; None where one cannot be given."""
+    asked = [found.cases_needed] if verdict.standard == "not_worse" else [verdict.cases_needed, found.cases_needed]
+    known = [each for each in asked if each is not None]
+    return max(known) if len(known) == len(asked) else None
 
 
 def judge_class(
@@ -180,6 +222,11 @@ def judge_class(
     alpha: float | Decimal = 0.05,
     as_of: datetime,
     max_age_days: int = 90,
+    min_cases: int = MIN_CASES,
+    standard: Standard = "absolute",
+    margin: float | Decimal | None = None,
+    suites: Collection[str] = (),
+    metric: Metric = "pass_rate",
 ) -> dict[str, Verdict]:
     """The verdict on every model of one class, as of a time: only cases run before it count.
 
@@ -188,64 +235,57 @@ def judge_class(
     plan is judged with every such model counted in, so it never gets a larger share than a planned one. Models of the
     plan and the incumbent are in the answer even when they have no case.
     """
-    rows = [row for row in results if row.run_at < as_of]
-    evidence = cases_of_epoch(rows)
-    for model in {*plan, *([incumbent] if incumbent else [])} - evidence.keys():
-        evidence[model] = Evidence(model, ())
-    others = evidence.keys() - {incumbent}
+    evidence = cases_of_epoch(results, as_of=as_of, incumbent=incumbent, suites=suites, metric=metric)
+    return judge_evidence(
+        evidence,
+        incumbent=incumbent,
+        plan=plan,
+        bar=bar,
+        tolerance=tolerance,
+        alpha=alpha,
+        as_of=as_of,
+        max_age_days=max_age_days,
+        min_cases=min_cases,
+        standard=standard,
+        margin=margin,
+    )
+
+
+def judge_evidence(
+    evidence: Mapping[str, Evidence],
+    *,
+    incumbent: str | None,
+    plan: Sequence[str] = (),
+    bar: float | Decimal = 0.95,
+    tolerance: float | Decimal = 0.02,
+    alpha: float | Decimal = 0.05,
+    as_of: datetime,
+    max_age_days: int = 90,
+    min_cases: int = MIN_CASES,
+    standard: Standard = "absolute",
+    margin: float | Decimal | None = None,
+) -> dict[str, Verdict]:
+    """The same from evidence already gathered (differences against this incumbent)."""
+    missing = {*plan, *([incumbent] if incumbent else [])} - evidence.keys()
+    found = {**evidence, **{model: Evidence(model) for model in missing}}
+    others = found.keys() - {incumbent}
     planned = set(plan) - {incumbent}
     return {
         model: judge(
-            found,
+            one,
             bar=bar,
             tolerance=tolerance,
             alpha=alpha,
             candidates=1 if model == incumbent else len(planned) if model in planned else max(len(others), 1),
             as_of=as_of,
             max_age_days=max_age_days,
+            min_cases=min_cases,
+            standard=standard,
+            margin=margin,
+            is_incumbent=model == incumbent,
         )
-        for model, found in sorted(evidence.items())
+        for model, one in sorted(found.items())
     }
-
-
-_Measured = tuple[float, float, float, float, CasesNeeded]
-
-
-def _measure_counts(evidence: Evidence, line: float, threshold: float) -> _Measured:
-    return _measured(evidence.passes, evidence.cases, line, threshold)
-
-
-@lru_cache(maxsize=8192)
-def _measured(passes: float, cases: int, line: float, threshold: float) -> _Measured:
-    """Kept: counts change only with new cases, while pages, commands and proposals judge them again and again."""
-    clear, short = log_e_values(passes, cases, line)
-    lower, upper = lower_bound(passes, cases, threshold), upper_bound(passes, cases, threshold)
-    return float(clear), float(short), float(lower), float(upper), cases_needed(passes, cases, line, threshold)
-
-
-def _measure_scores(evidence: Evidence, line: float, threshold: float) -> _Measured:
-    return _measured_tally(evidence.tally, line, threshold)
-
-
-@lru_cache(maxsize=2048)
-def _measured_tally(tally: Tally, line: float, threshold: float) -> _Measured:
-    scores, counts = zip(*tally, strict=True)
-    clear, short = log_e_values_scores(scores, line, counts=counts)
-    lower = lower_bound_scores(scores, threshold, counts=counts)
-    upper = upper_bound_scores(scores, threshold, counts=counts)
-    return clear, short, lower, upper, cases_needed_scores(scores, line, threshold, counts=counts)
-
-
-def _status(evidence: Evidence, ln_e_clear: float, ln_e_short: float, threshold: float) -> Status:
-    if not evidence.cases:
-        return "no_evidence"
-    if evidence.too_many_left_out:
-        return "not_enough_evidence"
-    if ln_e_short >= threshold:
-        return "falls_short"
-    if ln_e_clear >= threshold and evidence.cases >= MIN_CASES:
-        return "clears"
-    return "not_enough_evidence"
 
 
 def _reason(evidence: Evidence, status: Status, line: float, needed: CasesNeeded) -> str:

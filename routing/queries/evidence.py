@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from billing.core.models import canonical_model
 from billing.queries.imports import model_aliases
-from routing.core.evidence import CaseResult, Evidence
-from routing.core.verdicts import Verdict, judge, judge_class, line_of
+from routing.core.evidence import CaseResult, Evidence, Metric
+from routing.core.verdicts import Standard, Verdict, judge, judge_class, line_of
 from routing.models import EvalCase, RequestClass
 
 _CASE_FIELDS = (
@@ -125,5 +126,10 @@ def _judged(row: RequestClass, results: list[CaseResult], incumbent: str | None,
             alpha=row.alpha,
             as_of=as_of,
             max_age_days=row.max_age_days,
+            min_cases=row.min_cases,
+            standard=cast(Standard, row.standard),
+            margin=row.margin,
+            suites=row.suites,
+            metric=cast(Metric, row.metric),
         ),
     )
