@@ -4,29 +4,55 @@ from pathlib import Path
 
 from routing.importers.base import (
     NO_OPTIONS,
+    About,
     EvalImporter,
     EvalImportError,
     ReadOptions,
     RejectedRow,
     all_or_nothing,
 )
+from routing.importers.deepeval import DeepEval
+from routing.importers.files import HEAD_BYTES, read_head
+from routing.importers.inspect_log import InspectLog
+from routing.importers.junit import JUnit
+from routing.importers.lm_eval import LmEval
+from routing.importers.mapped_csv import MappedCsv
+from routing.importers.openai_evals import OpenAiEvals
 from routing.importers.plain_csv import PlainCsv
-from routing.importers.promptfoo import Promptfoo
+from routing.importers.promptfoo import Promptfoo, is_promptfoo_csv
 
-IMPORTERS: tuple[EvalImporter, ...] = (Promptfoo(), PlainCsv())
-HEAD_BYTES = 1 << 18
+IMPORTERS: tuple[EvalImporter, ...] = (
+    Promptfoo(),
+    InspectLog(),
+    DeepEval(),
+    LmEval(),
+    OpenAiEvals(),
+    JUnit(),
+    PlainCsv(),
+    MappedCsv(),
+)
 
 __all__ = [
+    "HEAD_BYTES",
     "IMPORTERS",
     "NO_OPTIONS",
+    "About",
     "EvalImportError",
     "EvalImporter",
     "ReadOptions",
     "RejectedRow",
     "all_or_nothing",
     "detect",
+    "importer_for",
     "importer_named",
 ]
+
+
+def importer_for(path: Path, format_name: str | None, options: ReadOptions = NO_OPTIONS) -> EvalImporter:
+    """The reader of a file: the one that is named, that of tables where a mapping is given, else the one detected."""
+    if format_name:
+        return importer_named(format_name)
+    return importer_named(MappedCsv().name) if options.columns is not None else detect(path, options=options)
 
 
 def importer_named(name: str) -> EvalImporter:
@@ -37,20 +63,25 @@ def importer_named(name: str) -> EvalImporter:
     raise EvalImportError("is not a format of eval results", remedy=_formats(IMPORTERS), field="format", value=name)
 
 
-def detect(path: Path, importers: tuple[EvalImporter, ...] = IMPORTERS) -> EvalImporter:
+def detect(
+    path: Path, importers: tuple[EvalImporter, ...] = IMPORTERS, options: ReadOptions = NO_OPTIONS
+) -> EvalImporter:
     """The one format that claims the file. Raises EvalImportError for an empty file, none, or more than one."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    head = read_head(path)
     if not head.strip():
         size = "is empty (0 bytes)" if not head else "holds only blanks"
         raise EvalImportError(size, remedy="Export it again", file=path.name)
-    claims = [importer for importer in importers if importer.detects(head, path.name)]
+    name = options.named(path)
+    claims = [importer for importer in importers if importer.detects(head, name)]
     if len(claims) > 1:
         names = ", ".join(importer.name for importer in claims)
         raise EvalImportError(f"is claimed by {names}", remedy="Say which with --format", file=path.name)
-    if not claims:
-        raise EvalImportError("is no known format of eval results", remedy=_formats(importers), file=path.name)
-    return claims[0]
+    if claims:
+        return claims[0]
+    if is_promptfoo_csv(head):
+        problem = "is promptfoo's CSV, which names no model and no cost"
+        raise EvalImportError(problem, remedy="Export promptfoo eval --output results.json", file=path.name)
+    raise EvalImportError("is no known format of eval results", remedy=_formats(importers), file=path.name)
 
 
 def _formats(importers: tuple[EvalImporter, ...]) -> str:

@@ -5,17 +5,19 @@ whole or import the good rows and list the others. What concerns the whole file 
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Protocol
 
+from routing.core.eval_columns import EvalColumns
 from routing.core.evidence import CaseResult
 
 MAX_TOKENS = 10**15  # a whole provider does not serve that many in one case: a wrong column or unit
 MAX_USD = Decimal(10**9)
+MAX_ATTEMPTS = 32_767
 _COST_PLACES = Decimal("1E-15")  # the places a stored cost has; floats in JSON carry noise behind them
 _SHOWN = 80
 
@@ -68,15 +70,50 @@ class RejectedRow:
 class ReadOptions:
     """What the person importing knows and the file may not say. The file wins where it says it.
 
-    `run_at` must be aware; it dates results of files without a time (promptfoo JSONL, CSV without `run_at`).
+    `run_at` must be aware; it dates results of files without a time (promptfoo JSONL, DeepEval, CSV without `run_at`).
+    `model` and `mode` serve files that name none (samples of lm-evaluation-harness, JUnit). `scorer` and `metric`
+    choose where a file judges a case in several ways. `columns` says how a table of somebody's own is read.
+    `file_name`: as the person calls the file, where `path` is a copy under another name: some tools write the time or
+    the task there only.
     """
 
     run_at: datetime | None = None
     request_class: str = ""
     suite: str = ""
+    model: str = ""
+    mode: str = ""
+    scorer: str = ""
+    metric: str = ""
+    columns: EvalColumns | None = None
+    file_name: str = ""
+
+    def named(self, path: Path) -> str:
+        """Name of the file as the person knows it, without `.gz`."""
+        return (self.file_name or path.name).removesuffix(".gz")
 
 
 NO_OPTIONS = ReadOptions()
+
+
+@dataclass(slots=True)
+class About:
+    """What a reader learns of the file beside its results. Filled while it reads: complete when it has finished.
+
+    `tool`: what wrote the file, with its version where the file tells it ("promptfoo 0.121.20").
+    `warnings`: sentences for the person who imports: choices made for them, and what was left out and why.
+    """
+
+    tool: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    def warn_of(self, count: int, one: str, many: str, rest: str) -> None:
+        """A sentence about some of the results: `warn_of(2, "test is", "tests are", "left out")`."""
+        self.warn(f"{count:,} {one if count == 1 else many} {rest}")
+
+    def warn(self, sentence: str) -> None:
+        """Say it once, however many results it concerns."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
 
 class EvalImporter(Protocol):
@@ -93,11 +130,16 @@ class EvalImporter(Protocol):
         ...
 
     def detects(self, head: bytes, filename: str) -> bool:
-        """Whether a file beginning with `head` is of this format."""
+        """Whether a file beginning with `head` (unpacked, where it is gzipped) is of this format."""
         ...
 
-    def read(self, path: Path, options: ReadOptions = NO_OPTIONS) -> Iterator[CaseResult | RejectedRow]:
-        """Results in the order of the file. Raises EvalImportError for what concerns the whole file."""
+    def read(
+        self, path: Path, options: ReadOptions = NO_OPTIONS, about: About | None = None
+    ) -> Iterator[CaseResult | RejectedRow]:
+        """Results in the order of the file. Raises EvalImportError for what concerns the whole file.
+
+        `about`, where given, is filled on the way.
+        """
         ...
 
 
@@ -135,44 +177,66 @@ def tokens(value: object, field: str) -> int | None:
     """A token count: a whole number from 0, None where the file says nothing."""
     if value is None or value == "":
         return None
-    number: object = value
+    count: object = value
     if isinstance(value, str):
         # Python refuses to convert thousands of digits: such a number is too large in any case.
-        number = int(value) if value.isdecimal() and len(value) <= 20 else _number(value, field)
-    if isinstance(number, float) and number.is_integer():
-        number = int(number)
-    if isinstance(number, bool) or not isinstance(number, int):
+        count = int(value) if value.isdecimal() and len(value) <= 20 else number(value, field)
+    if isinstance(count, float) and count.is_integer():
+        count = int(count)
+    if isinstance(count, bool) or not isinstance(count, int):
         raise EvalImportError("is not a whole number", remedy="Give the token count", field=field, value=value)
-    if number < 0:
+    if count < 0:
         remedy = "A token count is 0 or more; correct the row or leave the field empty"
         raise EvalImportError("is negative", remedy=remedy, field=field, value=value)
-    if number > MAX_TOKENS:
+    if count > MAX_TOKENS:
         raise EvalImportError("is too large for one case", remedy="Check the column", field=field, value=value)
-    return number
+    return count
+
+
+_PASSED = {"true": 1.0, "1": 1.0, "yes": 1.0, "pass": 1.0, "passed": 1.0}
+_FAILED = {"false": 0.0, "0": 0.0, "no": 0.0, "fail": 0.0, "failed": 0.0}
+_VERDICTS = _PASSED | _FAILED
+
+
+def verdict_of_word(word: str, field: str) -> float:
+    """1 for passed, 0 for failed. Raises EvalImportError for another word: a typing error must not fail a case."""
+    verdict = _VERDICTS.get(word.strip().lower())
+    if verdict is None:
+        raise EvalImportError("is neither true nor false", remedy="Use true or false", field=field, value=word)
+    return verdict
 
 
 def score(value: object, field: str) -> float | None:
     """A score from 0 to 1, None where the file says nothing."""
     if value is None or value == "":
         return None
-    number = float(_number(value, field))
-    if not 0 <= number <= 1:
+    share = float(number(value, field))
+    if not 0 <= share <= 1:
         remedy = "Scale scores to 0 … 1 in the source"
         raise EvalImportError("is outside 0 … 1", remedy=remedy, field=field, value=value)
-    return number
+    return share
+
+
+def attempts(value: object, field: str) -> int | None:
+    """How many calls a case took, 1 or more; None where the file says nothing."""
+    calls = tokens(value, field)
+    if calls is not None and not 1 <= calls <= MAX_ATTEMPTS:
+        remedy = f"Give the calls it took, 1 to {MAX_ATTEMPTS:,}, or leave it empty"
+        raise EvalImportError("is no number of attempts", remedy=remedy, field=field, value=value)
+    return calls
 
 
 def cost_usd(value: object, field: str) -> Decimal | None:
     """A cost in usd from 0, to 15 places, None where the file says nothing."""
     if value is None or value == "":
         return None
-    number = _number(value, field)
+    amount = number(value, field)
     try:
-        cost = Decimal(value.strip() if isinstance(value, str) else repr(number))
+        cost = Decimal(value.strip() if isinstance(value, str) else repr(amount))
     except InvalidOperation as error:
         raise EvalImportError("is not a number", remedy="Give usd", field=field, value=value) from error
-    if number < 0 or cost > MAX_USD:
-        problem = "is negative" if number < 0 else "is too large for one case"
+    if amount < 0 or cost > MAX_USD:
+        problem = "is negative" if amount < 0 else "is too large for one case"
         raise EvalImportError(problem, remedy="Give usd, 0 or more, or leave it empty", field=field, value=value)
     return cost.quantize(_COST_PLACES).normalize() + 0
 
@@ -181,10 +245,67 @@ def latency_ms(value: object, field: str) -> float | None:
     """A latency in milliseconds from 0, None where the file says nothing."""
     if value is None or value == "":
         return None
-    number = float(_number(value, field))
-    if number < 0:
+    milliseconds = float(number(value, field))
+    if milliseconds < 0:
         raise EvalImportError("is negative", remedy="Give milliseconds, 0 or more", field=field, value=value)
-    return number
+    return milliseconds
+
+
+def seconds_as_ms(value: object, field: str) -> float | None:
+    """Seconds as milliseconds, from 0; None where the file says nothing."""
+    if value is None or value == "":
+        return None
+    seconds = float(number(value, field))
+    if seconds < 0:
+        raise EvalImportError("is negative", remedy="Give seconds, 0 or more", field=field, value=value)
+    return round(seconds * 1_000, 6)
+
+
+_SETTINGS: Mapping[str, str] = {
+    "thinking": "thinking",
+    "effort": "effort",
+    "reasoning_effort": "effort",
+    "reasoning_tokens": "thinking",
+    "temperature": "temperature",
+}
+
+
+def mode_of(settings: object) -> str:
+    """The settings that make a model another candidate, written one way for all tools; '' = nothing is stated.
+
+    Only thinking, effort and temperature are read: a settings object may hold keys and addresses too.
+
+    >>> mode_of({"temperature": 0.0, "thinking": {"type": "enabled", "budget_tokens": 1024}, "apiKey": "…"})
+    'thinking=1024 temperature=0'
+    >>> mode_of({"thinking": {"type": "disabled"}, "max_tokens": 64})
+    ''
+    """
+    if not isinstance(settings, Mapping):
+        return ""
+    nested = settings.get("output_config")
+    given = {**nested, **settings} if isinstance(nested, Mapping) else settings
+    found: dict[str, str] = {}
+    for key, name in _SETTINGS.items():
+        value = _setting(given.get(key))
+        if value:
+            found.setdefault(name, f"{name}={value}")
+    order = ("thinking", "effort", "temperature")
+    return text(" ".join(found[name] for name in order if name in found), "mode", most=64)
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, Mapping):
+        kind, budget = value.get("type"), value.get("budget_tokens")
+        if kind == "disabled":
+            return ""
+        value = budget if budget is not None else kind
+    if value is True:
+        return "on"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return str(value).strip().replace(" ", "_")[:32]
 
 
 def instant(value: object, field: str) -> datetime:
@@ -221,23 +342,23 @@ def _is_identifier(word: str) -> bool:
     return len(word) <= 64 and word.isascii() and word.replace("-", "_").isidentifier()
 
 
-def _number(value: object, field: str) -> int | float:
+def number(value: object, field: str) -> int | float:
     """A finite number. NaN and infinity are refused: a comparison with them is silently false."""
-    number: object = value
+    found: object = value
     if isinstance(value, str):
         try:
-            number = float(value)
+            found = float(value)
         except ValueError:
-            number = None
-    if isinstance(number, bool) or not isinstance(number, int | float):
+            found = None
+    if isinstance(found, bool) or not isinstance(found, int | float):
         raise EvalImportError("is not a number", remedy="Give a number or nothing", field=field, value=value)
     try:
-        is_finite = math.isfinite(number)
+        is_finite = math.isfinite(found)
     except OverflowError:  # an integer beyond a float
         is_finite = False
     if not is_finite:
         raise EvalImportError("is not finite", remedy="Give a number or nothing", field=field, value=value)
-    return number
+    return found
 
 
 def _shown(value: object) -> str:

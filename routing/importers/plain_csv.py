@@ -11,9 +11,11 @@ from routing.core.evidence import CaseResult
 from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
+    About,
     EvalImportError,
     ReadOptions,
     RejectedRow,
+    attempts,
     cost_usd,
     error_kind,
     instant,
@@ -22,7 +24,9 @@ from routing.importers.base import (
     split_suite,
     text,
     tokens,
+    verdict_of_word,
 )
+from routing.importers.files import lines_of, opened
 
 REQUIRED = ("suite", "sample_id", "model")
 COLUMNS = (
@@ -41,10 +45,10 @@ COLUMNS = (
     "error",
     "prompt_version",
     "repeat",
+    "mode",
+    "attempts",
+    "graded_score",
 )
-_PASSED = {"true": 1.0, "1": 1.0, "yes": 1.0, "pass": 1.0, "passed": 1.0}
-_FAILED = {"false": 0.0, "0": 0.0, "no": 0.0, "fail": 0.0, "failed": 0.0}
-_VERDICTS = _PASSED | _FAILED
 _ENOUGH_TO_CLAIM = 3
 
 
@@ -63,18 +67,19 @@ class PlainCsv:
         columns = {column.strip().strip('"') for column in first.split(",")}
         return len(columns & set(COLUMNS)) >= _ENOUGH_TO_CLAIM
 
-    def read(self, path: Path, options: ReadOptions = NO_OPTIONS) -> Iterator[CaseResult | RejectedRow]:
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                yield from _read(file, path.name, options)
-        except UnicodeDecodeError as error:
-            remedy = "Save the file as UTF-8"
-            raise EvalImportError(f"is not UTF-8 (byte {error.start})", remedy=remedy, file=path.name) from error
+    def read(
+        self, path: Path, options: ReadOptions = NO_OPTIONS, about: About | None = None
+    ) -> Iterator[CaseResult | RejectedRow]:
+        with opened(path, again="Save the file as UTF-8", newline="") as file:
+            yield from _read(file, path.name, options)
 
 
 def _read(lines: TextIO, file: str, options: ReadOptions) -> Iterator[CaseResult | RejectedRow]:
-    reader = csv.reader(lines, strict=True)
-    header = next(reader, None)
+    reader = csv.reader(lines_of(lines, file), strict=True)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise EvalImportError(f"is not CSV: {error}", remedy="Export it again", file=file, line=1) from error
     if not header:
         raise EvalImportError("is empty", remedy="Export it again", file=file)
     names = [name.strip() for name in header]
@@ -102,7 +107,8 @@ def _read(lines: TextIO, file: str, options: ReadOptions) -> Iterator[CaseResult
 
 
 def _check_header(names: Sequence[str], file: str, options: ReadOptions) -> None:
-    required = [name for name in REQUIRED if name != "suite" or not options.suite]
+    given = {"suite": options.suite, "model": options.model}
+    required = [name for name in REQUIRED if not given.get(name)]
     missing = [name for name in required if name not in names]
     if "passed" not in names and "score" not in names:
         missing.append("passed or score")
@@ -135,9 +141,9 @@ class _RowReader:
             raise EvalImportError(f"has {len(fields)} fields, the header {self.width}", remedy=remedy)
         fields.append("")
         at = self.at
-        verdict, error = self._verdict(fields)
+        verdict, graded, error = self._verdict(fields)
         suite, suite_version = self._suite(fields[at["suite"]])
-        raw = fields[at["model"]]
+        raw = fields[at["model"]] or self.options.model
         model = self.models.get(raw)
         if model is None:
             model = self.models[raw] = canonical_model_name(_present(raw, "model", 128))
@@ -160,27 +166,28 @@ class _RowReader:
             tokens(fields[at["output_tokens"]], "output_tokens"),
             cost_usd(fields[at["cost_usd"]], "cost_usd"),
             latency_ms(fields[at["latency_ms"]], "latency_ms"),
+            _optional(fields[at["mode"]], "mode", 64) or self.options.mode,
+            graded,
+            attempts(fields[at["attempts"]], "attempts"),
         )
 
-    def _verdict(self, fields: list[str]) -> tuple[float | None, str]:
-        """`passed` decides; `score` only where `passed` is empty; neither = left out, with the kind of error."""
-        passed = fields[self.at["passed"]].strip().lower()
-        graded = score(fields[self.at["score"]], "score")
-        verdict = graded
-        if passed:
-            verdict = _VERDICTS.get(passed)
-            if verdict is None:
-                raise EvalImportError(
-                    "is neither true nor false", remedy="Use true or false", field="passed", value=passed
-                )
+    def _verdict(self, fields: list[str]) -> tuple[float | None, float | None, str]:
+        """`passed` decides and `score` is the grade beside it; alone, `score` is the verdict; neither = left out, with
+        the kind of error. `graded_score` is the grade where `score` is not."""
+        passed = fields[self.at["passed"]].strip()
+        scored = score(fields[self.at["score"]], "score")
+        graded = score(fields[self.at["graded_score"]], "graded_score")
+        verdict = verdict_of_word(passed, "passed") if passed else scored
+        if passed and graded is None:
+            graded = scored
         error = fields[self.at["error"]].strip()
         if verdict is None:
-            return None, error_kind(error) if error else "no verdict"
+            return None, None, error_kind(error) if error else "no verdict"
         if error:
-            given = f"passed = {passed}" if passed else f"score = {graded}"
+            given = f"passed = {passed.lower()}" if passed else f"score = {scored}"
             remedy = "A case with an error has no verdict: empty passed and score, or empty error"
             raise EvalImportError(f"contradicts {given}", remedy=remedy, field="error", value=error_kind(error))
-        return verdict, ""
+        return verdict, graded, ""
 
     def _suite(self, raw: str) -> tuple[str, str]:
         found = self.suites.get(raw)

@@ -1,22 +1,25 @@
-"""promptfoo results: the JSON document (version 3) and the JSON lines output (formats/eval-results.md, "promptfoo").
+"""promptfoo results: the JSON document and the JSON lines output (formats/eval-results.md, "promptfoo").
 
-`prompt` tokens include cache reads and writes and are made exclusive here. A result from promptfoo's own response cache
-keeps its verdict, but has no cost, latency or tokens. A grader's tokens (`assertions`) are not the candidate's.
+A document holds results of version 3, or of version 2 with a table; the file around them may count versions of its own
+(3 for evaluations with a table, 4 for those without). `prompt` tokens include cache reads and writes and are made
+exclusive here. A result from promptfoo's own response cache keeps its verdict, but has no cost, latency or tokens. A
+grader's tokens (`assertions`) are not the candidate's.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from routing.core.evidence import CaseResult
 from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
+    About,
     EvalImportError,
     ReadOptions,
     RejectedRow,
@@ -24,123 +27,148 @@ from routing.importers.base import (
     error_kind,
     instant,
     latency_ms,
+    mode_of,
+    number,
     split_suite,
     text,
     tokens,
 )
+from routing.importers.files import Json, document_of, lines_of, mapping, objects_of, opened, part, read_head, top_keys
+from routing.importers.promptfoo_table import results_of_table
 
-VERSION = 3
+VERSIONS = (2, 3)
 FAILURE_ERROR = 2  # failureReason: 0 none, 1 assertion, 2 error
 _AGAIN = "Export it again with promptfoo eval --output results.json"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
-Json = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Promptfoo:
-    """`promptfoo eval --output results.json` or `results.jsonl`."""
+    """`promptfoo eval --output results.json` or `results.jsonl`, `promptfoo export eval`."""
 
     name: str = "promptfoo"
-    description: str = "promptfoo results, JSON (version 3) or JSON lines"
+    description: str = "promptfoo results, JSON (version 3, or 2 with its table) or JSON lines"
 
     def detects(self, head: bytes, filename: str) -> bool:
-        start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if not start.startswith(b"{"):
-            return False
-        is_document = b'"evalId"' in head and b'"results"' in head
-        is_result = (b'"promptIdx"' in head or b'"testIdx"' in head) and b'"gradingResult"' in head
-        return is_document or is_result
+        keys = top_keys(head)
+        is_document = "results" in keys and ("evalId" in keys or {"version", "createdAt"} <= keys)
+        return is_document or _is_result(keys)
 
-    def read(self, path: Path, options: ReadOptions = NO_OPTIONS) -> Iterator[CaseResult | RejectedRow]:
-        try:
-            with path.open(encoding="utf-8-sig") as file:
-                first = file.readline()
-                if _is_result_line(first):
-                    file.seek(0)
-                    yield from _read_lines(file, path.name, options)
-                else:
-                    yield from _read_document(first + file.read(), path.name, options)
-        except UnicodeDecodeError as error:
-            raise EvalImportError(f"is not UTF-8 (byte {error.start})", remedy=_AGAIN, file=path.name) from error
+    def read(
+        self, path: Path, options: ReadOptions = NO_OPTIONS, about: About | None = None
+    ) -> Iterator[CaseResult | RejectedRow]:
+        about = About() if about is None else about
+        about.tool = "promptfoo"
+        with opened(path, again=_AGAIN) as file:
+            is_lines = _is_result(top_keys(read_head(path)))
+            yield from (_read_lines if is_lines else _read_document)(file, path.name, options, about)
 
 
-def _is_result_line(line: str) -> bool:
-    try:
-        found = _loads(line)
-    except ValueError:
-        return False
-    return isinstance(found, dict) and "results" not in found
+def is_promptfoo_csv(head: bytes) -> bool:
+    """promptfoo's CSV output: its columns repeat for every provider, and it names no model."""
+    return b",Status,Score,Named Scores," in head.split(b"\n", 1)[0]
 
 
-def _read_lines(lines: Iterator[str], file: str, options: ReadOptions) -> Iterator[CaseResult | RejectedRow]:
-    reader = _ResultReader(suite=options.suite, run_at=options.run_at, request_class=options.request_class)
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            result = _loads(line)
-        except EvalImportError as error:
-            yield RejectedRow(error.at(file=file, line=number))
-            continue
-        except json.JSONDecodeError as error:
-            problem = f"is not JSON at column {error.colno} ({error.msg}): the line is damaged or the file truncated"
-            yield RejectedRow(EvalImportError(problem, remedy=_AGAIN, file=file, line=number))
+def _is_result(keys: frozenset[str]) -> bool:
+    return "results" not in keys and "gradingResult" in keys and bool(keys & {"promptIdx", "testIdx"})
+
+
+def _read_lines(file: TextIO, name: str, options: ReadOptions, about: About) -> Iterator[CaseResult | RejectedRow]:
+    reader = _ResultReader(suite=options.suite, run_at=options.run_at, options=options, about=about)
+    for line, result in objects_of(lines_of(file, name), name, again=_AGAIN):
+        if isinstance(result, EvalImportError):
+            yield RejectedRow(result)
             continue
         try:
             yield reader.read(result)
         except EvalImportError as error:
-            yield RejectedRow(error.at(file=file, line=number))
+            yield RejectedRow(error.at(file=name, line=line))
+    reader.finish()
 
 
-def _read_document(content: str, file: str, options: ReadOptions) -> Iterator[CaseResult | RejectedRow]:
-    if not content.strip():
-        raise EvalImportError("is empty", remedy=_AGAIN, file=file)
+def _read_document(file: TextIO, name: str, options: ReadOptions, about: About) -> Iterator[CaseResult | RejectedRow]:
+    root = document_of(file, name, again=_AGAIN)
     try:
-        root = _loads(content)
+        results, place, reader = _open_document(root, options, about)
     except EvalImportError as error:
-        raise error.at(file=file) from error
-    except json.JSONDecodeError as error:
-        ended = "ends early: the file is truncated" if error.pos >= len(content.rstrip()) - 1 else error.msg
-        problem = f"is not complete JSON at column {error.colno} ({ended})"
-        raise EvalImportError(problem, remedy=_AGAIN, file=file, line=error.lineno) from error
-    try:
-        results, reader = _open_document(root, options)
-    except EvalImportError as error:
-        raise error.at(file=file) from error
+        raise error.at(file=name) from error
     for index, result in enumerate(results):
         try:
             yield reader.read(result)
         except EvalImportError as error:
-            yield RejectedRow(error.at(file=file, where=f"results.results[{index}]"))
+            yield RejectedRow(error.at(file=name, where=f"{place}[{index}]"))
+    reader.finish()
 
 
-def _open_document(root: object, options: ReadOptions) -> tuple[list[Any], "_ResultReader"]:
-    """The list of results and what the document says about all of them."""
-    summary = _mapping(_mapping(root, "the document").get("results"), "results")
+def _open_document(root: object, options: ReadOptions, about: About) -> tuple[list[Any], str, "_ResultReader"]:
+    """The list of results, its place, and what the document says about all of them."""
+    document = _mapping(root, "the document")
+    summary = _mapping(document.get("results"), "results")
     version = summary.get("version")
-    if version != VERSION:
-        remedy = f"Only version {VERSION} is read: export with a current promptfoo"
+    if version not in VERSIONS:
+        remedy = "Versions 2 and 3 are read: export with a current promptfoo (eval --output results.json)"
         raise EvalImportError("is another version", remedy=remedy, field="results.version", value=version)
-    results = summary.get("results")
+    results, place = summary.get("results"), "results.results"
+    if version == 2 and summary.get("table") and not _name_their_tests(results):
+        results, place = results_of_table(summary), "results.table cell "
     if not isinstance(results, list) or not results:
         problem = "is not a list" if not isinstance(results, list) else "holds no result"
         raise EvalImportError(problem, remedy="Run the evaluation, then export it again", field="results.results")
-    config = root.get("config") if isinstance(root, dict) else None
-    described = config.get("description") if isinstance(config, dict) else None
-    at = instant(summary["timestamp"], "results.timestamp") if summary.get("timestamp") else options.run_at
+    tool = part(document, "metadata").get("promptfooVersion")
+    about.tool = text(f"promptfoo {tool}" if isinstance(tool, str) else "promptfoo", "promptfooVersion", most=128)
+    described = part(document, "config").get("description")
+    stamp = summary.get("timestamp") or document.get("createdAt")
+    at = instant(stamp, "results.timestamp") if stamp else options.run_at
     suite = text(described, "config.description") if described else options.suite
-    return results, _ResultReader(suite=suite, run_at=at, request_class=options.request_class)
+    modes = _modes(part(document, "config").get("providers"), about)
+    return results, place, _ResultReader(suite=suite, run_at=at, options=options, about=about, modes=modes)
+
+
+def _name_their_tests(results: object) -> bool:
+    return isinstance(results, list) and all(
+        isinstance(row, dict) and row.get("testIdx") is not None for row in results
+    )
+
+
+def _modes(providers: object, about: About) -> dict[str, str]:
+    """Settings of each provider of the config, by its label, or by its id where it has none: results repeat both."""
+    found: dict[str, str] = {}
+    doubtful: set[str] = set()
+    for entry in providers if isinstance(providers, list) else []:
+        if not isinstance(entry, dict):
+            continue
+        if "id" not in entry and len(entry) == 1:  # the short form {id: {config: …}}
+            entry = {"id": next(iter(entry)), **part(entry, next(iter(entry)))}
+        key, mode = str(entry.get("label") or entry.get("id") or ""), mode_of(part(entry, "config"))
+        if found.setdefault(key, mode) != mode:
+            doubtful.add(key)
+    if doubtful:
+        about.warn(
+            f"Several providers are called {', '.join(sorted(doubtful))[:200]} and have different settings: their "
+            "results cannot be told apart and count as one candidate without a mode. Give each a label."
+        )
+    return {key: mode for key, mode in found.items() if key not in doubtful}
 
 
 class _ResultReader:
     """Turns one result into a value; `suite`, `run_at` and `request_class` serve where the result says nothing."""
 
-    def __init__(self, *, suite: str, run_at: datetime | None, request_class: str) -> None:
+    def __init__(
+        self,
+        *,
+        suite: str,
+        run_at: datetime | None,
+        options: ReadOptions,
+        about: About,
+        modes: dict[str, str] | None = None,
+    ) -> None:
         self.suite = suite
         self.run_at = run_at
-        self.request_class = request_class
+        self.options = options
+        self.about = about
+        self.modes = modes or {}
+        self.off_scale = 0
         self.test_ids: dict[bytes, str] = {}
 
     def read(self, result: object) -> CaseResult:
@@ -156,7 +184,7 @@ class _ResultReader:
         if self.run_at is None:
             remedy = "JSON lines carry no time: import the JSON output, or say when the evals were run"
             raise EvalImportError("no time of the run", remedy=remedy, field="results.timestamp")
-        request_class = metadata.get("request_class") or metadata.get("class") or self.request_class
+        request_class = metadata.get("request_class") or metadata.get("class") or self.options.request_class
         return CaseResult(
             suite=suite,
             suite_version=suite_version,
@@ -176,7 +204,35 @@ class _ResultReader:
             output_tok=usage.output_tok,
             cost_usd=cost_usd(row.get("cost"), "cost") if usage.is_measured else None,
             latency_ms=latency_ms(row.get("latencyMs"), "latencyMs") if usage.is_measured else None,
+            mode=self._mode(row, metadata),
+            graded_score=self._grade(row) if score is not None else None,
         )
+
+    def _mode(self, row: Json, metadata: Json) -> str:
+        """What the test says, else the settings of the provider and the prompt, else what the person importing says."""
+        if metadata.get("mode"):
+            return text(metadata["mode"], "metadata.mode", most=64)
+        provider = part(row, "provider")
+        of_provider = self.modes.get(str(provider.get("label") or provider.get("id")), "")
+        return mode_of(part(row, "prompt", "config")) or of_provider or self.options.mode
+
+    def _grade(self, row: Json) -> float | None:
+        """The weighted share of assertions, or the named score that is asked for (--metric); None outside 0 … 1."""
+        value: object = row.get("score")
+        if self.options.metric:
+            value = part(row, "namedScores").get(self.options.metric)
+        if value is None:
+            return None
+        grade = float(number(value, "score"))
+        if not 0 <= grade <= 1:
+            self.off_scale += 1
+            return None
+        return grade
+
+    def finish(self) -> None:
+        if self.off_scale:
+            rest = "a score outside 0 … 1: pass or fail counts, the grade is not kept."
+            self.about.warn_of(self.off_scale, "result has", "results have", rest)
 
     def _suite(self, metadata: Json) -> tuple[str, str]:
         """The suite a test names for itself, else the description of the whole evaluation; the version follows `@`."""
@@ -189,6 +245,7 @@ class _ResultReader:
     def _model(self, row: Json) -> str:
         provider = row.get("provider")
         raw = text((provider.get("id") if isinstance(provider, dict) else provider) or "", "provider.id", most=255)
+        raw = raw or self.options.model
         if not raw:
             raise EvalImportError("no model", remedy=_AGAIN, field="provider.id")
         return raw
@@ -267,7 +324,9 @@ def _verdict(row: Json) -> tuple[float | None, str]:
     """1 or 0 from `success`; an error is left out, not failed."""
     success, reason = row.get("success"), row.get("failureReason")
     message = row.get("error")
-    if reason == FAILURE_ERROR or (reason is None and message and row.get("gradingResult") is None):
+    # Older versions give no reason; what was not graded and did not succeed was never answered.
+    is_ungraded = reason is None and row.get("gradingResult") is None and (message or success is False)
+    if reason == FAILURE_ERROR or is_ungraded:
         if success is True:
             problem = f"contradicts failureReason = {reason}, an error"
             raise EvalImportError(problem, remedy=_AGAIN, field="success", value=success)
@@ -279,23 +338,4 @@ def _verdict(row: Json) -> tuple[float | None, str]:
 
 
 def _mapping(value: object, field: str) -> Json:
-    if not isinstance(value, dict):
-        raise EvalImportError("is not a JSON object", remedy=_AGAIN, field=field, value=value)
-    return value
-
-
-def _loads(content: str) -> Any:
-    try:
-        return json.loads(content, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise EvalImportError("is nested too deeply", remedy=_AGAIN) from error
-    except json.JSONDecodeError:
-        raise
-    except ValueError as error:
-        if isinstance(error, EvalImportError):
-            raise
-        raise EvalImportError("holds a number of thousands of digits", remedy="Correct it in the source") from error
-
-
-def _refuse_constant(constant: str) -> None:
-    raise EvalImportError(f"holds {constant}, which is not a number", remedy="Replace it by null or a number")
+    return mapping(value, field, again=_AGAIN)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from routing.core.evidence import CaseResult, cases_of_epoch
-from routing.importers import EvalImportError, ReadOptions, all_or_nothing, detect, importer_named
+from routing.importers import About, EvalImportError, ReadOptions, all_or_nothing, detect, importer_named
 
 SAMPLES = Path(__file__).parent / "samples"
 AT = datetime(2026, 11, 9, 10, tzinfo=UTC)
@@ -43,17 +43,33 @@ def promptfoo_file(folder: Path, content: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("sample", "format_name"), [("pass_fail.csv", "csv"), ("promptfoo_results.json", "promptfoo")])
-def test_sample_becomes_the_results_beside_it(sample, format_name):
+@pytest.mark.parametrize(
+    ("sample", "format_name", "tool"),
+    [
+        ("pass_fail.csv", "csv", ""),
+        ("promptfoo_results.json", "promptfoo", "promptfoo 0.121.20"),
+        ("inspect_log.json", "inspect", "Inspect AI 0.3.285"),
+        ("inspect_log.eval", "inspect", "Inspect AI 0.3.285"),
+        ("deepeval_test_run_20261123_175839.json", "deepeval", "DeepEval"),
+        ("lm_eval_samples_ticket_triage_2026-11-09T10-00-00.000000.jsonl", "lm-eval", "lm-evaluation-harness"),
+        ("openai_evals_run.jsonl", "openai-evals", "OpenAI evals"),
+        ("junit_pytest.xml", "junit", "pytest"),
+    ],
+    ids=lambda value: value,
+)
+def test_sample_becomes_the_results_beside_it(sample, format_name, tool):
     path = SAMPLES / sample
     assert detect(path).name == format_name
-    expected = json.loads(path.with_name(f"{path.stem}.expected.json").read_text())
+    about = About()
+    assert list(all_or_nothing(importer_named(format_name).read(path, ReadOptions(), about))) == read(path)
+    assert about.tool == tool
+    expected = json.loads(path.with_name(f"{path.name}.expected.json").read_text())
     assert json.loads(json.dumps([asdict(result) for result in read(path)], default=str)) == expected
 
 
 def test_json_lines_hold_the_same_results_as_the_document():
     lines = read(SAMPLES / "promptfoo_results.jsonl", ReadOptions(run_at=AT))
-    expected = json.loads((SAMPLES / "promptfoo_results.expected.json").read_text())
+    expected = json.loads((SAMPLES / "promptfoo_results.json.expected.json").read_text())
     got = json.loads(json.dumps([asdict(result) for result in lines], default=str))
     assert [item | {"run_at": ""} for item in got] == [item | {"run_at": ""} for item in expected]
     assert {result.run_at for result in lines} == {AT}
@@ -204,7 +220,7 @@ def test_empty_files(tmp_path, content, words):
     assert refusal(path) == f"evals.json: {words}. Export it again."
 
 
-@pytest.mark.parametrize("content", [b'{"rows": []}', b"hello", b"<testsuites/>", b"PK\x03\x04", b"a,b\n1,2\n"])
+@pytest.mark.parametrize("content", [b'{"rows": []}', b"hello", b"<html/>", b"PK\x03\x04", b"a,b\n1,2\n"])
 def test_files_of_other_formats_name_those_that_are_read(tmp_path, content):
     path = tmp_path / "other.bin"
     path.write_bytes(content)
@@ -215,9 +231,9 @@ def test_files_of_other_formats_name_those_that_are_read(tmp_path, content):
 
 def test_an_unknown_format_name_lists_the_formats():
     with pytest.raises(
-        EvalImportError, match=r"format = 'inspect': is not a format of eval results\. Formats: promptfoo"
+        EvalImportError, match=r"format = 'nosuch': is not a format of eval results\. Formats: promptfoo"
     ):
-        importer_named("inspect")
+        importer_named("nosuch")
 
 
 def test_a_csv_that_is_not_utf8(tmp_path):
@@ -290,7 +306,8 @@ def test_a_number_beyond_a_float(tmp_path):
 @pytest.mark.parametrize(
     ("results", "words"),
     [
-        ({"version": 2, "results": []}, "results.version = 2: is another version"),
+        ({"version": 1, "results": []}, "results.version = 1: is another version"),
+        ({"version": 2, "results": []}, "results.results: holds no result"),
         ({"version": 3, "results": []}, "results.results: holds no result"),
         ({"version": 3, "results": None}, "results.results: is not a list"),
         ("text", "results = 'text': is not a JSON object"),
