@@ -5,6 +5,7 @@ whole or import the good rows and list the others. What concerns the whole file 
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ MAX_USD = Decimal(10**9)
 MAX_ATTEMPTS = 32_767
 _COST_PLACES = Decimal("1E-15")  # the places a stored cost has; floats in JSON carry noise behind them
 _SHOWN = 80
+_BETWEEN_WORDS = re.compile(r"""[\s,:;='"(){}\[\]<>\\/]+""")
 
 
 class EvalImportError(ValueError):
@@ -323,17 +325,20 @@ def error_kind(message: str) -> str:
 
     >>> error_kind("API call error: Overloaded, status 529, type overloaded_error")
     'overloaded_error'
+    >>> error_kind("RuntimeError('rate_limit_error: 429')"), error_kind("ValueError: no JSON in the answer")
+    ('rate_limit_error', 'valueerror')
     """
-    words = message.replace(",", " ").replace(":", " ").replace('"', " ").split()
-    for word in words:
-        name = word.strip(".()[]{}'").lower()
-        if name.endswith(("_error", "error")) and name not in {"error", "errors"} and _is_identifier(name):
-            return name[:64]
+    words = [word for word in _BETWEEN_WORDS.split(message) if word]
+    for ending in ("_error", "error"):  # the provider's name of it says more than the exception that carries it
+        for word in words:
+            name = word.strip(".").lower()
+            if name.endswith(ending) and name not in {"error", "errors"} and _is_identifier(name):
+                return name[:64]
     lowered = message.lower()
     if "timeout" in lowered or "timed out" in lowered:
         return "timeout"
     for word in words:
-        if len(code := word.strip(".()[]")) == 3 and code.isdecimal() and code[0] in "45":
+        if len(code := word.strip(".")) == 3 and code.isdecimal() and code[0] in "45":
             return f"http_{code}"
     return words[0].lower()[:64] if len(words) == 1 and _is_identifier(words[0]) else "error"
 
