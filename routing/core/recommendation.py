@@ -7,59 +7,15 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Literal
 
+from billing.core.words import percent
 from routing.core.attribution import MICRO_USD, shapley, waterfall
+from routing.core.choice import frontier
+from routing.core.coupling import Coupled, Limits, Part, couple, estate_of
 from routing.core.levers import LEVERS, Lever, LeverCosts, LeverSet
+from routing.core.options import ClassProblem, Judged, Option, judged
 
-Move = Literal["keep", "save", "restore_quality", "below_bar_nothing_to_move_to"]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One model for one class. `refusal` says why policy, region or retirement forbid it ('' = allowed).
-
-    `counts_as_cheaper` is the one-sided 95 % test of methods.md §2; None = its factors are assumed, the point decides.
-    """
-
-    model: str
-    costs: LeverCosts | None
-    cost_source: str
-    verdict: str
-    is_stale: bool
-    is_excepted: bool
-    refusal: str
-    counts_as_cheaper: bool | None
-    cases_needed: int | None
-    verdict_text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClassProblem:
-    """One class: how much of it there is in the window, what serves it, and what could."""
-
-    request_class: str
-    units: Decimal
-    unit_name: str
-    incumbent: str
-    baseline: LeverCosts
-    current_cost_usd: Decimal
-    candidates: tuple[Candidate, ...]
-
-    def candidate(self, model: str) -> Candidate:
-        return next(candidate for candidate in self.candidates if candidate.model == model)
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A candidate as judged: may it serve the class, at what unit cost, and in which words."""
-
-    model: str
-    unit_cost_usd: Decimal | None
-    is_admissible: bool
-    reason: str
-    cost_source: str
-    verdict: str
-    verdict_text: str
-    is_stale: bool
+Move = Literal["keep", "save", "restore_quality", "limit", "below_bar_nothing_to_move_to"]
+ONE = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +30,11 @@ class MissingEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ClassRecommendation:
-    """The choice for one class. Costs are usd in the window; `costs[levers]` against the uniform baseline."""
+    """The choice for one class. Costs are usd in the window; `costs[levers]` against the uniform baseline.
+
+    Where a limit of the whole estate splits the class, `target` serves `target_share` of it and `split_with` the rest,
+    and the costs are those of both.
+    """
 
     request_class: str
     units: Decimal
@@ -90,6 +50,8 @@ class ClassRecommendation:
     current_cost_usd: Decimal
     target_costs: LeverCosts
     missing_evidence: tuple[MissingEvidence, ...]
+    target_share: Decimal = Decimal(1)
+    split_with: str = ""
 
     @property
     def uniform_cost_usd(self) -> Decimal:
@@ -121,6 +83,7 @@ class Recommendation:
     levers: tuple[Lever, ...]
     classes: tuple[ClassRecommendation, ...]
     unsolved: tuple[Unsolved, ...] = field(default=())
+    coupled: Coupled | None = None
 
     @property
     def costs(self) -> dict[LeverSet, Decimal]:
@@ -147,15 +110,64 @@ def lever_sets(levers: Sequence[Lever]) -> tuple[LeverSet, ...]:
 
 
 def recommend(
-    problems: Sequence[ClassProblem], *, levers: Sequence[Lever] = LEVERS, unsolved: Sequence[Unsolved] = ()
+    problems: Sequence[ClassProblem],
+    *,
+    levers: Sequence[Lever] = LEVERS,
+    unsolved: Sequence[Unsolved] = (),
+    limits: Limits | None = None,
 ) -> Recommendation:
     """The policy of least expected cost such that every class is served by an admissible model.
 
-    Without coupling between classes the choice is made class by class. Without the routing lever every class stays
-    on its incumbent. Raises ValueError for a class whose incumbent has no cost.
+    Without limits of the whole estate the choice is made class by class. Without the routing lever every class stays
+    on its incumbent. Limits that no policy keeps are named in `coupled.problem`, beside the choice without them. Raises
+    ValueError for a class whose incumbent has no cost.
     """
     chosen = tuple(lever for lever in LEVERS if lever in levers)
-    return Recommendation(chosen, tuple(_recommend_class(problem, chosen) for problem in problems), tuple(unsolved))
+    rows = [judged(problem, chosen) for problem in problems]
+    coupled = None
+    if limits is not None and not limits.is_empty and "routing" in chosen and rows:
+        coupled = couple([row.to_choose() for row in rows], limits)
+    parts = coupled.parts if coupled is not None and not coupled.problem else {}
+    classes = tuple(_recommended(row, chosen, parts.get(row.problem.request_class, ())) for row in rows)
+    return Recommendation(chosen, classes, tuple(unsolved), coupled)
+
+
+def estate_frontier(problems: Sequence[ClassProblem], *, levers: Sequence[Lever] = LEVERS) -> "EstateFrontier":
+    """The cost–quality frontier over what may serve each class now; empty without a class of known quality."""
+    rows = [judged(problem, tuple(lever for lever in LEVERS if lever in levers)) for problem in problems]
+    if not rows:
+        return EstateFrontier((), (), 0.0)
+    estate, models = estate_of([row.to_choose() for row in rows])
+    rated = estate.is_rated
+    corners = []
+    for point in frontier(estate):
+        moved = "" if point.moved is None else rows[point.moved].problem.request_class
+        before, after = ("" if at is None else models[at] for at in (point.before, point.after))
+        corners.append(FrontierCorner(point.cost_usd, point.quality, moved, before, after))
+    unrated = tuple(row.problem.request_class for row, is_rated in zip(rows, rated, strict=True) if not is_rated)
+    share = float(estate.requests[rated].sum() / estate.requests.sum())
+    return EstateFrontier(tuple(corners), unrated, share)
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierCorner:
+    """A policy on the frontier: cost of the window (usd, an estimate), mean quality, and the move that leads to it."""
+
+    cost_usd: float
+    quality: float
+    request_class: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class EstateFrontier:
+    """Corners from the cheapest policy to the best. `unrated`: classes with a model of unknown quality, left out of the
+    mean but not of the cost; the others are `rated_share` of the volume."""
+
+    corners: tuple[FrontierCorner, ...]
+    unrated: tuple[str, ...]
+    rated_share: float
 
 
 def window_cost_usd(units: Decimal, unit_cost_usd: Decimal) -> Decimal:
@@ -163,22 +175,8 @@ def window_cost_usd(units: Decimal, unit_cost_usd: Decimal) -> Decimal:
     return (units * unit_cost_usd).quantize(MICRO_USD, rounding=ROUND_HALF_UP)
 
 
-def _recommend_class(problem: ClassProblem, levers: tuple[Lever, ...]) -> ClassRecommendation:
-    every = frozenset(levers)
-    some_candidate_clears = any(
-        candidate.model != problem.incumbent and _clears(candidate) for candidate in problem.candidates
-    )
-    options = tuple(
-        _judge(candidate, problem, every, some_candidate_clears=some_candidate_clears)
-        for candidate in sorted(problem.candidates, key=lambda candidate: candidate.model)
-    )
-    incumbent = next(option for option in options if option.model == problem.incumbent)
-    if incumbent.unit_cost_usd is None:
-        raise ValueError(f"{problem.request_class}: no cost for its incumbent {problem.incumbent}")
-    ranked = sorted(
-        (option for option in options if option.is_admissible and option.unit_cost_usd is not None),
-        key=lambda option: (option.unit_cost_usd, option.model != problem.incumbent, option.model),
-    )
+def _recommended(row: Judged, levers: tuple[Lever, ...], parts: Sequence[Part]) -> ClassRecommendation:
+    problem, incumbent, ranked = row.problem, row.incumbent, row.ranked
     target: Option = incumbent
     move: Move = "keep"
     reason = ""
@@ -186,8 +184,12 @@ def _recommend_class(problem: ClassProblem, levers: tuple[Lever, ...]) -> ClassR
         target, move, reason = _choose(problem, incumbent, ranked)
     elif incumbent.verdict == "falls_short":
         reason = f"{incumbent.model} is below the bar; routing was not asked for"
+    share, other = Decimal(1), ""
+    if parts and (parts[0].model != target.model or len(parts) > 1):
+        target, move, reason, share, other = _coupled_choice(row, target, move, parts)
     candidate = problem.candidate(target.model)
     assert candidate.costs is not None
+    rest = problem.candidate(other).costs if other else None
     runner_up = next((option for option in ranked if option.model != target.model), None)
     return ClassRecommendation(
         request_class=problem.request_class,
@@ -198,54 +200,42 @@ def _recommend_class(problem: ClassProblem, levers: tuple[Lever, ...]) -> ClassR
         move=move,
         reason=reason or f"{target.model} stays: no admissible model is cheaper",
         is_assumed=candidate.counts_as_cheaper is None and move != "keep",
-        options=options,
+        options=row.options,
         runner_up=runner_up,
-        costs=_window_costs(problem, candidate.costs, levers),
+        costs=_window_costs(problem, candidate.costs, levers, share, rest),
         current_cost_usd=problem.current_cost_usd,
         target_costs=candidate.costs,
-        missing_evidence=_missing_evidence(problem, options, target, every),
+        missing_evidence=() if problem.is_protected else _missing_evidence(problem, row.options, target, levers),
+        target_share=share,
+        split_with=other,
     )
 
 
-def _clears(candidate: Candidate) -> bool:
-    return (
-        candidate.verdict == "clears"
-        and not candidate.is_stale
-        and not candidate.refusal
-        and candidate.costs is not None
-    )
+def _coupled_choice(
+    row: Judged, alone: Option, move: Move, parts: Sequence[Part]
+) -> tuple[Option, Move, str, Decimal, str]:
+    """The choice where a limit of the whole estate asks for another than the class's own best, and why.
 
-
-def _judge(candidate: Candidate, problem: ClassProblem, levers: LeverSet, *, some_candidate_clears: bool) -> Option:
-    """Admissible or not, and why, in words (methods.md §4.1)."""
-    is_incumbent = candidate.model == problem.incumbent
-    cost = candidate.costs.unit_cost_usd(levers) if candidate.costs is not None else None
-    if candidate.refusal:
-        admissible, reason = False, candidate.refusal
-    elif cost is None:
-        admissible, reason = False, candidate.cost_source
-    elif is_incumbent and candidate.verdict == "falls_short" and some_candidate_clears:
-        admissible, reason = False, "serves the class now and is below its bar"
-    elif is_incumbent:
-        admissible, reason = True, "serves the class now"
-    elif candidate.is_excepted:
-        admissible, reason = True, "an owner's dated exception allows it"
-    elif candidate.verdict != "clears":
-        admissible, reason = False, candidate.verdict_text
-    elif candidate.is_stale:
-        admissible, reason = False, f"{candidate.verdict_text}: no new move may start on stale evidence"
-    else:
-        admissible, reason = True, candidate.verdict_text
-    return Option(
-        model=candidate.model,
-        unit_cost_usd=cost,
-        is_admissible=admissible,
-        reason=reason,
-        cost_source=candidate.cost_source,
-        verdict=candidate.verdict,
-        verdict_text=candidate.verdict_text,
-        is_stale=candidate.is_stale,
-    )
+    The target is the model that is moved to: where the incumbent keeps a part, it is the other one.
+    """
+    problem = row.problem
+    kept = next((part for part in parts if part.model == problem.incumbent), None)
+    moved = [part for part in parts if part.model != problem.incumbent]
+    by_name = {option.model: option for option in row.options}
+    if not moved:
+        return (
+            row.incumbent,
+            "keep",
+            f"{alone.model} would cost less, but a limit of the whole estate binds",
+            ONE,
+            "",
+        )
+    first, other = moved[0], kept or (moved[1] if len(moved) > 1 else None)
+    if other is None:
+        reason = f"a limit of the whole estate asks for {first.model} instead of {alone.model}"
+        return by_name[first.model], move if move != "keep" else "limit", reason, ONE, ""
+    reason = f"a limit of the whole estate splits the class: {percent(first.share)} on {first.model}"
+    return by_name[first.model], move if move != "keep" else "limit", reason, first.share, other.model
 
 
 def _choose(problem: ClassProblem, incumbent: Option, ranked: Sequence[Option]) -> tuple[Option, Move, str]:
@@ -272,16 +262,20 @@ def _choose(problem: ClassProblem, incumbent: Option, ranked: Sequence[Option]) 
     return incumbent, "keep", ""
 
 
-def _window_costs(problem: ClassProblem, target: LeverCosts, levers: tuple[Lever, ...]) -> dict[LeverSet, Decimal]:
+def _window_costs(
+    problem: ClassProblem, target: LeverCosts, levers: tuple[Lever, ...], share: Decimal, rest: LeverCosts | None
+) -> dict[LeverSet, Decimal]:
     costs = {}
     for chosen in lever_sets(levers):
-        model_costs = target if "routing" in chosen else problem.baseline
-        costs[chosen] = window_cost_usd(problem.units, model_costs.unit_cost_usd(chosen))
+        unit = (target if "routing" in chosen else problem.baseline).unit_cost_usd(chosen)
+        if rest is not None and "routing" in chosen:
+            unit = share * unit + (ONE - share) * rest.unit_cost_usd(chosen)
+        costs[chosen] = window_cost_usd(problem.units, unit)
     return costs
 
 
 def _missing_evidence(
-    problem: ClassProblem, options: Sequence[Option], target: Option, levers: LeverSet
+    problem: ClassProblem, options: Sequence[Option], target: Option, levers: Sequence[Lever]
 ) -> tuple[MissingEvidence, ...]:
     """Cheaper models that only lack evidence, dearest gap first: what the next eval is worth.
 

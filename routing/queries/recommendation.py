@@ -11,7 +11,8 @@ from billing.queries.prices import ModelPrices, model_prices, price_version, rel
 from billing.queries.profiles import ServedUsage, served_usage
 from routing.core.evidence import CaseResult
 from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates
-from routing.core.recommendation import Candidate, ClassProblem, Recommendation, Unsolved, recommend
+from routing.core.options import Candidate, ClassProblem
+from routing.core.recommendation import Recommendation, Unsolved, recommend
 from routing.core.traffic import ClassTraffic, ModelFactors, class_traffic, model_costs, model_factors
 from routing.models import ClassException, RequestClass
 from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts

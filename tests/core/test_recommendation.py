@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.core import levers as lv
+from routing.core import options as opt
 from routing.core import recommendation as rec
 from routing.core.attribution import shapley, waterfall
+from routing.core.coupling import Limits
 
 PRICES = {"opus": (5, 25), "sonnet": (3, 15), "haiku": (1, 5)}
 FS = frozenset
@@ -48,7 +50,7 @@ GOLDEN = [
 
 
 def candidate(model, costs, verdict="clears", *, cheaper=True, stale=False, refusal="", needed=None, excepted=False):
-    return rec.Candidate(model, costs, "measured", verdict, stale, excepted, refusal, cheaper, needed, verdict)
+    return opt.Candidate(model, costs, "measured", verdict, stale, excepted, refusal, cheaper, needed, verdict)
 
 
 def golden_problem(name, requests, u, p, o, target, ratio, h, beta):
@@ -56,7 +58,7 @@ def golden_problem(name, requests, u, p, o, target, ratio, h, beta):
     candidates = [candidate("opus", base)]
     if target != "opus":
         candidates.append(candidate(target, golden_costs(target, u, p, o, ratio, h, beta)))
-    return rec.ClassProblem(name, D(requests), "request", "opus", base, D(0), tuple(candidates))
+    return opt.ClassProblem(name, D(requests), "request", "opus", base, D(0), tuple(candidates))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,7 @@ def flat(model, usd):
 
 
 def solve(*candidates, incumbent="m0", levers=lv.LEVERS):
-    problem = rec.ClassProblem("c", D(10), "request", incumbent, flat("m0", 10), D(100), tuple(candidates))
+    problem = opt.ClassProblem("c", D(10), "request", incumbent, flat("m0", 10), D(100), tuple(candidates))
     return rec.recommend([problem], levers=levers).classes[0]
 
 
@@ -209,3 +211,129 @@ def test_choice_equals_brute_force(data):
     assert cost[row.target] == best
     if cost.get("m0") == best:
         assert row.target == "m0"
+
+
+# -- limits of the whole estate (methods.md §4, golden estate) -------------------------------------------------------
+
+COSTS = [[100, 60, 20], [200, 120, 40], [50, 30, 10], [80, 48, 16]]
+QUALITY = [[0.99, 0.985, 0.95], [0.97, 0.96, 0.90], [0.995, 0.99, 0.985], [0.96, 0.93, 0.80]]
+CLEARS = [[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0]]
+VOLUME = [10, 20, 50, 20]
+
+
+def golden_estate(*, protected=()):
+    """Four classes of methods.md §4; a request costs what the table says divided by the class's volume."""
+    problems = []
+    for number, volume in enumerate(VOLUME):
+        candidates = [
+            opt.Candidate(
+                f"m{m}",
+                flat(f"m{m}", D(COSTS[number][m]) / volume),
+                "measured",
+                "clears" if CLEARS[number][m] else "not_enough_evidence",
+                False,
+                False,
+                "",
+                True,
+                10,
+                "words",
+                QUALITY[number][m],
+            )
+            for m in range(3)
+        ]
+        problems.append(
+            opt.ClassProblem(
+                f"c{number}",
+                D(volume),
+                "request",
+                "m0",
+                flat("m0", D(COSTS[number][0]) / volume),
+                D(COSTS[number][0]),
+                tuple(candidates),
+                is_protected=f"c{number}" in protected,
+            )
+        )
+    return problems
+
+
+def shares(found):
+    return {row.request_class: (row.target, row.target_share, row.split_with) for row in found.classes}
+
+
+def total(found):
+    return found.costs[FS(lv.LEVERS)]
+
+
+def test_without_limits_nothing_is_coupled():
+    found = rec.recommend(golden_estate(), limits=Limits())
+    assert found.coupled is None
+    assert total(found) == 270
+
+
+def test_at_most_forty_percent_may_move():
+    found = rec.recommend(golden_estate(), limits=Limits(move_share=D("0.4")))
+    assert shares(found) == {
+        "c0": ("m1", 1, ""),
+        "c1": ("m1", 1, ""),
+        "c2": ("m2", D("0.2"), "m0"),
+        "c3": ("m0", 1, ""),
+    }
+    assert total(found) == 302
+    assert found.coupled is not None
+    assert [(row.name, round(row.usd_per_point, 6)) for row in found.coupled.binding] == [("move_share", 0.8)]
+    assert found.classes[2].reason == "a limit of the whole estate splits the class: 20.0% on m2"
+
+
+def test_a_floor_under_the_mean_quality():
+    found = rec.recommend(golden_estate(), limits=Limits(quality_floor=D("0.978")))
+    assert shares(found)["c2"] == ("m2", D("0.4"), "m0")
+    assert total(found) == 294
+    assert found.coupled is not None and found.coupled.quality == pytest.approx(0.978)
+
+
+def test_a_cap_on_a_model_keeps_a_class_where_it_is():
+    found = rec.recommend(golden_estate(), limits=Limits(model_caps={"m1": D("0.2")}))
+    assert shares(found)["c0"] == ("m0", 1, "")
+    assert found.classes[0].move == "keep"
+    assert found.classes[0].reason == "m1 would cost less, but a limit of the whole estate binds"
+
+
+def test_limits_nobody_can_keep_are_named_beside_the_choice_without_them():
+    found = rec.recommend(golden_estate(), limits=Limits(quality_floor=D("0.99")))
+    assert total(found) == 270
+    assert found.coupled is not None
+    assert found.coupled.problem.startswith(
+        "a quality of 99.00% cannot be reached: the best admissible models give 98.25%"
+    )
+
+
+def test_a_protected_class_stays_and_says_so():
+    found = rec.recommend(golden_estate(protected={"c1"}))
+    assert shares(found)["c1"] == ("m0", 1, "")
+    reasons = {option.model: option.reason for option in found.classes[1].options}
+    assert reasons["m1"] == "the class is protected: its owner moves it"
+    assert found.classes[1].missing_evidence == ()
+
+
+@given(st.data())
+def test_parts_still_add_up_under_limits(data):
+    limits = Limits(
+        move_share=data.draw(st.none() | st.decimals(0, 1, places=2)),
+        quality_floor=data.draw(st.none() | st.decimals("0.9", "0.982", places=3)),
+    )
+    found = rec.recommend(golden_estate(), limits=limits)
+    saved = sum((part for _, part in found.waterfall()), D(0))
+    assert found.costs[FS()] - total(found) == saved == sum(found.shapley().values())
+
+
+def test_the_frontier_names_the_move_to_each_corner():
+    found = rec.estate_frontier(golden_estate())
+    assert [
+        (corner.cost_usd, round(corner.quality, 6), corner.request_class, corner.after) for corner in found.corners
+    ] == [
+        (270, 0.975, "", ""),
+        (310, 0.98, "c2", "m0"),
+        (390, 0.982, "c1", "m0"),
+        (430, 0.9825, "c0", "m0"),
+    ]
+    assert (found.unrated, found.rated_share) == ((), 1)

@@ -1,0 +1,200 @@
+"""What couples the classes of an estate, laid over the choice of each class (methods.md §4.3–4.4).
+
+`routing.core.choice` finds the shares on arrays; here the classes and models get their names back, and the shares
+become exact decimals that a policy can state.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, Decimal
+from typing import Protocol
+
+import numpy as np
+
+from billing.core.words import percent
+from routing.core.choice import Choice, Constraints, Estate, Infeasible, choose
+
+BASIS_POINT = Decimal("0.0001")  # the unit a policy states a share in
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the estate as a whole has to keep. Shares and pass rates in 0 … 1; None or empty = no such limit."""
+
+    quality_floor: Decimal | None = None
+    move_share: Decimal | None = None
+    model_caps: Mapping[str, Decimal] = field(default_factory=dict)
+    is_whole: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self.quality_floor is None and self.move_share is None and not self.model_caps
+
+
+class Choosable(Protocol):
+    """One model a class may be served by: its cost in the window (usd), its pass rate (None = unknown)."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def cost_usd(self) -> Decimal: ...
+    @property
+    def quality(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClassToChoose:
+    """One class: its volume (> 0, the same unit for all classes), what serves it, and what may serve it."""
+
+    request_class: str
+    volume: Decimal
+    incumbent: str
+    choosable: Sequence[Choosable]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A model and the share of the class's requests it serves."""
+
+    model: str
+    share: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCost:
+    """A limit that binds, in words, and what it costs: usd of the window for one more point of it."""
+
+    name: str
+    text: str
+    usd_per_point: float
+
+
+@dataclass(frozen=True, slots=True)
+class Coupled:
+    """The shares per class, the largest first, and what the limits do to the estate.
+
+    `quality`: volume-weighted pass rate over the classes where it is known (`rated_share` of the volume), None without
+    any. `unlimited_cost_usd`: an estimate of the same without limits. `problem`: why no policy keeps the limits; then
+    the shares are those without limits.
+    """
+
+    parts: Mapping[str, tuple[Part, ...]]
+    limits: Limits
+    binding: tuple[LimitCost, ...]
+    quality: float | None
+    unlimited_quality: float | None
+    rated_share: float
+    moved_share: float
+    cost_usd: float
+    unlimited_cost_usd: float
+    problem: str = ""
+
+
+def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
+    """The policy of least expected cost that keeps the limits, as named shares.
+
+    A class is served by at most two models (a policy states a target and a baseline); where more would be cheaper,
+    classes are kept whole instead. Shares are whole basis points, rounded towards the model with the larger share, so a
+    limit may be missed by less than one basis point of one class. Raises ValueError for an empty estate.
+    """
+    if not classes:
+        raise ValueError("there is no class to choose for")
+    models = sorted({each.model for row in classes for each in row.choosable} | {row.incumbent for row in classes})
+    estate = _estate(classes, models)
+    free = choose(estate)
+    problem = ""
+    try:
+        found = _at_most_two(estate, _constraints(limits, models))
+    except Infeasible as error:
+        found, problem = free, _named(str(error), models)
+    rated = estate.requests[estate.is_rated].sum() / estate.requests.sum()
+    return Coupled(
+        parts={row.request_class: _parts(found.shares[number], models) for number, row in enumerate(classes)},
+        limits=limits,
+        binding=() if problem else _binding(found, limits, models),
+        quality=found.quality(estate),
+        unlimited_quality=free.quality(estate),
+        rated_share=float(rated),
+        moved_share=found.moved_share(estate),
+        cost_usd=found.cost_usd(estate),
+        unlimited_cost_usd=free.cost_usd(estate),
+        problem=problem,
+    )
+
+
+def estate_of(classes: Sequence[ClassToChoose]) -> tuple[Estate, tuple[str, ...]]:
+    """The classes as arrays, and the models their columns stand for."""
+    models = sorted({each.model for row in classes for each in row.choosable} | {row.incumbent for row in classes})
+    return _estate(classes, models), tuple(models)
+
+
+def _estate(classes: Sequence[ClassToChoose], models: Sequence[str]) -> Estate:
+    column = {model: number for number, model in enumerate(models)}
+    shape = (len(classes), len(models))
+    cost, quality = np.full(shape, np.nan), np.full(shape, np.nan)
+    for number, row in enumerate(classes):
+        for each in row.choosable:
+            cost[number, column[each.model]] = float(each.cost_usd)
+            if each.quality is not None:
+                quality[number, column[each.model]] = each.quality
+    return Estate(
+        cost_usd=cost,
+        quality=quality,
+        admissible=~np.isnan(cost),
+        requests=np.array([float(row.volume) for row in classes]),
+        incumbent=np.array([column[row.incumbent] for row in classes], dtype=np.intp),
+    )
+
+
+def _constraints(limits: Limits, models: Sequence[str]) -> Constraints:
+    return Constraints(
+        move_share=None if limits.move_share is None else float(limits.move_share),
+        quality_floor=None if limits.quality_floor is None else float(limits.quality_floor),
+        model_caps={models.index(name): float(cap) for name, cap in limits.model_caps.items() if name in models},
+        is_whole=limits.is_whole,
+    )
+
+
+def _at_most_two(estate: Estate, constraints: Constraints) -> Choice:
+    found = choose(estate, constraints)
+    if ((found.shares > 0).sum(axis=1) > 2).any():
+        return choose(
+            estate,
+            Constraints(constraints.move_share, constraints.quality_floor, constraints.model_caps, is_whole=True),
+        )
+    return found
+
+
+def _parts(shares: "np.ndarray[tuple[int], np.dtype[np.float64]]", models: Sequence[str]) -> tuple[Part, ...]:
+    """Two parts at most, in whole basis points that sum to 1; a part of less than one is none."""
+    order = np.argsort(-shares, kind="stable")
+    first, rest = int(order[0]), [int(column) for column in order[1:] if shares[column] > 0]
+    if not rest:
+        return (Part(models[first], Decimal(1)),)
+    # Nine places take away what floats add to a share like 0.2, which rounding down would lose a basis point to.
+    second = Decimal(str(round(float(shares[rest[0]]), 9))).quantize(BASIS_POINT, ROUND_DOWN)
+    if second == 0:
+        return (Part(models[first], Decimal(1)),)
+    return Part(models[first], 1 - second), Part(models[rest[0]], second)
+
+
+def _binding(found: Choice, limits: Limits, models: Sequence[str]) -> tuple[LimitCost, ...]:
+    rows = []
+    for name, price in found.prices_usd.items():
+        kind, _, column = name.partition(":")
+        if kind == "move_share":
+            text = f"at most {percent(limits.move_share or 0)} of all requests may move now"
+        elif kind == "quality_floor":
+            text = f"the estate keeps a mean quality of {percent(limits.quality_floor or 0)}"
+        else:
+            model = models[int(column)]
+            text = f"{model} serves at most {percent(limits.model_caps[model])} of all requests"
+        rows.append(LimitCost(name if not column else f"{kind}:{models[int(column)]}", text, price / 100))
+    return tuple(rows)
+
+
+def _named(message: str, models: Sequence[str]) -> str:
+    """The message of the arrays with models by name."""
+    for number in reversed(range(len(models))):
+        message = message.replace(f"model {number} has", f"{models[number]} has")
+    return message
