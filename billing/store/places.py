@@ -11,6 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
+from billing.importers.sql import literal
+
 
 class Place(Protocol):
     """A flat set of files by day. `address` is what DuckDB reads."""
@@ -53,7 +55,7 @@ class Directory:
             return []
 
     def address(self, day: str, name: str) -> str:
-        return str(self.root / folder_of(day) / name)
+        return literal(self.root / folder_of(day) / name)
 
     def put(self, local: Path, day: str, name: str) -> None:
         folder = self.root / folder_of(day)
@@ -116,7 +118,7 @@ class ObjectStore:
         return sorted(found)
 
     def address(self, day: str, name: str) -> str:
-        path = f"{self.root}/{folder_of(day)}/{name}"
+        path = literal(f"{self.root}/{folder_of(day)}/{name}")
         return f"{self.protocol}://{path.lstrip('/') if self.protocol != 'file' else path}"
 
     def put(self, local: Path, day: str, name: str) -> None:

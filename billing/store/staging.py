@@ -14,7 +14,7 @@ import duckdb
 from billing.importers.base import RequestFormat
 from billing.importers.parquet import parquet_rows
 from billing.importers.records import StagedRows
-from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS
+from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS, literal
 from billing.store.coding import Coding
 from billing.store.sql import instant, quoted, text
 from billing.store.values import COUNTER_COLUMNS, Staged, StageFailed
@@ -38,7 +38,7 @@ class Staging(Coding):
     ) -> Staged:
         """Read a file into `staged`. Raises StageFailed when it cannot be read. A time outside `within` is bad."""
         source = (
-            f"read_json({quoted(path)}, format = 'newline_delimited', compression = '{compression}', "
+            f"read_json({quoted(literal(path))}, format = 'newline_delimited', compression = '{compression}', "
             f"maximum_object_size = 16777216, columns = {fmt.columns})"
         )
         needed = " OR ".join(f"{name} IS NULL" for name in ("occurred_at", *COUNTER_COLUMNS))
