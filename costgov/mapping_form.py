@@ -86,9 +86,17 @@ class MappingForm(forms.Form):
         required=False, label="Workspace and API key are named as the provider names them"
     )
     empty_is_zero = forms.BooleanField(required=False, label="An empty count of input or output tokens means 0")
+    seen = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+    """Version of the mapping kept for these columns when the page was made: it may have been changed since."""
 
     def __init__(
-        self, data: Any = None, *, header: Sequence[str], masked: frozenset[str] = frozenset(), mapping: ColumnMapping
+        self,
+        data: Any = None,
+        *,
+        header: Sequence[str],
+        masked: frozenset[str] = frozenset(),
+        mapping: ColumnMapping,
+        version: str = "",
     ) -> None:
         self.header, self.masked, self.delimiter = tuple(header), masked, mapping.delimiter
         initial: dict[str, Any] = {
@@ -102,6 +110,7 @@ class MappingForm(forms.Form):
             "service_tier": mapping.constants.get("service_tier", ""),
             "names_provider_keys": mapping.names_provider_keys,
             "empty_is_zero": mapping.empty_is_zero,
+            "seen": version,
         }
         initial |= {f"c{i}": mapping.columns.get(column, "") for i, column in enumerate(self.header)}
         super().__init__(data, initial=initial, auto_id="map_%s")
