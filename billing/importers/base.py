@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,8 @@ HEAD_CHARS: Final = 4_000_000
 PROBLEMS_SHOWN: Final = 100
 MAX_LINE_BYTES: Final = 16 * 1024**2  # also read_json's maximum_object_size
 MAX_WHOLE_BYTES: Final = 64 * 1024**2  # of a file that has to be read as one JSON value, decompressed
+# Not OSError itself: a file that is gone or a disk that fails is no fault of who compressed the file.
+BROKEN_COMPRESSION: Final = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)
 PARQUET_MAGIC: Final = (b"PAR1", b"PARE")  # the second is encrypted
 _SHOWN: Final = 60
 EARLIEST: Final = datetime(
@@ -227,7 +230,7 @@ def read_head(path: Path, file_name: str) -> Head:
     try:
         with open_bytes(path) as file:
             data = file.read(HEAD_CHARS)
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
     if data.startswith(PARQUET_MAGIC):
         raise ImportRefused.because(
@@ -292,7 +295,7 @@ def each_record(path: Path, file_name: str, *, is_lines: bool) -> Iterator[tuple
                 value = _parsed(read_whole(file, file_name).removeprefix(b"\xef\xbb\xbf"), None)
                 for index, item in enumerate(value if isinstance(value, list) else [value], start=1):
                     yield (index if isinstance(value, list) else None), item
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
 
 

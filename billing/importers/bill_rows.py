@@ -11,11 +11,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-import zstandard
-
 from billing.core.money import MoneyError, parse_usd
 from billing.core.periods import PeriodError, parse_instant
-from billing.importers.base import MAX_LINE_BYTES, ImportRefused, Problem, broken_compression, open_bytes, shown
+from billing.importers.base import (
+    BROKEN_COMPRESSION,
+    MAX_LINE_BYTES,
+    ImportRefused,
+    Problem,
+    broken_compression,
+    open_bytes,
+    shown,
+)
 from billing.importers.cost_base import MAX_PLACES, AmountError, stored
 
 _US_DATE: Final = re.compile(
@@ -164,7 +170,7 @@ def json_rows(path: Path, file_name: str) -> Iterator[tuple[int, Mapping[str, An
                 else:
                     what = "not a JSON object in UTF-8"
                     yield number, Problem(number, "", "", what, "The file may be cut off; export it again")
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
 
 

@@ -21,6 +21,7 @@ from billing.importers.generic_csv_preview import preview
 from billing.models import ColumnMapping, DailyUsage, Import, UsageRollup, UsageSource
 from billing.operations.column_mappings import expire_waiting_tables
 from billing.operations.imports import ImportOptions, unfinished_imports
+from billing.queries import column_mappings
 from billing.queries.column_mappings import waiting_table
 from costgov.models import User
 from costgov.operations.usage import import_usage, run_queued_import
@@ -208,6 +209,24 @@ def test_a_file_that_goes_while_it_is_looked_at(engineer: Client, monkeypatch: p
     assert (answer.status_code, answer.url) == (302, "/imports/")
     assert "does not wait any more" in text_of(engineer.get("/imports/"))
     assert not ColumnMapping.objects.exists()
+
+
+@pytest.mark.parametrize("where", ["read_table_head", "check_file"])
+def test_a_file_that_goes_before_it_is_opened(
+    engineer: Client, monkeypatch: pytest.MonkeyPatch, var: Path, where: str
+) -> None:
+    url = upload(engineer, TABLE).url
+    real = getattr(column_mappings, where)
+
+    def late(*args: Any, **values: Any) -> Any:
+        if (found := list((var / "incoming").iterdir())) and Import.objects.get().state == "queued":
+            found[0].unlink()
+            Import.objects.update(state="cancelled")
+        return real(*args, **values)
+
+    monkeypatch.setattr(column_mappings, where, late)
+    answer: Any = engineer.post(url, {**said(), "keep": "1"})
+    assert (answer.status_code, answer.url) == (302, "/imports/")
 
 
 def test_two_people_describe_the_same_columns_differently(engineer: Client) -> None:
