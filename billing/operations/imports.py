@@ -24,6 +24,7 @@ from billing.importers.formats import identify_any, kind_of_format
 from billing.models import Import
 from billing.operations.column_mappings import expire_waiting_tables
 from billing.operations.cost_imports import CostAttempt, parts_of, still_stands
+from billing.operations.import_failures import refusal_of_machine
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
 from billing.operations.import_run import Attempt
@@ -172,22 +173,26 @@ def _run(
             _forget(waiting)
         row.refresh_from_db()
         return outcome_of(row, message=f"Not finished here: {stopped}.")
-    except _DATABASE_GONE:
-        raise
     except ImportRefused as refusal:
         attempt.refuse(refusal)
         _forget(waiting)
         raise
     except Exception as error:
+        found = refusal_of_machine(error, row.file_name)
+        if found is None and isinstance(error, _DATABASE_GONE):
+            raise
         # The page must show an end; the task's own error, with its trace, goes to the log.
         attempt.refuse(
-            ImportRefused.because(
+            found
+            or ImportRefused.because(
                 row.file_name,
                 f"stopped by an internal error ({type(error).__name__})",
                 "See the worker's log, then try again",
             )
         )
         _forget(waiting)
+        if found is not None:
+            raise found from error
         raise
     _forget(waiting)
     return outcome
