@@ -163,7 +163,7 @@ class TaxRate(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.issuer} {self.percent} %"
+        return f"{self.issuer} {self.percent.normalize():f} %"
 
 
 class BillingPeriod(models.Model):

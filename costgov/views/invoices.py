@@ -29,6 +29,7 @@ from billing.operations.reconciliation import (
     settlement_hash,
     withdraw_reason,
 )
+from billing.queries.expected import StatedTaxRate, tax_rates
 from billing.queries.reconciliation import model_names
 from costgov.invoice_forms import CATEGORIES, CHANNELS, KINDS, InvoiceForm
 from costgov.pages import now, page, right_required, today
@@ -58,6 +59,7 @@ TOLERANCES: Final = (
 class ListPage:
     view: MonthList
     this_month: date
+    tax_rates: tuple[StatedTaxRate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ class ClosePage:
 def invoices(request: HttpRequest) -> HttpResponse:
     """Every month: figures, residual, what is missing."""
     only(request, ())
-    return page(request, "costgov/invoices.html", ListPage(months_shown(), today().replace(day=1)), nav="invoices")
+    shown = ListPage(months_shown(), today().replace(day=1), tax_rates().rates)
+    return page(request, "costgov/invoices.html", shown, nav="invoices")
 
 
 @require_GET

@@ -70,6 +70,8 @@ class Command(BaseCommand):
             for cause, cents in zip(gap.causes, shown_causes(gap), strict=True):
                 where = f"  {cause.where}" if cause.where else ""
                 self.stdout.write(f"  {cause.title:34.34} {_usd(cents, plus=True):>16}  {cause.state}{where}")
+                if gap.side == "invoice" and cause.detail:
+                    self.stdout.write(f"      {cause.detail}")
         self.stdout.write("Before closing" if view.state == "open" else "As it was closed")
         for check in value.checks:
             mark = "done" if check.is_done else "open"
