@@ -162,7 +162,9 @@ def _run(
         state=Import.State.RUNNING, started_at=as_of, attempts=row.attempts, progress_share=0.01, error=""
     )
     options = ImportOptions.of(row.options)
-    attempt = _ATTEMPTS[row.kind](row, options, path or Path(row.file_path), as_of, plan, lease, is_demo)
+    # No path at all: the command line began it, and its process was ended. An empty Path would be the folder we run in.
+    where = path or (Path(row.file_path) if row.file_path else incoming_folder() / "nowhere")
+    attempt = _ATTEMPTS[row.kind](row, options, where, as_of, plan, lease, is_demo)
     try:
         lease.progress(0.01, "Starting")
         _check_startable(attempt)
@@ -213,9 +215,8 @@ def _check_startable(attempt: Attempt) -> None:
             "See the worker's log, or split the file and import its parts",
         )
     if not attempt.path.exists():
-        raise ImportRefused.because(
-            row.file_name, "the waiting file is gone (the import was interrupted)", "Import the file again"
-        )
+        gone = "the waiting file is gone" if row.file_path else "the command that imported it was ended in the middle"
+        raise ImportRefused.because(row.file_name, f"{gone}; nothing of it was imported", "Import the file again")
 
 
 def _kind_of(path: Path, file_name: str, options: ImportOptions) -> str:
