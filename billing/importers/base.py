@@ -59,7 +59,7 @@ class Problem:
         return f"{place}{named}{self.message}. {self.remedy}."
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | ({"unit": "row"} if isinstance(self.line, RowNumber) else {})
 
 
 class ImportRefused(ValueError):
