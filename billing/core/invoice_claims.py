@@ -72,11 +72,16 @@ def _claims(
         return found
     for line in rest:
         parts = [Part(category, line.known_usd, line.reference)] if line.known_usd else []
-        key = group_key(category, channel, issuer_key(line.issuer), line.invoice, str(line.position))
+        key = claim_key(category, channel, line.issuer, line.invoice, line.position)
         title = f"{_UNEXPECTED[category]}: {line.description}"
         off = [minus(line.amount_usd, line.known_usd)]
         found.append(_group(key, title, [], [line], parts, off, "unknown", line.hint))
     return found
+
+
+def claim_key(category: Claimed, channel: str, issuer: str, number: str, position: int) -> str:
+    """The stable name of one line that nothing explains: what reasons and comments point at."""
+    return group_key(category, channel, issuer_key(issuer), number, str(position))
 
 
 def _is_whole(line: BilledLine, tolerance: Tolerance) -> bool:

@@ -86,7 +86,8 @@ def explain_differences(
     for side, line, amount in lines:
         now = _open_amount(value, side, line)
         if amount is not None and amount != now:
-            raise PeriodRefused(f"The difference is {plain_number(now)} usd by now, not {plain_number(amount)}: look at it again.")
+            seen = f"{plain_number(now)} usd by now, not {plain_number(amount)}"
+            raise PeriodRefused(f"The difference is {seen}: look at it again.")
         rows.append(_keep_reason(actor, month, side, line, cause, now, reason.strip(), as_of))
     after = [
         {"side": row.side, "line": row.line, "cause": cause, "amount": f"{row.amount:f}", "reason": row.reason}
