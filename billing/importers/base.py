@@ -121,6 +121,8 @@ class Head:
     """Every line looked at is one JSON value: the fast path may read it. So it may a Parquet file."""
     is_parquet: bool = False
     """A request log as Parquet: the only Parquet file that is read."""
+    start: bytes = b""
+    """The first bytes, decompressed: what they are when no format claims the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +260,7 @@ def read_head(path: Path, file_name: str) -> Head:
     elif len(rows) > 1 or not text.lstrip().startswith("["):
         # A bad line among JSON lines is a bad row, not another format. (Of an array only the last line may parse.)
         is_lines = True
-    return Head(text, tuple(rows), is_lines and bool(rows))
+    return Head(text, tuple(rows), is_lines and bool(rows), start=data[:2048])
 
 
 def _dicts(values: Iterable[Any]) -> list[Mapping[str, Any]]:

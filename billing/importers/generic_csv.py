@@ -149,7 +149,8 @@ class Remarks:
         found = [f"Read with the column mapping “{mapping.name}”."]
         if self.stated_rows:
             found.append(
-                f"The table states costs of {self.stated:f} in {self.stated_rows:,} row{'' if self.stated_rows == 1 else 's'}: kept as this remark only, "
+                f"The table states costs of {self.stated:f} in {self.stated_rows:,} "
+                f"row{'' if self.stated_rows == 1 else 's'}: kept as this remark only, "
                 "costs are computed from tokens and prices."
             )
         if self.split_assumed and mapping.grain != "request":
