@@ -36,11 +36,15 @@ _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 
 @dataclass
 class InvoiceForm:
-    """What stands in the form, as text. `errors` by field name; of line 3's amount: `line-3-amount`."""
+    """What stands in the form, as text. `errors` by field name; of line 3's amount: `line-3-amount`.
+
+    `similar`: the invoice that may be the same one.
+    """
 
     values: dict[str, str]
     lines: list[dict[str, str]]
     errors: dict[str, str] = field(default_factory=dict)
+    similar: Invoice | None = None
 
     @classmethod
     def empty(cls, *, month: date | None) -> "InvoiceForm":

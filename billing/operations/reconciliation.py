@@ -122,11 +122,13 @@ def _keep_reason(
 
 
 @transaction.atomic
-def withdraw_reason(*, actor: AbstractBaseUser | None, reason_id: int, as_of: datetime) -> ResidualReason:
-    """The difference is open again. Raises PeriodRefused, Forbidden."""
+def withdraw_reason(
+    *, actor: AbstractBaseUser | None, reason_id: int, as_of: datetime, month: date | None = None
+) -> ResidualReason:
+    """The difference is open again. `month`: the one it is of, where that is known. Raises PeriodRefused, Forbidden."""
     require(actor, Right.EXPLAIN_RESIDUALS)
     row = ResidualReason.objects.select_for_update().filter(pk=reason_id, withdrawn_at__isnull=True).first()
-    if row is None:
+    if row is None or month not in (None, row.month):
         raise PeriodRefused(f"There is no reason {reason_id}, or it was withdrawn.")
     _open_period(row.month, as_of)
     row.withdrawn_at = as_of
