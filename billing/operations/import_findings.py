@@ -55,10 +55,11 @@ def request_findings(summary: Summary) -> list[str]:
         )
     if summary.gateway_cache_hits:
         findings.append(
-            f"{summary.gateway_cache_hits:,} answer{'s' if summary.gateway_cache_hits != 1 else ''} came from LiteLLM's own cache: no tokens of the provider."
+            f"{summary.gateway_cache_hits:,} answer{'s' if summary.gateway_cache_hits != 1 else ''} came from "
+            "LiteLLM's own cache: no tokens of the provider."
         )
     if summary.unclassified:
         findings.append(
-            f"{summary.unclassified:,} request{'s have' if summary.unclassified != 1 else ' has'} no class."
+            f"{summary.unclassified:,} request{'s are' if summary.unclassified != 1 else ' is'} unclassified."
         )
     return findings

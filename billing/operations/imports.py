@@ -23,7 +23,8 @@ from billing.importers.base import ImportRefused
 from billing.importers.formats import identify_any, kind_of_format
 from billing.models import Import
 from billing.operations.column_mappings import expire_waiting_tables
-from billing.operations.cost_imports import CostAttempt, parts_of, still_stands
+from billing.operations.cost_deliveries import parts_of
+from billing.operations.cost_imports import CostAttempt, still_stands
 from billing.operations.import_failures import refusal_of_machine
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
@@ -235,6 +236,8 @@ def _check_kind(attempt: Attempt) -> None:
     parts = parts_of(attempt.path)
     if not parts:
         raise ImportRefused.because(row.file_name, "the directory holds no files", "Check the path")
+    if row.kind == COSTS and len(parts) > 1:
+        return  # each part is looked at by the attempt
     if row.kind == USAGE and is_mapped_table(
         parts[0], row.file_name, format_name=attempt.options.format, mapping=attempt.options.mapping
     ):

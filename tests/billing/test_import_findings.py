@@ -20,7 +20,7 @@ def test_one_request_and_many() -> None:
     assert request_findings(one) == [
         "1 request tells cache writes without their lifetime: counted as 5-minute writes.",
         "1 answer came from LiteLLM's own cache: no tokens of the provider.",
-        "1 request has no class.",
+        "1 request is unclassified.",
     ]
     many = request_findings(replace(one, split_assumed=1_200, gateway_cache_hits=2, unclassified=0))
     assert [text[:19] for text in many] == ["1,200 requests tell", "2 answers came from"]
