@@ -21,6 +21,7 @@ from audit import operations as audit
 from audit.roles import Right, may, require
 from billing.importers.base import ImportRefused
 from billing.importers.formats import identify_any, kind_of_format
+from billing.importers.records import SWITCHES
 from billing.models import Import
 from billing.operations.column_mappings import expire_waiting_tables
 from billing.operations.cost_deliveries import parts_of
@@ -29,7 +30,7 @@ from billing.operations.import_failures import refusal_of_machine
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
 from billing.operations.import_run import Attempt
-from billing.operations.source_settings import is_read_alike
+from billing.operations.source_settings import READ_WITH, is_read_alike
 from billing.queries.column_mappings import TO_MAP, is_mapped_table, is_unknown_table
 from billing.queries.imports import incoming_folder, request_store
 from billing.store import NO_PLAN, ClassifyPlan
@@ -85,7 +86,7 @@ def start_import(
             _lock_bytes(digest)
             held = _same_bytes(digest, chosen, unfinished=True)
             if held is not None:
-                return _repeat(held, file_name)
+                return _repeat(held, file_name, chosen)
             row = _create(
                 actor, file_name, digest, size, as_of, chosen, kind=kind, path=path, state=Import.State.QUEUED
             )
@@ -123,7 +124,7 @@ def import_file(
             _lock_bytes(digest)
             held = _same_bytes(digest, options or ImportOptions(), unfinished=False)
             if held is not None:
-                return _repeat(held, name)
+                return _repeat(held, name, options or ImportOptions())
             row = _create(
                 actor,
                 name,
@@ -354,7 +355,20 @@ def _lock_bytes(digest: str) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int(digest[:15], 16)])
 
 
-def _repeat(row: Import, file_name: str) -> ImportOutcome:
+def _repeat(row: Import, file_name: str, options: ImportOptions) -> ImportOutcome:
+    """The same bytes again. Raises ImportRefused where another answer about the file is given than it was read with."""
+    read_with = (row.options or {}).get(READ_WITH) or {}
+    for switch in SWITCHES:
+        said, held = options.answers.get(switch.name, ""), str(read_with.get(switch.name, ""))
+        if switch.is_of_file and said and held and said != held:
+            raise ImportRefused.because(
+                file_name,
+                f"the same bytes are import {row.pk}, read with {held}; requests that are known keep their time",
+                f"Delete import {row.pk} (on its page, or manage.py delete_import {row.pk} --yes), "
+                "then import the file with the right answer",
+                field=switch.name,
+                value=said,
+            )
     when = f"{row.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     done = f"The same bytes were imported before as {row.file_name} (import {row.pk}, {when}); nothing changed."
     waits = f"The same bytes are being imported already as {row.file_name} (import {row.pk})."

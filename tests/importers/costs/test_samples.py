@@ -197,6 +197,8 @@ def test_analytics_usage_needs_all_pages_in_one_file(tmp_path: Path) -> None:
         ("claude-sonnet-4-6", "standard", "standard"): (2_076_000, 5200),
     }
     assert read.findings == ("75 requests state no tokens (code execution, for one): they count as no usage.",)
+    alone = fmt.read(second, file_name=second.name, canonical=canonical)
+    assert alone.findings[0].startswith("One page of a query, and nothing in it tells whether pages came before")
     twice = tmp_path / "twice.json"
     twice.write_text(
         first.read_text().replace('"has_more": true', '"has_more": false')
