@@ -27,7 +27,7 @@ from billing.core.settlement import (
     line_name,
     line_of,
 )
-from billing.core.words import usd
+from billing.core.words import channel_name, usd
 
 _DAYS_SHOWN: Final = 10
 _ORDER: Final[Mapping[State, int]] = {"open": 0, "accepted": 1, "unchecked": 1, "explained": 1, "matches": 2}
@@ -117,7 +117,7 @@ def kind_words(key: LineKey) -> str:
     words += (
         [f"prompts {key.prompt_length_band}"] if key.prompt_length_band in ("200k-1M", "100k-1M", "100k-200k") else []
     )
-    words += [key.channel] if key.channel != "anthropic" else []
+    words += [channel_name(key.channel)] if key.channel != "anthropic" else []
     return ", ".join(words)
 
 
@@ -193,7 +193,7 @@ def _invoice_title(group: InvoiceGroup, names: Mapping[str, tuple[str, str]]) ->
     said += [KIND_WORDS.get(kind, kind.replace("_", " "))] if kind else []
     said += [tier] if tier not in ("", "standard") else []
     said += ["other charges"] if other else []
-    said += [channel] if channel != "anthropic" else []
+    said += [channel_name(channel)] if channel != "anthropic" else []
     text = ", ".join(said) or "all usage"
     return text if model else text[0].upper() + text[1:]
 

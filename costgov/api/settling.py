@@ -7,6 +7,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.core.words import channel_values
 from billing.operations.invoices import CATEGORIES, LINE_KINDS, InvoiceEntry, InvoiceRefused, LineEntry, save_invoice
 from billing.operations.reconciliation import (
     close_month,
@@ -62,7 +63,7 @@ class InvoiceInput(serializers.Serializer[Any]):
         max_digits=18, decimal_places=2, help_text="Payable, tax and credits included."
     )
     currency = serializers.CharField(max_length=3, default="USD")
-    channel = serializers.CharField(max_length=32, default="anthropic")
+    channel = serializers.CharField(max_length=32, default="anthropic", help_text=f"{channel_values()}.")
     note = serializers.CharField(required=False, default="", allow_blank=True, max_length=2000)
     lines = InvoiceLineInput(many=True)
     confirm_similar = serializers.BooleanField(

@@ -99,6 +99,18 @@ def test_what_is_unpriced_is_said_with_the_amount_of_the_report(folder: Path) ->
     assert (line.computed_usd, line.reported_usd, line.needs_price) == (None, USD("9.60"), True)
 
 
+def test_the_detail_of_a_missing_price_joins_no_days(folder: Path) -> None:
+    """Each day has its own units; a sum of days with the numbers of some of them would tell nothing."""
+    prices()
+    for day in (1, 2, 3, 4):
+        count_usage(PREVIEW, f"2026-10-{day:02d}", output_tok=100_000 + day, workspace="wrkspc_a")
+    report(folder, {day: [result("100.0000", "output", model=PREVIEW)] for day in (1, 2, 3, 4)})
+    (gap,) = settle().gaps
+    assert [(one.cause, one.amount_usd, one.detail) for one in gap.causes] == [
+        ("missing_price", USD("4"), "without a price here, at the cost report's amount")
+    ]
+
+
 class TestWhichReportCounts:
     def test_a_finer_report_before_a_coarser_one_of_another_source(self, folder: Path) -> None:
         whole_month(folder)
