@@ -59,7 +59,8 @@ def _save(
 ) -> list[str]:
     total = round_usd(sum_usd(line.amount for line in stated))
     month = max(line.billing_month for line in stated)
-    held = similar_invoice(issuer, number)
+    held = Invoice.objects.filter(issuer=issuer, number=number, withdrawn_at__isnull=True).first()
+    held = held or similar_invoice(issuer, number)
     if held is not None and (held.latest_import is None or held.checked_at is not None or held.currency != currency):
         if held.total_amount == total and held.currency == currency:
             return []

@@ -62,22 +62,24 @@ def due_amounts() -> tuple[Due, ...]:
     That is its cost report; without one, our own usage at its prices. The other figure of the same month is the same
     money seen from another side. An invoice entered later has billed its amount itself.
     """
-    rows = PeriodAdjustment.objects.exclude(cause="invoice").select_related("period").order_by("pk")
-    return tuple(_due(row) for row in rows)
-
-
-def _due(row: PeriodAdjustment) -> Due:
-    closed: dict[str, Any] = row.period.frozen
-    has_report = closed.get("report_usd") is not None
-    return Due(
-        row.pk,
-        row.period.month,
-        row.cause,
-        row.amount,
-        row.booked_month,
-        row.found_at.date(),
-        frozenset(issuer_key(one["issuer"]) for one in closed.get("invoices", ())),
-        is_billable=(row.cause not in _OURS) == has_report,
+    rows = PeriodAdjustment.objects.exclude(cause="invoice").order_by("pk")
+    # two members of the frozen record, not all of its lines for every amount booked
+    said = rows.values_list(
+        "pk", "period__month", "cause", "amount", "booked_month", "found_at", "period__frozen__report_usd",
+        "period__frozen__invoices",
+    )  # fmt: skip
+    return tuple(
+        Due(
+            number,
+            month,
+            cause,
+            amount,
+            booked_month,
+            found_at.date(),
+            frozenset(issuer_key(one["issuer"]) for one in invoices or ()),
+            is_billable=(cause not in _OURS) == (report_usd is not None),
+        )
+        for number, month, cause, amount, booked_month, found_at, report_usd, invoices in said
     )
 
 

@@ -192,17 +192,20 @@ def test_focus_bill_states_invoices_to_the_cent(import_bill: ImportBill) -> None
     assert (correction.billing_month, correction.period_start.date()) == (date(2026, 11, 1), date(2026, 10, 14))
 
 
-def test_an_invoice_somebody_typed_in_stays(import_bill: ImportBill) -> None:
+@pytest.mark.parametrize(
+    ("issuer", "number"), [("Anthropic, PBC", "INV-2026-11-0001"), ("ANTHROPIC", "inv-2026-11-0001")]
+)
+def test_an_invoice_somebody_typed_in_stays(import_bill: ImportBill, issuer: str, number: str) -> None:
     Invoice.objects.create(
-        issuer="Anthropic, PBC",
-        number="INV-2026-11-0001",
+        issuer=issuer,
+        number=number,
         month=date(2026, 11, 1),
         issued_on=date(2026, 12, 1),
         total_amount=Decimal("1038.00"),
         entered_at=AS_OF,
     )
     outcome = import_bill(FOCUS)
-    assert Invoice.objects.get(number="INV-2026-11-0001").total_amount == Decimal("1038.00")
+    assert Invoice.objects.get(number__iexact=number).total_amount == Decimal("1038.00")
     assert any("is held as 1038.00 USD" in text and "sum to 1037.99 USD" in text for text in outcome.findings)
 
 
