@@ -181,6 +181,9 @@ def _run(
         attempt.refuse(refusal)
         _forget(waiting)
         raise
+    except KeyboardInterrupt:
+        attempt.refuse(ImportRefused.because(row.file_name, "stopped by Ctrl-C", "Import the file again"))
+        raise
     except Exception as error:
         found = refusal_of_machine(error, row.file_name)
         if found is None and isinstance(error, _DATABASE_GONE):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +18,12 @@ from django.db import OperationalError, connection
 from audit.models import AuditEntry, DataVersion
 from billing.importers.base import ImportRefused
 from billing.models import DailyUsage, Import, UsageRollup, UsageSource
-from billing.operations.import_lease import held_lease
+from billing.operations.import_lease import held_lease, progress_watched_by
 from billing.operations.imports import (
     MAX_ATTEMPTS,
     ImportBusy,
     cancel_import,
+    import_file,
     run_import,
     start_import,
     sweep_leftovers,
@@ -30,7 +32,7 @@ from billing.operations.imports import (
 from billing.store import ClassifyPeriod, ClassifyPlan, Engine
 from costgov.tasks import requeue_unfinished_imports
 from tests.billing.conftest import AS_OF
-from tests.importers.usage.envelopes import envelope
+from tests.importers.usage.envelopes import envelope, write_lines
 
 WRITTEN = (DailyUsage, UsageRollup, Import, UsageSource, AuditEntry, DataVersion)
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -183,6 +185,20 @@ def test_an_internal_error_ends_the_import_with_a_word(var: Path, nothing_left: 
     assert row.state == "failed"
     assert "stopped by an internal error" in row.error
     assert "then try again" in row.error
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_command_that_is_stopped_with_ctrl_c_says_so(var: Path, nothing_left: None, tmp_path: Path) -> None:
+    def stop(share: float, note: str) -> None:
+        if note.startswith("Summing up"):
+            signal.raise_signal(signal.SIGINT)
+
+    path = write_lines(tmp_path / "log.jsonl", [envelope(1)])
+    with progress_watched_by(stop), pytest.raises(KeyboardInterrupt):
+        import_file(actor=None, path=path, as_of=AS_OF)
+    row = Import.objects.get()
+    assert (row.state, row.error) == ("failed", "log.jsonl: stopped by Ctrl-C. Import the file again.")
+    assert unfinished_imports() == [] and path.exists()
 
 
 @pytest.mark.django_db
