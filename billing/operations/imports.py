@@ -49,6 +49,7 @@ __all__ = [
 ]
 MAX_ATTEMPTS: Final = 5  # a file that ends its worker each time must not do so for ever
 LEFTOVER_HOURS: Final = 6
+_SAVING: Final = "3s"  # how long a cancellation waits for an import that saves its result
 USAGE: Final = "usage"
 COSTS: Final = "costs"
 _RIGHTS: Final = {USAGE: Right.IMPORT_USAGE, COSTS: Right.IMPORT_COSTS, TO_MAP: Right.IMPORT_USAGE}
@@ -289,13 +290,22 @@ def sweep_leftovers(*, as_of: datetime) -> int:
 def cancel_import(*, actor: AbstractBaseUser | None, import_id: int, as_of: datetime) -> bool:
     """Cancel an import that waits or runs; a running one stops within a second, and nothing of it is kept.
 
-    False when it has ended. Raises Forbidden, Import.DoesNotExist.
+    False when it has ended, or is saving its result, which is then as good as there.
+    Raises Forbidden, Import.DoesNotExist.
     """
     if actor is not None and not may(actor, Right.IMPORT_COSTS):
         require(actor, Right.IMPORT_USAGE)
     with transaction.atomic():
-        # Waits while an import saves its result: then it has ended, and is not cancelled.
-        row = Import.objects.select_for_update().get(pk=import_id)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_SAVING])
+        try:
+            # Its row is locked while an import saves its result. A large bill takes a minute: nobody waits that long.
+            row = Import.objects.select_for_update().get(pk=import_id)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise
+            transaction.set_rollback(True)
+            return False
         require(actor, _RIGHTS[row.kind])
         if row.is_finished:
             return False

@@ -18,7 +18,9 @@ from django.db import OperationalError, connection
 from audit.models import AuditEntry, DataVersion
 from billing.importers.base import ImportRefused
 from billing.models import DailyUsage, Import, UsageRollup, UsageSource
+from billing.operations import imports
 from billing.operations.import_lease import held_lease, progress_watched_by
+from billing.operations.import_run import Attempt
 from billing.operations.imports import (
     MAX_ATTEMPTS,
     ImportBusy,
@@ -113,6 +115,24 @@ def test_a_running_import_can_be_cancelled(var: Path, nothing_left: None) -> Non
     assert (outcome.state, outcome.message) == ("cancelled", "Not finished here: cancelled.")
     assert not Path(row.file_path).exists()
     assert cancel_import(actor=None, import_id=row.pk, as_of=AS_OF) is False
+
+
+@pytest.mark.usefixtures("committed")
+def test_an_import_that_saves_its_result_is_not_waited_for(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is locked for as long as a large bill takes to save: the page that cancels must not hang on it."""
+    monkeypatch.setattr(imports, "_SAVING", "100ms")
+    row = queued()
+    cancelled: list[bool] = []
+
+    real = Attempt.finish
+
+    def finish(self: Attempt, *args: Any, **values: Any) -> Any:
+        elsewhere(lambda: cancelled.append(cancel_import(actor=None, import_id=row.pk, as_of=AS_OF)))
+        return real(self, *args, **values)
+
+    monkeypatch.setattr(Attempt, "finish", finish)
+    assert run_import(import_id=row.pk, as_of=AS_OF).state == "done"
+    assert cancelled == [False]
 
 
 @pytest.mark.usefixtures("committed")
