@@ -8,6 +8,7 @@ import zipfile
 from datetime import date
 from html import unescape
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -520,6 +521,12 @@ class TestTaxRates:
             call_command("reconcile", "2026-10", stdout=out)
         assert "tax at 7 % of $43.36" in out.getvalue()
         assert "Launch credit of contract Acme 2026: $5.00 of $20.00, $15.00 left" in out.getvalue()
+        (line,) = (one for one in view().settlement.lines if one.state == "open")
+        values: dict[str, Any] = {"side": "report", "line": line.key, "cause": "unknown", "reason": "Small."}
+        explain_difference(actor=person("pia", "procurement"), month=MONTH, as_of=AS_OF, **values)
+        with pytest.raises(SystemExit):
+            call_command("reconcile", "2026-10", stdout=out)
+        assert "Accepted by pia on 23 Nov 2026: +$4.12, Small." in out.getvalue()
 
 
 def token_of(*scopes):
