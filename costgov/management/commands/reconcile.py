@@ -73,9 +73,9 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {cause.title:34.34} {_usd(cents, plus=True):>16}  {cause.state}{where}")
                 if gap.side == "invoice" and cause.detail and cause.state != "accepted":
                     self.stdout.write(f"      {cause.detail}")
-        for line in (*value.lines, *value.invoice_lines):
-            if line.reason is not None:
-                self.stdout.write(_accepted(line.reason))
+        for reason in (*(line.reason for line in value.lines), *(line.reason for line in value.invoice_lines)):
+            if reason is not None:
+                self.stdout.write(_accepted(reason))
         self.stdout.write("Before closing" if view.state == "open" else "As it was closed")
         for check in value.checks:
             mark = "done" if check.is_done else "open"
