@@ -25,9 +25,12 @@ from billing.queries.reconciliation import month_settlement
 from tests.billing.month_world import (
     AS_OF,
     MONTH,
+    OPUS,
     USD,
     invoice,
     person,
+    price,
+    prices,
     records,
     report,
     result,
@@ -132,12 +135,31 @@ class TestAdjustments:
 
     def test_late_usage_of_a_reported_month_is_no_reason_to_pay_more(self, closed, paula):
         """The month was invoiced by its report; usage imported later changes our figure, not what is owed."""
-        count_usage("claude-opus-4-5", "2026-10-20", output_tok=100_000)
+        count_usage(OPUS, "2026-10-20", output_tok=100_000)
         (one,) = record_adjustments(actor=paula, month=MONTH, as_of=LATER)
         assert (one.cause, one.amount_usd) == ("late_usage", USD("2.5"))
         bill(adjustment("2.50"))
         assert causes() == {("unknown", "open"): USD("2.50")}
         assert "the cost report that October 2026 was invoiced by has not changed" in claims()[0].parts[0].detail
+
+    def test_late_usage_of_a_month_invoiced_by_our_own_figures_is_due(self, paula):
+        """Without a cost report the invoice of 31.00 was compared with usage: 1.00 a day. What came late is owed."""
+        prices()
+        say = {"request_class": "triage", "prompt_length_band": "0-200k", "workspace": "wrkspc_a"}
+        for day in range(1, 32):
+            count_usage(OPUS, f"2026-10-{day:02d}", output_tok=40_000, **say)
+        row = save_invoice(actor=paula, entry=invoice(LineEntry("Usage", USD("31.00"))), as_of=AS_OF)
+        check_invoice(actor=person("ada", "admin"), invoice_id=row.pk, as_of=AS_OF)
+        close_month(actor=paula, month=MONTH, as_of=AS_OF)
+        count_usage(OPUS, "2026-10-20", output_tok=100_000, workspace="wrkspc_late")
+        price("output", "30", at=LATER, start=date(2026, 10, 31))  # 40,000 tokens of the 31st at 5 more a million: 0.20
+        record_adjustments(actor=paula, month=MONTH, as_of=LATER)
+        bill(adjustment("2.70"))
+        assert causes() == {("adjustment", "explained"): USD("2.70")}
+        assert claims()[0].parts[0].detail == (
+            "October 2026, late usage $2.50, booked on 20 Dec 2026; "
+            "October 2026, price change $0.20, booked on 20 Dec 2026"
+        )
 
     def test_the_closed_month_stays(self, booked, closed):
         bill(adjustment("2.50"))
