@@ -23,7 +23,7 @@ def refusal_of_machine(error: BaseException, file_name: str) -> ImportRefused | 
     if isinstance(error, StoreUnreachable):
         return ImportRefused.because(
             file_name,
-            f"the request store does not answer as it should: {error}",
+            f"the request store does not answer as it should: {error.place}",
             f"Check COSTGOV_REQUEST_STORE, its credentials and the network. {_AGAIN}",
         )
     if isinstance(error, psycopg.errors.DiskFull) or isinstance(error.__cause__, psycopg.errors.DiskFull):

@@ -18,7 +18,14 @@ HALF: Final = ".part"  # ends the name of a file that is still being copied
 
 
 class StoreUnreachable(OSError):
-    """An object store that does not answer, or refuses us; the message says where and why."""
+    """An object store that does not answer, or refuses us. `place`: where, and why."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        super().__init__(
+            f"The request store does not answer as it should: {place}. "
+            "Check COSTGOV_REQUEST_STORE, its credentials and the network."
+        )
 
 
 class Place(Protocol):

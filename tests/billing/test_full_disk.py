@@ -9,6 +9,9 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.test import Client
 
 from billing.importers.base import ImportRefused
 from billing.models import DailyUsage, Import, UsageSource
@@ -160,5 +163,20 @@ def test_a_store_nobody_answers_for(import_it: ImportIt, settings: Any, tmp_path
     settings.COSTGOV_REQUEST_STORE = "s3://away/requests"
     with pytest.raises(ImportRefused, match="does not answer as it should: s3://away/requests"):
         import_it(write_lines(tmp_path / "log.jsonl", [envelope(1)]))
-    s3fs.S3FileSystem.clear_instance_cache()
     assert not DailyUsage.objects.exists() and files_in(tmp_path / "var") == []
+    settings.COSTGOV_REQUEST_STORE = ""
+    done = import_it(write_lines(tmp_path / "log.jsonl", [envelope(1)]))
+    settings.COSTGOV_REQUEST_STORE = "s3://away/requests"
+    user = get_user_model().objects.create_user(username="ada", password="a long password here")
+    user.groups.add(Group.objects.get(name="admin"))
+    client = Client()
+    client.force_login(user)
+    for answer in (
+        client.get(f"/imports/{done.import_id}/"),
+        client.post(f"/imports/{done.import_id}/delete/"),
+        client.delete(f"/api/v1/imports/{done.import_id}"),
+    ):
+        assert answer.status_code == 503
+        assert "Check COSTGOV_REQUEST_STORE, its credentials and the network" in answer.content.decode()
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert (Import.objects.get(pk=done.import_id).state, DailyUsage.objects.count()) == ("done", 1)
