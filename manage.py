@@ -27,6 +27,11 @@ def _execute() -> None:
 
     try:
         execute_from_command_line(sys.argv)
+    except OSError as error:
+        if type(error).__name__ != "StoreUnreachable":  # by name: only some commands need what it is of
+            raise
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
     except ProgrammingError as error:
         if type(error.__cause__).__name__ in ("UndefinedTable", "UndefinedColumn") and _is_behind():
             sys.exit(

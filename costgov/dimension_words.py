@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from billing.core.words import CHANNELS, UNCLASSIFIED
 from billing.models import CostCentre
 from billing.queries.series import ModelName, model_names
 from costgov.price_forms import BAND_LABELS, KIND_LABELS
@@ -34,7 +35,7 @@ NAMES: Final[Mapping[str, str]] = {
     "arm": "Arm",
 }
 NOTHING: Final[Mapping[str, str]] = {
-    "class": "No class",
+    "class": UNCLASSIFIED,
     "cost_centre": "Unallocated",
     "team": "No team",
     "workspace": "Workspace not named",
@@ -81,6 +82,7 @@ class Words:
             "token_kind": {str(kind): label for kind, label in KIND_LABELS.items()},
             "prompt_length_band": BAND_LABELS,
             "origin": _ORIGINS,
+            "channel": CHANNELS,
         }
         if dimension == "tier":
             return value.capitalize()

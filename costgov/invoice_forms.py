@@ -12,6 +12,7 @@ from django.http import QueryDict
 from billing.core.money import MoneyError, parse_usd
 from billing.core.periods import PeriodError, parse_day
 from billing.core.settlement import KIND_WORDS
+from billing.core.words import CHANNELS as CHANNEL_NAMES
 from billing.models import Invoice, InvoiceLine
 from billing.operations.invoices import LINE_KINDS, InvoiceEntry, LineEntry
 from costgov.queries.reconciliation import parse_month
@@ -21,13 +22,7 @@ HEAD: Final = ("issuer", "number", "month", "issued_on", "due_on", "currency", "
 LINE: Final = ("description", "category", "model", "token_kind", "amount")
 CATEGORIES: Final = tuple(InvoiceLine.Category.choices)
 KINDS: Final = (("", "not stated"), *((kind, KIND_WORDS[kind]) for kind in LINE_KINDS))
-CHANNELS: Final = (
-    ("anthropic", "Anthropic"),
-    ("bedrock", "Amazon Bedrock"),
-    ("vertex", "Google Vertex AI"),
-    ("platform_aws", "Claude Platform on AWS"),
-    ("foundry", "Microsoft Foundry"),
-)
+CHANNELS: Final = tuple(CHANNEL_NAMES.items())
 EMPTY_LINES: Final = 8
 MORE_LINES: Final = 10
 MAX_ROWS: Final = 500
@@ -36,11 +31,15 @@ _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 
 @dataclass
 class InvoiceForm:
-    """What stands in the form, as text. `errors` by field name; of line 3's amount: `line-3-amount`."""
+    """What stands in the form, as text. `errors` by field name; of line 3's amount: `line-3-amount`.
+
+    `similar`: the invoice that may be the same one.
+    """
 
     values: dict[str, str]
     lines: list[dict[str, str]]
     errors: dict[str, str] = field(default_factory=dict)
+    similar: Invoice | None = None
 
     @classmethod
     def empty(cls, *, month: date | None) -> "InvoiceForm":

@@ -18,15 +18,9 @@ from billing.core.column_mapping import (
     parse_mapping,
 )
 from billing.core.column_times import TIME_FORMATS
+from billing.core.words import channel_name
 
 OWN_ZONE = "own"
-_CHANNEL_WORDS = {
-    "anthropic": "Anthropic's own API",
-    "bedrock": "Amazon Bedrock",
-    "vertex": "Google Vertex AI",
-    "platform_aws": "Claude Platform on AWS",
-    "foundry": "Microsoft Foundry",
-}
 _GROUPS = (
     ("When and what", ("time", "request_id", "model", "workspace", "api_key", "class")),
     (
@@ -73,7 +67,7 @@ class MappingForm(forms.Form):
     grain = forms.ChoiceField(choices=[(name, _begun(words)) for name, words in GRAINS.items()], label="One row is")
     time_format = forms.ChoiceField(choices=list(TIME_FORMATS.items()), label="Times look like")
     zone = forms.ChoiceField(choices=_zones, label="Time zone", help_text="Of times that do not name their own.")
-    channel = forms.ChoiceField(choices=[(name, _CHANNEL_WORDS[name]) for name in CHANNELS], label="Bought through")
+    channel = forms.ChoiceField(choices=[(name, channel_name(name)) for name in CHANNELS], label="Bought through")
     model = forms.CharField(
         max_length=255, required=False, label="Model of all rows", help_text="Only where no column names it."
     )
@@ -86,9 +80,17 @@ class MappingForm(forms.Form):
         required=False, label="Workspace and API key are named as the provider names them"
     )
     empty_is_zero = forms.BooleanField(required=False, label="An empty count of input or output tokens means 0")
+    seen = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+    """Version of the mapping kept for these columns when the page was made: it may have been changed since."""
 
     def __init__(
-        self, data: Any = None, *, header: Sequence[str], masked: frozenset[str] = frozenset(), mapping: ColumnMapping
+        self,
+        data: Any = None,
+        *,
+        header: Sequence[str],
+        masked: frozenset[str] = frozenset(),
+        mapping: ColumnMapping,
+        version: str = "",
     ) -> None:
         self.header, self.masked, self.delimiter = tuple(header), masked, mapping.delimiter
         initial: dict[str, Any] = {
@@ -102,6 +104,7 @@ class MappingForm(forms.Form):
             "service_tier": mapping.constants.get("service_tier", ""),
             "names_provider_keys": mapping.names_provider_keys,
             "empty_is_zero": mapping.empty_is_zero,
+            "seen": version,
         }
         initial |= {f"c{i}": mapping.columns.get(column, "") for i, column in enumerate(self.header)}
         super().__init__(data, initial=initial, auto_id="map_%s")

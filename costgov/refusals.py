@@ -5,11 +5,12 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from audit.roles import Forbidden
+from billing.store import StoreUnreachable
 from costgov.pages import BadQuery, Refusal, page
 
 
 class RefusalMiddleware:
-    """403 for a missing right, 400 for an unreadable address or query parameter."""
+    """403 for a missing right, 400 for an unreadable address or query parameter, 503 without the request store."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -26,6 +27,8 @@ class RefusalMiddleware:
             return _answer(request, 403, "forbidden", "You may not do this", str(exception))
         if isinstance(exception, BadQuery):
             return _answer(request, 400, "bad_query", "This address cannot be read", str(exception))
+        if isinstance(exception, StoreUnreachable):
+            return _answer(request, 503, "store_unreachable", "The requests cannot be reached", str(exception))
         return None
 
 

@@ -26,6 +26,7 @@ from costgov.views import (
     showback,
     spend,
     spend_lines,
+    tax_rates,
     trail,
     usage_sources,
 )
@@ -52,6 +53,7 @@ PAGES = (
     showback,
     cost_centres,
     spend_lines,
+    tax_rates,
     trail,
     misc,
     files,

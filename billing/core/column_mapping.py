@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from billing.core.column_times import TIME_FORMATS, is_zone
+from billing.core.words import CHANNELS as CHANNEL_NAMES
 
 SCHEMA: Final = "costgov.column_mapping/1"
 GRAINS: Final[Mapping[str, str]] = {
@@ -20,7 +21,7 @@ GRAINS: Final[Mapping[str, str]] = {
     "day": "the usage of one day (UTC)",
 }
 DELIMITERS: Final[Mapping[str, str]] = {",": "comma", ";": "semicolon", "\t": "tab"}
-CHANNELS: Final = ("anthropic", "bedrock", "vertex", "platform_aws", "foundry")
+CHANNELS: Final = tuple(CHANNEL_NAMES)
 SERVICE_TIERS: Final = ("standard", "batch", "priority", "flex")
 MAX_COLUMNS: Final = 200
 MAX_NAME: Final = 120

@@ -19,12 +19,13 @@ from billing.core.contracts import MAX_RATES, ContractTerms, Credit
 from billing.core.documents import DocumentRefused, decoded, plain, rows_of, shown, values_of
 from billing.core.overlays import Change
 from billing.core.pricebook import PriceError
+from billing.core.words import CHANNELS as CHANNEL_NAMES
 
 SCHEMA: Final = "costgov.contract/1"
 KEYS: Final = ("schema", "name", "channel", "from", "to", "source", "checked_on", "note", "rates", "credits")
 RATE_KEYS: Final = ("model", "token_kind", "service_tier", "percent_off", "usd_per_unit", "from", "to")
 CREDIT_KEYS: Final = ("name", "amount_usd", "from", "to")
-CHANNELS: Final = ("anthropic", "bedrock", "vertex", "foundry")
+CHANNELS: Final = tuple(CHANNEL_NAMES)
 MAX_NAME: Final = 120
 MAX_CREDIT_USD: Final = Decimal(10) ** 12
 

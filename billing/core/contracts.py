@@ -68,10 +68,10 @@ class ContractTerms:
 def contracted(book: PriceBook, contracts: Iterable[ContractTerms]) -> PriceBook:
     """`book` under contracts: the same look-up, whose prices say from which list price and contract they come.
 
-    Without contracts it is `book` itself. Of several contracts that hold at once the most specific rate wins, of equals
-    the later start, then the contract that begins later, then the name.
+    Without rates it is `book` itself: credits change no price. Of several contracts that hold at once the most specific
+    rate wins, of equals the later start, then the contract that begins later, then the name.
     """
-    ordered = sorted(contracts, key=lambda one: (one.valid_from, one.name))
+    ordered = sorted((one for one in contracts if one.rates), key=lambda one: (one.valid_from, one.name))
     return OverlayBook(book, [one.overlay for one in ordered]) if ordered else book
 
 

@@ -7,80 +7,18 @@ difference, the invoice's total minus the base.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from billing.core.billed import BaseAmount, BilledInvoice, BilledLine, InvoiceGroup, group_key, places
+from billing.core.invoice_claims import compared_claims
 from billing.core.money import ZERO, sum_usd
 from billing.core.reconciling import Cause, Nature, Part, Tolerance, minus
-
-
-@dataclass(frozen=True, slots=True)
-class BaseAmount:
-    """What a month should cost, of one model, kind and tier. `kind` of a charge that is not tokens is its cost type.
-
-    `is_open`: some of its usage has no price, so it may cost more. `contract_usd`: the amount under the contract,
-    where the base is at list prices; None = the same.
-    """
-
-    channel: str
-    model: str
-    kind: str
-    service_tier: str
-    amount_usd: Decimal
-    nature: Nature = "usage"
-    is_open: bool = False
-    contract_usd: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BilledLine:
-    """A line of an invoice in usd. `category` as InvoiceLine.Category; empty words = the line does not say."""
-
-    invoice: str
-    position: int
-    channel: str
-    category: str
-    description: str
-    amount_usd: Decimal
-    model: str = ""
-    kind: str = ""
-    service_tier: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BilledInvoice:
-    """`total_usd` is what is payable; its lines should add up to it."""
-
-    number: str
-    channel: str
-    total_usd: Decimal
-    lines: tuple[BilledLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceGroup:
-    """One comparison. `parts` sum exactly to `billed_usd − base_usd`. `lines`: "INV-1 line 3", …"""
-
-    key: str
-    title: str
-    base_usd: Decimal
-    billed_usd: Decimal
-    lines: tuple[str, ...]
-    parts: tuple[Part, ...]
-
-    @property
-    def difference_usd(self) -> Decimal:
-        return minus(self.billed_usd, self.base_usd)
-
 
 _Words = tuple[str, str, str, str, str]  # channel, model, kind, tier, '' or "other"
 _BY_NATURE: Final[Mapping[str, tuple[Cause, Nature | None, str]]] = {
     "discount": ("contract_discount", None, "Contract discount"),
     "commitment": ("commitment", "commitment", "Commitment or prepaid purchase"),
-    "credit": ("credit", "credit", "Credits"),
-    "tax": ("tax", "tax", "Tax"),
-    "adjustment": ("adjustment", "adjustment", "Adjustments of earlier months"),
 }
 
 
@@ -97,6 +35,7 @@ def reconcile_invoices(
         billed = [line for line in lines if line.category == category]
         if stated or billed:
             found.append(_named_group(category, title, cause, stated, billed, tolerance))
+    found += compared_claims(base, invoices, tolerance=tolerance)
     for invoice in sorted(invoices, key=lambda one: one.number):
         if group := _total_group(invoice, tolerance):
             found.append(group)
@@ -135,8 +74,7 @@ def _usage_groups(base: Sequence[BaseAmount], lines: Sequence[BilledLine], toler
         if words is None:
             words = (amount.channel, amount.model, amount.kind, amount.service_tier, "")
         amounts[words].append(amount)
-    places = sorted({*billed, *amounts})
-    return [(words, amounts.get(words, []), billed.get(words, [])) for words in places]
+    return [(words, amounts.get(words, []), billed.get(words, [])) for words in sorted({*billed, *amounts})]
 
 
 def _usage_group(
@@ -161,7 +99,7 @@ def _usage_group(
         parts.append(Part("other_charge", rest, _join(line.description for line in lines)))
     else:
         parts.append(Part("unknown", rest, _unknown_words(amounts, lines, rest)))
-    return InvoiceGroup(_key("usage", *words), _title(words), base, billed, _places(lines), tuple(parts))
+    return InvoiceGroup(group_key("usage", *words), _title(words), base, billed, places(lines), tuple(parts))
 
 
 def _unknown_words(amounts: list[BaseAmount], lines: list[BilledLine], rest: Decimal) -> str:
@@ -178,12 +116,12 @@ def _unknown_words(amounts: list[BaseAmount], lines: list[BilledLine], rest: Dec
 def _named_group(
     category: str, title: str, cause: Cause, stated: list[Decimal], lines: list[BilledLine], tolerance: Tolerance
 ) -> InvoiceGroup:
-    """Tax, credits, … of both sides: the difference is that cause by its nature; equal but for cents is rounding."""
+    """Discounts, purchases: the difference is that cause by its nature; equal but for cents is rounding."""
     base, billed = sum_usd(stated), sum_usd(line.amount_usd for line in lines)
     rest = minus(billed, base)
     small = bool(stated) and bool(lines) and abs(rest) <= tolerance.of_invoice(len(lines))
     parts = (Part("rounding" if small else cause, rest, _join(line.description for line in lines)),) if rest else ()
-    return InvoiceGroup(_key(category), title, base, billed, _places(lines), parts)
+    return InvoiceGroup(group_key(category), title, base, billed, places(lines), parts)
 
 
 def _total_group(invoice: BilledInvoice, tolerance: Tolerance) -> InvoiceGroup | None:
@@ -196,7 +134,7 @@ def _total_group(invoice: BilledInvoice, tolerance: Tolerance) -> InvoiceGroup |
     detail = "" if is_small else "the lines of the invoice do not add up to its total"
     title = f"Total of {invoice.number} beyond its lines"
     return InvoiceGroup(
-        _key("total", invoice.number), title, ZERO, rest, (invoice.number,), (Part(cause, rest, detail),)
+        group_key("total", invoice.number), title, ZERO, rest, (invoice.number,), (Part(cause, rest, detail),)
     )
 
 
@@ -205,14 +143,6 @@ def _title(words: _Words) -> str:
     if words[4]:
         stated.append("other charges")
     return ", ".join(stated) or "All usage"
-
-
-def _key(*words: str) -> str:
-    return "|".join(words)
-
-
-def _places(lines: Sequence[BilledLine]) -> tuple[str, ...]:
-    return tuple(f"{line.invoice} line {line.position}" for line in lines)
 
 
 def _join(texts: object) -> str:

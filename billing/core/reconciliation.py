@@ -148,7 +148,7 @@ class _Open:
         if self.is_settled(tolerance):
             self.take("rounding", self.rest, "")
         else:
-            may_be = f"{self.unpriced:,} of {self.units:,} units have no price here and may be part of it"
+            may_be = "some of its units have no price here and may be part of it"
             self.take("unknown", self.rest, may_be if self.unpriced and self.rest > 0 else "")
 
     def closed(self) -> Cell:
@@ -258,7 +258,7 @@ def _missing_price(cell: _Open, tolerance: Tolerance) -> None:
     explain every error of the whole sum away.
     """
     if 0 < cell.units == cell.unpriced and (cell.lowest is None or cell.highest is None) and cell.rest > 0:
-        cell.take("missing_price", cell.rest, f"{cell.unpriced:,} units without a price, at the cost report's amount")
+        cell.take("missing_price", cell.rest, "without a price here, at the cost report's amount")
 
 
 _STEPS: Final = (_whole_day, _priority, _prepaid, _regional, _discount, _prompt_length, _missing_price)

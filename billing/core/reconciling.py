@@ -18,6 +18,7 @@ from billing.core.usage import NOT_APPLICABLE, UNTOLD
 
 Cause = Literal[
     "tax",
+    "unchecked_tax",
     "credit",
     "adjustment",
     "commitment",
@@ -38,6 +39,7 @@ Cause = Literal[
 # In the order in which they are looked for (docs/algorithms/reconciliation.md), as pages name them.
 CAUSES: Final[Mapping[Cause, str]] = {
     "tax": "Tax",
+    "unchecked_tax": "Tax, not checked",
     "credit": "Credit",
     "adjustment": "Adjustment of an earlier month",
     "commitment": "Commitment or prepaid purchase",

@@ -12,8 +12,9 @@ from billing.core.money import sum_usd
 from billing.core.reconciling import Cause, LineKey, Part, minus
 
 Side = Literal["report", "invoice"]
-State = Literal["matches", "explained", "accepted", "open"]
+State = Literal["matches", "explained", "accepted", "unchecked", "open"]
 UNEXPLAINED: Final = "unknown"
+UNCHECKED: Final = "unchecked_tax"  # has a name and needs no reason; nobody knows whether it is right
 KIND_WORDS: Final[Mapping[str, str]] = {
     "uncached_input": "input",
     "cache_read": "cache read",
@@ -99,7 +100,10 @@ class SettledLine:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceDifference:
-    """Cost report against the invoice, of one set of words the invoice states."""
+    """Cost report against the invoice, of one set of words the invoice states.
+
+    `open_usd`: what has no cause, or is not checked; a reason holds for exactly that amount.
+    """
 
     key: str
     title: str

@@ -7,12 +7,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from billing.core.invoicing import InvoiceGroup
+from billing.core.billed import InvoiceGroup
 from billing.core.money import ZERO, sum_usd
 from billing.core.reconciliation import Cell
 from billing.core.reconciling import CAUSES, Cause, LineKey, Part, minus
 from billing.core.settlement import (
     KIND_WORDS,
+    UNCHECKED,
     UNEXPLAINED,
     CauseSum,
     DayDifference,
@@ -26,10 +27,10 @@ from billing.core.settlement import (
     line_name,
     line_of,
 )
-from billing.core.words import usd
+from billing.core.words import channel_name, usd
 
 _DAYS_SHOWN: Final = 10
-_ORDER: Final[Mapping[State, int]] = {"open": 0, "accepted": 1, "explained": 1, "matches": 2}
+_ORDER: Final[Mapping[State, int]] = {"open": 0, "accepted": 1, "unchecked": 1, "explained": 1, "matches": 2}
 
 
 def settled_lines(
@@ -116,7 +117,7 @@ def kind_words(key: LineKey) -> str:
     words += (
         [f"prompts {key.prompt_length_band}"] if key.prompt_length_band in ("200k-1M", "100k-1M", "100k-200k") else []
     )
-    words += [key.channel] if key.channel != "anthropic" else []
+    words += [channel_name(key.channel)] if key.channel != "anthropic" else []
     return ", ".join(words)
 
 
@@ -159,7 +160,7 @@ def invoice_differences(
     """Groups of the invoice with their states: differences first."""
     found = []
     for group in groups:
-        open_usd = sum_usd(part.amount_usd for part in group.parts if part.cause == UNEXPLAINED)
+        open_usd = sum_usd(part.amount_usd for part in group.parts if part.cause in (UNEXPLAINED, UNCHECKED))
         reason = reasons.get(("invoice", group.key))
         kept = reason if reason is not None and open_usd and reason.amount_usd == open_usd else None
         found.append(
@@ -192,7 +193,7 @@ def _invoice_title(group: InvoiceGroup, names: Mapping[str, tuple[str, str]]) ->
     said += [KIND_WORDS.get(kind, kind.replace("_", " "))] if kind else []
     said += [tier] if tier not in ("", "standard") else []
     said += ["other charges"] if other else []
-    said += [channel] if channel != "anthropic" else []
+    said += [channel_name(channel)] if channel != "anthropic" else []
     text = ", ".join(said) or "all usage"
     return text if model else text[0].upper() + text[1:]
 
@@ -203,6 +204,8 @@ def _state(parts: Sequence[Part], reason: Reason | None) -> State:
         return "accepted"
     if UNEXPLAINED in causes:
         return "open"
+    if UNCHECKED in causes:
+        return "unchecked"
     return "explained" if causes - {"rounding"} else "matches"
 
 
@@ -211,7 +214,8 @@ def _with_reason(parts: Sequence[Part], reason: Reason | None) -> tuple[Part, ..
     if reason is None:
         return tuple(parts)
     return tuple(
-        replace(part, cause=reason.cause, detail=reason.reason) if part.cause == UNEXPLAINED else part for part in parts
+        replace(part, cause=reason.cause, detail=reason.reason) if part.cause in (UNEXPLAINED, UNCHECKED) else part
+        for part in parts
     )
 
 
@@ -256,7 +260,8 @@ def _cause_sum(cause: Cause, by_hand: bool, found: Sequence[tuple[str, Part]]) -
     titles = list(dict.fromkeys(title for title, _ in found))
     where = ", ".join(titles[:2]) + (f" and {len(titles) - 2} more" if len(titles) > 2 else "")
     details = list(dict.fromkeys(part.detail for _, part in found if part.detail))
-    state: State = "accepted" if by_hand else "open" if cause == UNEXPLAINED else "explained"
+    otherwise: State = "open" if cause == UNEXPLAINED else "unchecked" if cause == UNCHECKED else "explained"
+    state: State = "accepted" if by_hand else otherwise
     return CauseSum(
         cause,
         "Accepted without a known cause" if by_hand and cause == UNEXPLAINED else CAUSES[cause],

@@ -4,12 +4,32 @@ Pages, charts, sheets, commands and the sentences built in `core` all write thro
 in a sentence and 7.3% in the table below it.
 """
 
+from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 Number = int | float | Decimal
 
 MINUS: Final = "−"
+UNCLASSIFIED: Final = "Unclassified"  # usage of no class
+# What usage is bought through: the value in data, and what pages and documents call it.
+CHANNELS: Final[Mapping[str, str]] = {
+    "anthropic": "Claude API",
+    "bedrock": "Amazon Bedrock",
+    "vertex": "Google Vertex AI",
+    "platform_aws": "Claude Platform on AWS",
+    "foundry": "Microsoft Foundry",
+}
+
+
+def channel_name(channel: str) -> str:
+    """bedrock → Amazon Bedrock; what nobody named stays as it is written."""
+    return CHANNELS.get(channel, channel)
+
+
+def channel_values() -> str:
+    """anthropic (Claude API), bedrock (Amazon Bedrock), …: what may be written where a channel is asked for."""
+    return ", ".join(f"{value} ({name})" for value, name in CHANNELS.items())
 
 
 def exactly(value: Number) -> Decimal:

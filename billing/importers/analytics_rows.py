@@ -74,6 +74,11 @@ def analytics_file(path: Path, file_name: str, measures: str, what: str) -> Anal
         )
     grouped = frozenset(name for row in rows for name, value in row.group.items() if value is not None)
     findings = []
+    if len(pages) == 1:
+        findings.append(
+            "One page of a query, and nothing in it tells whether pages came before: "
+            "if the query had several, import all of them as one file."
+        )
     if "claude_tag_user_id" in grouped:
         findings.append("Grouped by claude_tag_user_id: such rows may sum to less than the total.")
     return AnalyticsFile(tuple(rows), widths.pop(), grouped, tuple(findings))

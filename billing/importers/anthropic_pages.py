@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import zstandard
-
 from billing.core.periods import Period, PeriodError, parse_instant
 from billing.core.usage import TokenCounts
 from billing.importers.base import (
+    BROKEN_COMPRESSION,
     Head,
     ImportRefused,
     Problem,
@@ -99,7 +98,7 @@ def pages_of(path: Path, file_name: str, what: str) -> Iterator[Mapping[str, Any
     try:
         with open_bytes(path) as file:
             text = read_whole(file, file_name).decode("utf-8-sig").strip()
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
     except UnicodeDecodeError as error:
         raise ImportRefused.because(file_name, "not text in UTF-8", "Save the API's answer unchanged") from error

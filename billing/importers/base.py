@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,8 @@ HEAD_CHARS: Final = 4_000_000
 PROBLEMS_SHOWN: Final = 100
 MAX_LINE_BYTES: Final = 16 * 1024**2  # also read_json's maximum_object_size
 MAX_WHOLE_BYTES: Final = 64 * 1024**2  # of a file that has to be read as one JSON value, decompressed
+# Not OSError itself: a file that is gone or a disk that fails is no fault of who compressed the file.
+BROKEN_COMPRESSION: Final = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)
 PARQUET_MAGIC: Final = (b"PAR1", b"PARE")  # the second is encrypted
 _SHOWN: Final = 60
 EARLIEST: Final = datetime(
@@ -56,7 +59,7 @@ class Problem:
         return f"{place}{named}{self.message}. {self.remedy}."
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | ({"unit": "row"} if isinstance(self.line, RowNumber) else {})
 
 
 class ImportRefused(ValueError):
@@ -118,6 +121,8 @@ class Head:
     """Every line looked at is one JSON value: the fast path may read it. So it may a Parquet file."""
     is_parquet: bool = False
     """A request log as Parquet: the only Parquet file that is read."""
+    start: bytes = b""
+    """The first bytes, decompressed: what they are when no format claims the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +232,7 @@ def read_head(path: Path, file_name: str) -> Head:
     try:
         with open_bytes(path) as file:
             data = file.read(HEAD_CHARS)
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
     if data.startswith(PARQUET_MAGIC):
         raise ImportRefused.because(
@@ -255,7 +260,7 @@ def read_head(path: Path, file_name: str) -> Head:
     elif len(rows) > 1 or not text.lstrip().startswith("["):
         # A bad line among JSON lines is a bad row, not another format. (Of an array only the last line may parse.)
         is_lines = True
-    return Head(text, tuple(rows), is_lines and bool(rows))
+    return Head(text, tuple(rows), is_lines and bool(rows), start=data[:2048])
 
 
 def _dicts(values: Iterable[Any]) -> list[Mapping[str, Any]]:
@@ -292,7 +297,7 @@ def each_record(path: Path, file_name: str, *, is_lines: bool) -> Iterator[tuple
                 value = _parsed(read_whole(file, file_name).removeprefix(b"\xef\xbb\xbf"), None)
                 for index, item in enumerate(value if isinstance(value, list) else [value], start=1):
                     yield (index if isinstance(value, list) else None), item
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
 
 

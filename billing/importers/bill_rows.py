@@ -11,11 +11,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-import zstandard
-
 from billing.core.money import MoneyError, parse_usd
 from billing.core.periods import PeriodError, parse_instant
-from billing.importers.base import MAX_LINE_BYTES, ImportRefused, Problem, broken_compression, open_bytes, shown
+from billing.importers.base import (
+    BROKEN_COMPRESSION,
+    MAX_LINE_BYTES,
+    Head,
+    ImportRefused,
+    Problem,
+    RowNumber,
+    broken_compression,
+    open_bytes,
+    read_whole,
+    shown,
+)
 from billing.importers.cost_base import MAX_PLACES, AmountError, stored
 
 _US_DATE: Final = re.compile(
@@ -146,10 +155,21 @@ def _read_instant(text: str) -> tuple[datetime | None, str]:
     return None, ""
 
 
+def holds_rows(head: Head) -> bool:
+    """JSON lines, or one JSON array of objects."""
+    return bool(head.rows) and (head.is_lines or head.text.lstrip().startswith("["))
+
+
 def json_rows(path: Path, file_name: str) -> Iterator[tuple[int, Mapping[str, Any] | Problem]]:
-    """JSON lines with numbers kept as they are written, so no amount passes through a float."""
+    """Rows of JSON lines or of one JSON array, with numbers kept as they are written: no amount becomes a float.
+
+    Raises ImportRefused for an array that is broken or would fill the memory.
+    """
     try:
         with open_bytes(path) as file:
+            if _begins_array(path):
+                yield from _array_rows(read_whole(file, file_name), file_name)
+                return
             number = 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
@@ -164,8 +184,32 @@ def json_rows(path: Path, file_name: str) -> Iterator[tuple[int, Mapping[str, An
                 else:
                     what = "not a JSON object in UTF-8"
                     yield number, Problem(number, "", "", what, "The file may be cut off; export it again")
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
+
+
+def _begins_array(path: Path) -> bool:
+    with open_bytes(path) as file:
+        return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+def _array_rows(data: bytes, file_name: str) -> Iterator[tuple[int, Mapping[str, Any] | Problem]]:
+    try:
+        value = json.loads(data.removeprefix(b"\xef\xbb\xbf"), parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        reason = getattr(error, "msg", "not text in UTF-8, or nested too deeply")
+        raise ImportRefused.because(
+            file_name,
+            f"not valid JSON ({reason})",
+            "The file may be cut off; export it again",
+            line=getattr(error, "lineno", None),
+        ) from error
+    for index, item in enumerate(value, start=1):
+        number = RowNumber(index)
+        if isinstance(item, dict):
+            yield number, item
+        else:
+            yield number, Problem(number, "", "", "not a JSON object", "Write one object per row of the bill")
 
 
 def refuse_empty(file_name: str, count: int) -> None:

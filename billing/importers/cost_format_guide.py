@@ -69,7 +69,7 @@ COST_GUIDE: Final[tuple[CostFormatGuide, ...]] = (
     CostFormatGuide(
         "google_billing",
         "Google Cloud billing export",
-        "BigQuery: the rows of gcp_billing_export_v1_… exported as JSON lines",
+        "BigQuery: the rows of gcp_billing_export_v1_… exported as JSON lines, or the array the console downloads",
         "billing currency; credits are lines of their own",
         "found by service or SKU text; the invoice month is the bill's own (Pacific time)",
     ),

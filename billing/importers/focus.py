@@ -18,7 +18,7 @@ from billing.core.money import ZERO
 from billing.core.periods import Period
 from billing.importers.anthropic_words import prompt_band
 from billing.importers.base import PROBLEMS_SHOWN, Head, Problem, open_bytes
-from billing.importers.bill_rows import BillRow, Notes, json_rows, refuse_empty
+from billing.importers.bill_rows import BillRow, Notes, holds_rows, json_rows, refuse_empty
 from billing.importers.bill_words import is_claude, kind_in, model_in, tier_in, unit_size
 from billing.importers.cost_base import KIND_OF_TOKEN_TYPE, CostLine, CostReport, Covers, currency_code
 from billing.importers.tables import header_of, table_rows
@@ -85,7 +85,7 @@ class Focus:
     is_bill = True
 
     def claims(self, head: Head) -> bool:
-        names = head.rows[0].keys() if head.is_lines and head.rows else header_of(head)
+        names = head.rows[0].keys() if holds_rows(head) else header_of(head)
         return {name.lower() for name in REQUIRED} <= {str(name).lower() for name in names}
 
     def read(
@@ -158,7 +158,7 @@ def _columns(header: tuple[str, ...], notes: Notes) -> tuple[tuple[str, str], ..
 
 def _is_json(path: Path) -> bool:
     with open_bytes(path) as file:
-        return file.read(16).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+        return file.read(16).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
 def _as_text(value: Any) -> str:

@@ -149,12 +149,14 @@ class Remarks:
         found = [f"Read with the column mapping “{mapping.name}”."]
         if self.stated_rows:
             found.append(
-                f"The table states costs of {self.stated:f} in {self.stated_rows:,} rows: kept as this remark only, "
+                f"The table states costs of {self.stated:f} in {self.stated_rows:,} "
+                f"row{'' if self.stated_rows == 1 else 's'}: kept as this remark only, "
                 "costs are computed from tokens and prices."
             )
         if self.split_assumed and mapping.grain != "request":
             found.append(
-                f"{self.split_assumed:,} rows tell cache writes without their lifetime: counted as 5-minute writes."
+                f"{self.split_assumed:,} row{'s tell' if self.split_assumed != 1 else ' tells'} cache writes "
+                "without their lifetime: counted as 5-minute writes."
             )
         return tuple(found)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from billing.core.periods import Period
 from billing.importers.base import PROBLEMS_SHOWN, Head, Problem, shown
-from billing.importers.bill_rows import BillRow, Notes, json_rows, refuse_empty
+from billing.importers.bill_rows import BillRow, Notes, holds_rows, json_rows, refuse_empty
 from billing.importers.bill_words import is_claude, kind_in, model_in, tier_in, unit_size
 from billing.importers.cost_base import CostLine, CostReport, Covers, currency_code
 
@@ -27,13 +27,13 @@ class GoogleBilling:
     """The standard or detailed export. Evidence for the texts is weak: what is not understood is kept and said."""
 
     name = "google_billing"
-    title = "Google Cloud billing export: JSON lines"
+    title = "Google Cloud billing export: JSON lines or an array"
     source = "Google Cloud bill"
     channel = "vertex"
     is_bill = True
 
     def claims(self, head: Head) -> bool:
-        return head.is_lines and bool(head.rows) and head.rows[0].keys() >= _KEYS
+        return holds_rows(head) and head.rows[0].keys() >= _KEYS
 
     def read(
         self, path: Path, *, file_name: str, canonical: Callable[[str], str], all_rows: bool = False

@@ -5,6 +5,7 @@ from typing import Protocol, TypeVar
 
 from billing.importers.anthropic_pages import kind_of
 from billing.importers.base import Head, ImportRefused
+from billing.importers.unrecognised import likely_reason
 
 
 class Claiming(Protocol):
@@ -45,11 +46,8 @@ def claiming_format(formats: Sequence[F], head: Head, *, file_name: str) -> F:
     known = known_but_not_imported(head)
     if known is not None:
         raise ImportRefused.because(file_name, *known)
-    raise ImportRefused.because(
-        file_name,
-        "none of the known formats recognises the file",
-        f"Known are: {listing(formats)}. If it is one of them, say which with --format; its beginning may be cut off",
-    )
+    what, remedy = likely_reason(head)
+    raise ImportRefused.because(file_name, f"none of the known formats recognises the file: {what}", remedy)
 
 
 def refuse_parquet(head: Head, name: str, *, file_name: str) -> None:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import zstandard
-
 from billing.importers.base import (
+    BROKEN_COMPRESSION,
     MAX_LINE_BYTES,
     Head,
     ImportRefused,
@@ -108,5 +107,5 @@ def _events(path: Path, file_name: str) -> Iterator[tuple[int, Mapping[str, Any]
                     continue
                 if isinstance(event, dict):
                     yield number, event
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error

@@ -16,6 +16,7 @@ from typing import Any, Final
 import duckdb
 
 from billing.importers.base import ImportRefused, Problem, RowNumber, loads_strict, shown
+from billing.importers.sql import literal
 
 _JSON: Final = "JSON"  # any JSON value, where text holds JSON
 _ROWS_AT_ONCE: Final = 2_000
@@ -93,7 +94,7 @@ class _Reader:
     """How each field is read from the types that one file has."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-        name = "'" + str(path).replace("'", "''") + "'"
+        name = "'" + literal(path).replace("'", "''") + "'"
         self.source = (
             f"read_parquet({name}, file_row_number = true, binary_as_string = true, hive_partitioning = false)"
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from billing.core.money import EXACT
 from billing.core.pricebook import Price, PriceError
-from billing.importers.base import ImportRefused, Problem, broken_compression, open_bytes, shown
+from billing.importers.base import BROKEN_COMPRESSION, ImportRefused, Problem, broken_compression, open_bytes, shown
 
 
 def load_exact(path: Path, file_name: str) -> Any:
@@ -26,7 +26,7 @@ def load_exact(path: Path, file_name: str) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ImportRefused.because(file_name, f"not JSON text in UTF-8: {error}", "Download it again") from error
-    except (OSError, EOFError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
 
 

@@ -6,7 +6,9 @@ that text, the columns NAME_COLUMNS or TRAIT_COLUMNS and is_bad. A million reque
 that what is dear to read (facts, classes) is read some hundred times.
 """
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from billing.importers.base import FACT_KEYS, FACT_PATTERN, MAX_FACT_CHARS
@@ -89,3 +91,12 @@ def unpacked(column: str, parts: Mapping[str, str]) -> str:
 def as_map(value: str) -> str:
     """SQL of a raw JSON object as a map, null where it is none or names a key twice."""
     return f"CASE WHEN starts_with({value}, chr(123)) THEN TRY_CAST(CAST({value} AS JSON) AS MAP(VARCHAR, JSON)) END"
+
+
+def literal(path: Path | str) -> str:
+    """A path as read_json and read_parquet take it for this one file: they read patterns, and `log[1]` is one.
+
+    >>> literal("/logs/log[1].jsonl")
+    '/logs/log[[]1].jsonl'
+    """
+    return re.sub(r"[*?[]", r"[\g<0>]", str(path))

@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
-import zstandard
-
-from billing.importers.base import MAX_LINE_BYTES, Head, ImportRefused, broken_compression, open_bytes
+from billing.importers.base import (
+    BROKEN_COMPRESSION,
+    MAX_LINE_BYTES,
+    Head,
+    ImportRefused,
+    broken_compression,
+    open_bytes,
+)
 
 MAX_FIELD_CHARS: Final = 1_000_000
 
@@ -80,7 +85,7 @@ def checked_rows(
         raise ImportRefused.because(
             file_name, f"not CSV: {error}", "Look for an unclosed quote, or export the file again", line=line
         ) from error
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except BROKEN_COMPRESSION as error:
         raise broken_compression(file_name) from error
     if not found:
         raise ImportRefused.because(file_name, "the file has a header and no rows", "Check what was exported")

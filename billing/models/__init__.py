@@ -9,6 +9,7 @@ from billing.models.costs import (
     PeriodAdjustment,
     PeriodComment,
     ResidualReason,
+    TaxRate,
 )
 from billing.models.organisation import Organisation
 from billing.models.planning import CommitmentSizing, CommitmentTerms, Forecast
@@ -51,6 +52,7 @@ __all__ = [
     "Price",
     "PriceScenario",
     "ResidualReason",
+    "TaxRate",
     "UsageCounters",
     "UsageKey",
     "UsageRollup",

@@ -143,6 +143,29 @@ class InvoiceLine(models.Model):
         ]
 
 
+class TaxRate(models.Model):
+    """The tax an issuer charges on everything else of its invoices, as the organisation states it."""
+
+    issuer = models.CharField(max_length=120)
+    percent = models.DecimalField(max_digits=9, decimal_places=6, help_text="19 = 19 % of the net")
+    valid_from = models.DateField(help_text="of invoices issued from that day on, until a later rate")
+    note = models.TextField(blank=True, default="")
+    stated_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    stated_at = models.DateTimeField()
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["issuer", "valid_from", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(percent__gte=0, percent__lte=100), name="billing_tax_rate_percent")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.issuer} {self.percent.normalize():f} %"
+
+
 class BillingPeriod(models.Model):
     """A month to settle: open → closed. Closing keeps the reconciliation and the prices used; nothing reopens it."""
 

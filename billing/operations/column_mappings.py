@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import connection, transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
 from billing.core.column_mapping import ColumnMapping, Contradiction, MappingError, contradictions, parse_mapping
 from billing.models import ColumnMapping as KeptRow
 from billing.models import Import
-from billing.queries.column_mappings import TO_MAP, check_table, mapping_by_name, waiting_import
+from billing.queries.column_mappings import TO_MAP, check_table, mapping_by_name, version_of
 
 WAIT: Final = timedelta(hours=24)
 
@@ -31,17 +31,24 @@ class NotWaiting(LookupError):
     """The table was described, discarded or deleted meanwhile."""
 
 
-def save_mapping(*, actor: AbstractBaseUser | None, mapping: ColumnMapping, as_of: datetime) -> KeptRow:
+class MappingChanged(MappingRefused):
+    """Somebody else kept another mapping for these columns, or deleted it, since it was looked at."""
+
+
+def save_mapping(
+    *, actor: AbstractBaseUser | None, mapping: ColumnMapping, as_of: datetime, seen: str | None = None
+) -> KeptRow:
     """Keep a mapping for its header, in place of an earlier one. The same again changes nothing.
 
-    Raises MappingRefused, Forbidden.
+    `seen`: version of what was kept when the change was begun ('' = nothing), None to replace whatever is kept.
+    Raises MappingRefused, MappingChanged, Forbidden.
     """
     require(actor, Right.IMPORT_USAGE)
     wrong = contradictions(mapping)
     if wrong:
         raise MappingRefused(wrong)
     with transaction.atomic():
-        return _save(actor, mapping, as_of)
+        return _save(actor, mapping, as_of, seen)
 
 
 def named_mapping(name: str, *, as_of: datetime) -> ColumnMapping | None:
@@ -76,21 +83,25 @@ def describe_table(
     mapping: ColumnMapping,
     as_of: datetime,
     enqueue: Callable[[int], None],
+    seen: str | None = None,
 ) -> KeptRow:
-    """Keep the mapping and queue the waiting table's import with it. Raises MappingRefused, NotWaiting, Forbidden."""
+    """Keep the mapping and queue the waiting table's import with it; `seen` as for `save_mapping`.
+
+    Raises MappingRefused, MappingChanged, NotWaiting, Forbidden.
+    """
     require(actor, Right.IMPORT_USAGE)
     checked = check_table(import_id=import_id, mapping=mapping, as_of=as_of)
     if checked.contradictions:
         raise MappingRefused(checked.contradictions)
     with transaction.atomic():
-        row = Import.objects.select_for_update().filter(kind=TO_MAP, state=Import.State.QUEUED, pk=import_id).first()
+        row = _waiting_locked(import_id)
         if row is None:
             raise NotWaiting("The table does not wait any more: upload it again.")
         row.kind = "usage"
         row.options = {**(row.options or {}), "mapping": mapping.as_document(), "mapping_hash": mapping.header_hash}
         row.progress_note = "Waiting for a worker"
         row.save(update_fields=["kind", "options", "progress_note"])
-        kept = _save(actor, mapping, as_of)
+        kept = _save(actor, mapping, as_of, seen)
         transaction.on_commit(lambda: enqueue(import_id))
     return kept
 
@@ -121,7 +132,7 @@ def discard_table(*, actor: AbstractBaseUser | None, import_id: int, as_of: date
     """Delete a waiting table, never imported. Raises NotWaiting, Forbidden."""
     require(actor, Right.IMPORT_USAGE)
     with transaction.atomic():
-        row = waiting_import(import_id=import_id)
+        row = _waiting_locked(import_id)
         if row is None:
             raise NotWaiting("The table does not wait any more.")
         path = _end(row, as_of, "Discarded")
@@ -137,11 +148,35 @@ def discard_table(*, actor: AbstractBaseUser | None, import_id: int, as_of: date
 
 
 def expire_waiting_tables(*, as_of: datetime) -> int:
-    """Delete tables that nobody described within a day: they may hold prompts. Returns how many."""
-    rows = list(Import.objects.filter(kind=TO_MAP, state=Import.State.QUEUED, created_at__lt=as_of - WAIT))
-    for row in rows:
-        _end(row, as_of, "Nobody said what the columns are").unlink(missing_ok=True)
-    return len(rows)
+    """Delete tables that nobody described within a day: they may hold prompts. Returns how many.
+
+    The time of the file counts, which no frozen clock moves: in a demo of last week its tables are not a week old.
+    """
+    rows = Import.objects.filter(kind=TO_MAP, state=Import.State.QUEUED).values_list("pk", "file_path")
+    limit = (as_of - WAIT).timestamp()
+    ended = 0
+    for import_id in [pk for pk, path in rows if _written(Path(path)) < limit]:
+        with transaction.atomic():
+            row = _waiting_locked(import_id)  # described in this moment: it waits no more
+            path = _end(row, as_of, "Nobody said what the columns are") if row is not None else None
+        if path is not None:
+            path.unlink(missing_ok=True)
+            ended += 1
+    return ended
+
+
+def _written(path: Path) -> float:
+    """When a file was written (Unix time); 0 where it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _waiting_locked(import_id: int) -> Import | None:
+    """A waiting table, until the transaction ends nobody else's to describe, discard or expire."""
+    waiting = Import.objects.select_for_update().filter(kind=TO_MAP, state=Import.State.QUEUED, pk=import_id)
+    return waiting.first()
 
 
 def _end(row: Import, as_of: datetime, note: str) -> Path:
@@ -151,12 +186,21 @@ def _end(row: Import, as_of: datetime, note: str) -> Path:
     return path
 
 
-def _save(actor: AbstractBaseUser | None, mapping: ColumnMapping, as_of: datetime) -> KeptRow:
+def _save(actor: AbstractBaseUser | None, mapping: ColumnMapping, as_of: datetime, seen: str | None) -> KeptRow:
     document: dict[str, Any] = mapping.as_document()
+    with connection.cursor() as cursor:  # two first mappings of one header: the second waits and then sees the first
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int(mapping.header_hash[:15], 16)])
     held = KeptRow.objects.select_for_update().filter(header_hash=mapping.header_hash).first()
     if held is not None and held.document == document:
         return held
     before = held.document if held is not None else None
+    if seen is not None and seen != version_of(before):
+        what = (
+            f"meanwhile another mapping was kept for these columns, “{held.name}”, and this one would replace it"
+            if held is not None
+            else "meanwhile the mapping was deleted"
+        )
+        raise MappingChanged((Contradiction("", what, "Compare the two; press the button again to have this one"),))
     row = held or KeptRow(header_hash=mapping.header_hash, created_by_id=actor.pk if actor is not None else None)
     row.name, row.header, row.document, row.updated_at = mapping.name, list(mapping.header), document, as_of
     row.save()

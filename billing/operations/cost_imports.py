@@ -21,9 +21,9 @@ from billing.core.periods import day_start
 from billing.core.usage import NOT_APPLICABLE, UNTOLD
 from billing.importers.base import PROBLEMS_SHOWN, ImportRefused, Problem, implausible_time
 from billing.importers.cost_base import CostFormat, CostLine, CostReport, Covers
-from billing.importers.cost_formats import identify_costs
 from billing.models import BillingPeriod, CostReportLine, Import, ModelRelease, UsageSource
 from billing.operations.bill_usage import save_bill_usage
+from billing.operations.cost_deliveries import format_of_delivery, parts_of
 from billing.operations.import_run import Attempt, ImportOptions, ImportOutcome
 from billing.operations.stated_invoices import save_stated_invoices
 from billing.queries.imports import model_aliases
@@ -42,7 +42,7 @@ class CostAttempt(Attempt):
 
     def carry_out(self) -> ImportOutcome:
         parts = parts_of(self.path)
-        fmt, _ = identify_costs(parts[0], file_name=self.row.file_name, format_name=self.options.format)
+        fmt = format_of_delivery(parts, self.row.file_name, self.options.format)
         self.row.format = fmt.name
         source = cost_source(fmt, self.options.source, self.row.file_name)
         aliases = model_aliases()
@@ -84,10 +84,6 @@ class CostAttempt(Attempt):
         seen: set[tuple[object, ...]] = set()
         for part in parts:
             name = self.row.file_name if len(parts) == 1 else f"{self.row.file_name}/{part.name}"
-            if len(parts) > 1 and identify_costs(part, file_name=name)[0] is not fmt:
-                raise ImportRefused.because(
-                    name, f"not of the format {fmt.name} like the parts before it", "Import it on its own"
-                )
             report = fmt.read(part, file_name=name, canonical=canonical, all_rows=self.options.all_rows)
             offset = lines[-1].position if lines else 0
             self.check_no_second_delivery(name, report.lines, seen)
@@ -281,24 +277,6 @@ class CostAttempt(Attempt):
             commitment_status=line.commitment_status[:255],
             tags=dict(line.tags),
         )
-
-
-def parts_of(path: Path) -> list[Path]:
-    """A file, or the files of a directory that hold one delivery, by name."""
-    if not path.is_dir():
-        return [path]
-    return sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith("."))
-
-
-def deliveries(path: Path) -> list[Path]:
-    """What to import one by one: a directory of a bill's parts as a whole, one of reports file by file.
-
-    Raises ImportRefused for a directory whose first file is of no known format.
-    """
-    parts = parts_of(path)
-    if not path.is_dir() or not parts:
-        return [path]
-    return [path] if identify_costs(parts[0], file_name=parts[0].name)[0].is_bill else parts
 
 
 def still_stands(held: Import, options: ImportOptions) -> bool:

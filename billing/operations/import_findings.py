@@ -50,14 +50,16 @@ def request_findings(summary: Summary) -> list[str]:
     findings = []
     if summary.split_assumed:
         findings.append(
-            f"{summary.split_assumed:,} requests tell cache writes without their lifetime: counted as 5-minute writes."
+            f"{summary.split_assumed:,} request{'s tell' if summary.split_assumed != 1 else ' tells'} cache writes "
+            "without their lifetime: counted as 5-minute writes."
         )
     if summary.gateway_cache_hits:
         findings.append(
-            f"{summary.gateway_cache_hits:,} answers came from LiteLLM's own cache: no tokens of the provider."
+            f"{summary.gateway_cache_hits:,} answer{'s' if summary.gateway_cache_hits != 1 else ''} came from "
+            "LiteLLM's own cache: no tokens of the provider."
         )
     if summary.unclassified:
         findings.append(
-            f"{summary.unclassified:,} request{'s have' if summary.unclassified != 1 else ' has'} no class."
+            f"{summary.unclassified:,} request{'s are' if summary.unclassified != 1 else ' is'} unclassified."
         )
     return findings

@@ -21,13 +21,16 @@ from audit import operations as audit
 from audit.roles import Right, may, require
 from billing.importers.base import ImportRefused
 from billing.importers.formats import identify_any, kind_of_format
+from billing.importers.records import SWITCHES
 from billing.models import Import
 from billing.operations.column_mappings import expire_waiting_tables
-from billing.operations.cost_imports import CostAttempt, parts_of, still_stands
+from billing.operations.cost_deliveries import parts_of
+from billing.operations.cost_imports import CostAttempt, still_stands
+from billing.operations.import_failures import refusal_of_machine
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
 from billing.operations.import_run import Attempt
-from billing.operations.source_settings import is_read_alike
+from billing.operations.source_settings import READ_WITH, is_read_alike
 from billing.queries.column_mappings import TO_MAP, is_mapped_table, is_unknown_table
 from billing.queries.imports import incoming_folder, request_store
 from billing.store import NO_PLAN, ClassifyPlan
@@ -46,6 +49,7 @@ __all__ = [
 ]
 MAX_ATTEMPTS: Final = 5  # a file that ends its worker each time must not do so for ever
 LEFTOVER_HOURS: Final = 6
+_SAVING: Final = "3s"  # how long a cancellation waits for an import that saves its result
 USAGE: Final = "usage"
 COSTS: Final = "costs"
 _RIGHTS: Final = {USAGE: Right.IMPORT_USAGE, COSTS: Right.IMPORT_COSTS, TO_MAP: Right.IMPORT_USAGE}
@@ -83,7 +87,7 @@ def start_import(
             _lock_bytes(digest)
             held = _same_bytes(digest, chosen, unfinished=True)
             if held is not None:
-                return _repeat(held, file_name)
+                return _repeat(held, file_name, chosen)
             row = _create(
                 actor, file_name, digest, size, as_of, chosen, kind=kind, path=path, state=Import.State.QUEUED
             )
@@ -121,7 +125,7 @@ def import_file(
             _lock_bytes(digest)
             held = _same_bytes(digest, options or ImportOptions(), unfinished=False)
             if held is not None:
-                return _repeat(held, name)
+                return _repeat(held, name, options or ImportOptions())
             row = _create(
                 actor,
                 name,
@@ -161,7 +165,9 @@ def _run(
         state=Import.State.RUNNING, started_at=as_of, attempts=row.attempts, progress_share=0.01, error=""
     )
     options = ImportOptions.of(row.options)
-    attempt = _ATTEMPTS[row.kind](row, options, path or Path(row.file_path), as_of, plan, lease, is_demo)
+    # No path at all: the command line began it, and its process was ended. An empty Path would be the folder we run in.
+    where = path or (Path(row.file_path) if row.file_path else incoming_folder() / "nowhere")
+    attempt = _ATTEMPTS[row.kind](row, options, where, as_of, plan, lease, is_demo)
     try:
         lease.progress(0.01, "Starting")
         _check_startable(attempt)
@@ -172,22 +178,29 @@ def _run(
             _forget(waiting)
         row.refresh_from_db()
         return outcome_of(row, message=f"Not finished here: {stopped}.")
-    except _DATABASE_GONE:
-        raise
     except ImportRefused as refusal:
         attempt.refuse(refusal)
         _forget(waiting)
         raise
+    except KeyboardInterrupt:
+        attempt.refuse(ImportRefused.because(row.file_name, "stopped by Ctrl-C", "Import the file again"))
+        raise
     except Exception as error:
+        found = refusal_of_machine(error, row.file_name)
+        if found is None and isinstance(error, _DATABASE_GONE):
+            raise
         # The page must show an end; the task's own error, with its trace, goes to the log.
         attempt.refuse(
-            ImportRefused.because(
+            found
+            or ImportRefused.because(
                 row.file_name,
                 f"stopped by an internal error ({type(error).__name__})",
                 "See the worker's log, then try again",
             )
         )
         _forget(waiting)
+        if found is not None:
+            raise found from error
         raise
     _forget(waiting)
     return outcome
@@ -208,9 +221,8 @@ def _check_startable(attempt: Attempt) -> None:
             "See the worker's log, or split the file and import its parts",
         )
     if not attempt.path.exists():
-        raise ImportRefused.because(
-            row.file_name, "the waiting file is gone (the import was interrupted)", "Import the file again"
-        )
+        gone = "the waiting file is gone" if row.file_path else "the command that imported it was ended in the middle"
+        raise ImportRefused.because(row.file_name, f"{gone}; nothing of it was imported", "Import the file again")
 
 
 def _kind_of(path: Path, file_name: str, options: ImportOptions) -> str:
@@ -229,6 +241,8 @@ def _check_kind(attempt: Attempt) -> None:
     parts = parts_of(attempt.path)
     if not parts:
         raise ImportRefused.because(row.file_name, "the directory holds no files", "Check the path")
+    if row.kind == COSTS and len(parts) > 1:
+        return  # each part is looked at by the attempt
     if row.kind == USAGE and is_mapped_table(
         parts[0], row.file_name, format_name=attempt.options.format, mapping=attempt.options.mapping
     ):
@@ -276,13 +290,22 @@ def sweep_leftovers(*, as_of: datetime) -> int:
 def cancel_import(*, actor: AbstractBaseUser | None, import_id: int, as_of: datetime) -> bool:
     """Cancel an import that waits or runs; a running one stops within a second, and nothing of it is kept.
 
-    False when it has ended. Raises Forbidden, Import.DoesNotExist.
+    False when it has ended, or is saving its result, which is then as good as there.
+    Raises Forbidden, Import.DoesNotExist.
     """
     if actor is not None and not may(actor, Right.IMPORT_COSTS):
         require(actor, Right.IMPORT_USAGE)
     with transaction.atomic():
-        # Waits while an import saves its result: then it has ended, and is not cancelled.
-        row = Import.objects.select_for_update().get(pk=import_id)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_SAVING])
+        try:
+            # Its row is locked while an import saves its result. A large bill takes a minute: nobody waits that long.
+            row = Import.objects.select_for_update().get(pk=import_id)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise
+            transaction.set_rollback(True)
+            return False
         require(actor, _RIGHTS[row.kind])
         if row.is_finished:
             return False
@@ -345,7 +368,20 @@ def _lock_bytes(digest: str) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int(digest[:15], 16)])
 
 
-def _repeat(row: Import, file_name: str) -> ImportOutcome:
+def _repeat(row: Import, file_name: str, options: ImportOptions) -> ImportOutcome:
+    """The same bytes again. Raises ImportRefused where another answer about the file is given than it was read with."""
+    read_with = (row.options or {}).get(READ_WITH) or {}
+    for switch in SWITCHES:
+        said, held = options.answers.get(switch.name, ""), str(read_with.get(switch.name, ""))
+        if switch.is_of_file and said and held and said != held:
+            raise ImportRefused.because(
+                file_name,
+                f"the same bytes are import {row.pk}, read with {held}; requests that are known keep their time",
+                f"Delete import {row.pk} (on its page, or manage.py delete_import {row.pk} --yes), "
+                "then import the file with the right answer",
+                field=switch.name,
+                value=said,
+            )
     when = f"{row.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     done = f"The same bytes were imported before as {row.file_name} (import {row.pk}, {when}); nothing changed."
     waits = f"The same bytes are being imported already as {row.file_name} (import {row.pk})."

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
+from billing.core.issuers import issuer_key, number_key
 from billing.core.usage import PRICED_KINDS
 from billing.models import BillingPeriod, Invoice, InvoiceLine
 
@@ -27,6 +28,14 @@ class InvoiceRefused(ValueError):
     def __init__(self, problems: dict[str, str]) -> None:
         self.problems = problems
         super().__init__("; ".join(f"{field}: {text}" for field, text in problems.items()))
+
+
+class SimilarInvoice(InvoiceRefused):
+    """The number is held already of an issuer that may be the same one; whoever enters it says that it is not."""
+
+    def __init__(self, problems: dict[str, str], found: Invoice) -> None:
+        self.found = found
+        super().__init__(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +74,13 @@ def save_invoice(
     entry: InvoiceEntry,
     as_of: datetime,
     invoice_id: int | None = None,
+    confirm_similar: bool = False,
     is_demo: bool = False,
 ) -> Invoice:
     """Keep a new invoice, or another reading of one (`invoice_id`); whoever corrects it takes the second reading away.
 
-    Raises InvoiceRefused with every problem, Forbidden.
+    `confirm_similar`: it is another one, though the number is held of an issuer spelled in another way. Raises
+    InvoiceRefused with every problem, SimilarInvoice where that is the only one, Forbidden.
     """
     require(actor, Right.EDIT_INVOICES)
     problems = _problems(entry, as_of)
@@ -81,6 +92,13 @@ def save_invoice(
         problems["number"] = f"Invoice {entry.number} of {entry.issuer} is entered already: open that one."
     if problems:
         raise InvoiceRefused(problems)
+    similar = similar_invoice(entry.issuer, entry.number, besides=row.pk)
+    if similar is not None and not confirm_similar:
+        said = (
+            f"Invoice {similar.number} of {similar.issuer} is entered already, for {similar.month:%B %Y} over "
+            f"{similar.total_amount:f} {similar.currency}: open that one, or say that this is another invoice."
+        )
+        raise SimilarInvoice({"number": said}, similar)
     before = invoice_record(row) if row.pk is not None else None
     row.issuer, row.number, row.channel = entry.issuer.strip(), entry.number.strip(), entry.channel
     row.month, row.issued_on, row.due_on = entry.month, entry.issued_on, entry.due_on
@@ -139,6 +157,15 @@ def withdraw_invoice(
     row.save(update_fields=["withdrawn_at", "withdrawn_reason"])
     _record(row, actor, "invoice.withdrawn", as_of, before, is_demo)
     return row
+
+
+def similar_invoice(issuer: str, number: str, *, besides: int | None = None) -> Invoice | None:
+    """One that counts, of that number and issuer whatever their case, spaces and punctuation; None for none."""
+    wanted = (issuer_key(issuer), number_key(number))
+    for row in Invoice.objects.filter(withdrawn_at__isnull=True).order_by("pk"):
+        if row.pk != besides and (issuer_key(row.issuer), number_key(row.number)) == wanted:
+            return row
+    return None
 
 
 def invoice_record(row: Invoice) -> dict[str, Any]:

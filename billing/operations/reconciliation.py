@@ -13,6 +13,7 @@ from django.db import transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
+from billing.core.pricing import plain_number
 from billing.core.reconciling import CAUSES, Tolerance
 from billing.core.settlement import MonthSettlement, Settings
 from billing.models import BillingPeriod, PeriodAdjustment, PeriodComment, ResidualReason
@@ -20,7 +21,7 @@ from billing.queries.adjustments import Adjustment, due_adjustments
 from billing.queries.reconciliation import month_settings, month_settlement
 
 # What somebody may give as the cause of a difference; what the arithmetic decides alone is not offered.
-GIVEN_CAUSES: Final = tuple(cause for cause in CAUSES if cause not in ("rounding", "unknown"))
+GIVEN_CAUSES: Final = tuple(cause for cause in CAUSES if cause not in ("rounding", "unknown", "unchecked_tax"))
 ACCEPTED: Final = "unknown"  # accepted with a reason though no cause is known
 MAX_TEXT: Final = 2_000
 
@@ -85,7 +86,8 @@ def explain_differences(
     for side, line, amount in lines:
         now = _open_amount(value, side, line)
         if amount is not None and amount != now:
-            raise PeriodRefused(f"The difference is {now:f} usd by now, not {amount:f}: look at it again.")
+            seen = f"{plain_number(now)} usd by now, not {plain_number(amount)}"
+            raise PeriodRefused(f"The difference is {seen}: look at it again.")
         rows.append(_keep_reason(actor, month, side, line, cause, now, reason.strip(), as_of))
     after = [
         {"side": row.side, "line": row.line, "cause": cause, "amount": f"{row.amount:f}", "reason": row.reason}
@@ -120,11 +122,13 @@ def _keep_reason(
 
 
 @transaction.atomic
-def withdraw_reason(*, actor: AbstractBaseUser | None, reason_id: int, as_of: datetime) -> ResidualReason:
-    """The difference is open again. Raises PeriodRefused, Forbidden."""
+def withdraw_reason(
+    *, actor: AbstractBaseUser | None, reason_id: int, as_of: datetime, month: date | None = None
+) -> ResidualReason:
+    """The difference is open again. `month`: the one it is of, where that is known. Raises PeriodRefused, Forbidden."""
     require(actor, Right.EXPLAIN_RESIDUALS)
     row = ResidualReason.objects.select_for_update().filter(pk=reason_id, withdrawn_at__isnull=True).first()
-    if row is None:
+    if row is None or month not in (None, row.month):
         raise PeriodRefused(f"There is no reason {reason_id}, or it was withdrawn.")
     _open_period(row.month, as_of)
     row.withdrawn_at = as_of
@@ -296,7 +300,8 @@ def _open_amount(value: MonthSettlement, side: str, line: str) -> Decimal:
     if found is None:
         raise PeriodRefused(f"There is no line {line!r} between computed, report and invoice of {value.month:%B %Y}.")
     causes = {part.cause for part in found.parts}
-    if not (causes & {"unknown", "missing_price"} or found.reason is not None or getattr(found, "needs_price", False)):
+    to_explain = bool(causes & {"unknown", "missing_price", "unchecked_tax"}) or found.reason is not None
+    if not (to_explain or getattr(found, "needs_price", False)):
         raise PeriodRefused("Every part of that difference has its cause already: there is nothing to explain.")
     amount: Decimal = found.open_usd
     return amount

@@ -10,6 +10,7 @@ from billing.core.cents import to_cents
 from billing.core.money import ZERO, round_usd, sum_usd
 from billing.importers.cost_base import CostLine
 from billing.models import CostReportLine, Import, Invoice, InvoiceLine, UsageSource
+from billing.operations.invoices import similar_invoice
 
 _CATEGORY: Final = {
     "usage": InvoiceLine.Category.USAGE,
@@ -59,11 +60,13 @@ def _save(
     total = round_usd(sum_usd(line.amount for line in stated))
     month = max(line.billing_month for line in stated)
     held = Invoice.objects.filter(issuer=issuer, number=number, withdrawn_at__isnull=True).first()
+    held = held or similar_invoice(issuer, number)
     if held is not None and (held.latest_import is None or held.checked_at is not None or held.currency != currency):
         if held.total_amount == total and held.currency == currency:
             return []
         return [
-            f"Invoice {number} is held as {held.total_amount} {held.currency}, entered or checked by a person; this "
+            f"Invoice {number} is held as {held.total_amount} {held.currency}, entered or checked by a person"
+            f"{'' if held.issuer == issuer else f' as one of {held.issuer}'}; this "
             f"bill's lines of it sum to {total} {currency}. The held one stays."
         ]
     invoice = held or Invoice(issuer=issuer, number=number)

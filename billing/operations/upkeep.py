@@ -270,7 +270,9 @@ def sweep_store() -> int:
         unfinished = set(
             Import.objects.filter(state__in=[Import.State.QUEUED, Import.State.RUNNING]).values_list("pk", flat=True)
         )
-        gone = request_store().remove_others(lambda item: item in keep or item.import_id in unfinished)
+        store = request_store()
+        gone = store.place.remove_halves()
+        gone += store.remove_others(lambda item: item in keep or item.import_id in unfinished)
         requests_from = Organisation.objects.values_list("requests_kept_from", flat=True).first()
         return gone + (forget_files(requests_from) if requests_from is not None else 0)
 

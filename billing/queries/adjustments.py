@@ -11,6 +11,7 @@ from billing.core.money import ZERO
 from billing.core.periods import next_month
 from billing.core.reconciling import minus
 from billing.models import BillingPeriod, PeriodAdjustment
+from billing.queries.expected import billed_on
 from billing.queries.reconciliation import month_settlement
 
 WORDS: Final = {
@@ -23,7 +24,10 @@ WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """`amount_usd` adds to the closed figure (computed for usage and prices). `found_at` None: due, not booked yet."""
+    """`amount_usd` adds to the closed figure (computed for usage and prices). `found_at` None: due, not booked yet.
+
+    `billed_on`: the invoice lines that bill it, '' = none so far.
+    """
 
     month: date
     cause: str
@@ -32,6 +36,7 @@ class Adjustment:
     booked_month: date
     found_at: datetime | None
     recorded_by: str
+    billed_on: str = ""
 
 
 def booked_adjustments(*, month: date | None = None, booked_month: date | None = None) -> tuple[Adjustment, ...]:
@@ -41,6 +46,7 @@ def booked_adjustments(*, month: date | None = None, booked_month: date | None =
         rows = rows.filter(period__month=month)
     if booked_month is not None:
         rows = rows.filter(booked_month=booked_month)
+    billed = billed_on() if rows else {}
     return tuple(
         Adjustment(
             row.period.month,
@@ -50,6 +56,7 @@ def booked_adjustments(*, month: date | None = None, booked_month: date | None =
             row.booked_month,
             row.found_at,
             row.recorded_by.get_username() if row.recorded_by is not None else "system",
+            billed.get(row.pk, ""),
         )
         for row in rows
     )

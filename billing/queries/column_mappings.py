@@ -1,5 +1,8 @@
 """Column mappings kept for tables of somebody's own, and the tables that wait to be described."""
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -54,6 +57,10 @@ class KeptMapping:
     document: Mapping[str, Any]
 
     @property
+    def version(self) -> str:
+        return version_of(self.document)
+
+    @property
     def grain_words(self) -> str:
         return GRAINS.get(self.grain, self.grain)
 
@@ -78,6 +85,8 @@ class WaitingTable:
     proposed: ColumnMapping
     asks_zone: bool
     options: Mapping[str, Any]
+    kept: KeptMapping | None = None
+    """A mapping that somebody kept for these columns while the table waited; then it is what is proposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,11 @@ def kept_mappings() -> tuple[KeptMapping, ...]:
 
 def kept_mapping(*, mapping_id: int) -> KeptMapping | None:
     return next((item for item in kept_mappings() if item.id == mapping_id), None)
+
+
+def version_of(document: Mapping[str, Any] | None) -> str:
+    """What tells one state of a mapping from another; '' of none."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16] if document else ""
 
 
 def mapping_of_header(header: tuple[str, ...]) -> ColumnMapping | None:
@@ -197,10 +211,15 @@ def waiting_import(*, import_id: int) -> Import | None:
 def waiting_table(*, import_id: int) -> WaitingTable | None:
     """A waiting table with a first proposal; None where there is none (described, discarded or expired)."""
     row = waiting_import(import_id=import_id)
-    if row is None or not Path(row.file_path).is_file():
+    if row is None:
         return None
-    head = read_table_head(Path(row.file_path), row.file_name)
-    proposed = proposal(row.file_name, head)
+    try:
+        head = read_table_head(Path(row.file_path), row.file_name)
+    except FileNotFoundError:  # imported, discarded or expired since the row was read
+        return None
+    held = KeptRow.objects.filter(header_hash=header_hash(head.header)).select_related("created_by").first()
+    kept = _kept(held, []) if held is not None else None
+    proposed = parse_mapping(kept.document) if kept is not None else proposal(row.file_name, head)
     options = dict(row.options or {})
     if options.get("source"):
         proposed = replace(proposed, source=str(options["source"]))
@@ -213,6 +232,7 @@ def waiting_table(*, import_id: int) -> WaitingTable | None:
         proposed=proposed,
         asks_zone=names_no_zone(times, time_format=proposed.time_format),
         options=options,
+        kept=kept,
     )
 
 
@@ -226,9 +246,11 @@ def proposal(file_name: str, head: TableHead) -> ColumnMapping:
 def check_table(*, import_id: int, mapping: ColumnMapping, as_of: datetime) -> MappingCheck:
     """A waiting table under a mapping."""
     row = waiting_import(import_id=import_id)
-    if row is None:
-        return MappingCheck((), None, "the table does not wait any more: upload it again")
-    return check_file(Path(row.file_path), row.file_name, mapping, as_of=as_of)
+    if row is not None:
+        # It may be imported or discarded, and its file deleted, at any moment.
+        with contextlib.suppress(FileNotFoundError):
+            return check_file(Path(row.file_path), row.file_name, mapping, as_of=as_of)
+    return MappingCheck((), None, "the table does not wait any more: upload it again")
 
 
 def check_file(path: Path, file_name: str, mapping: ColumnMapping, *, as_of: datetime) -> MappingCheck:

@@ -122,6 +122,11 @@ class ImportDetail:
     """Name of the setting that the file needs and cannot tell (billing/importers/records.py)."""
     costs: CostsBrought | None = None
 
+    @property
+    def place_word(self) -> str:
+        """What the numbers of its problems count: a Parquet file has rows and no lines."""
+        return "Row" if any(problem.get("unit") == "row" for problem in self.problems) else "Line"
+
 
 @dataclass(frozen=True, slots=True)
 class SourceAnswer:

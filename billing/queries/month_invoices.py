@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from billing.core.invoicing import BaseAmount, BilledInvoice, BilledLine, InvoiceGroup, reconcile_invoices
+from billing.core.billed import BaseAmount, InvoiceGroup
+from billing.core.invoicing import reconcile_invoices
 from billing.core.money import ZERO, sum_usd
 from billing.core.pricing import CostLine, UnpricedLine
 from billing.core.reconciliation import Cell
@@ -14,6 +15,7 @@ from billing.core.reconciling import LineKey, Part, Tolerance
 from billing.core.settlement import InvoiceUsed
 from billing.models import Invoice
 from billing.queries.cost_reports import MonthReport
+from billing.queries.expected import billed_invoices
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +60,15 @@ def other_currencies(invoices: Sequence[Invoice]) -> tuple[str, ...]:
     )
 
 
-def _billed(row: Invoice) -> BilledInvoice:
-    return BilledInvoice(
-        row.number,
-        row.channel,
-        row.total_amount,
-        tuple(
-            BilledLine(
-                row.number,
-                line.position,
-                row.channel,
-                line.category,
-                line.description,
-                line.amount,
-                line.model,
-                line.token_kind,
-                line.service_tier,
-            )
-            for line in row.lines.all()
-        ),
-    )
-
-
 def invoice_groups(
+    month: date,
     invoices: Sequence[Invoice],
     cells: Sequence[Cell],
     report: MonthReport | None,
     mine: Sequence[PricedDay],
     tolerance: Tolerance,
 ) -> tuple[InvoiceGroup, ...]:
-    billed = [_billed(row) for row in invoices if row.currency == "USD"]
+    billed = billed_invoices(month, invoices)
     if not billed:
         return ()
     reported = {source.channel for source in report.sources} if report is not None else set()

@@ -62,7 +62,7 @@ def month_settlement(*, month: date, as_of: datetime, known_at: datetime | None 
         reasons=reasons,
     )
     invoices = month_invoices(month)
-    groups = invoice_groups(invoices, cells, report, mine, tolerance)
+    groups = invoice_groups(month, invoices, cells, report, mine, tolerance)
     differences = invoice_differences(groups, names=names, reasons=reasons)
     computed = sum_usd(one.line.cost_usd for one in mine if isinstance(one.line, CostLine))
     report_usd = sum_usd(cell.reported_usd for cell in cells) if report is not None else None

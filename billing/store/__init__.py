@@ -6,6 +6,8 @@ overwritten by the next attempt.
 """
 
 from billing.store.engine import Engine, RequestStore
+from billing.store.places import StoreUnreachable
+from billing.store.session import is_out_of_room
 from billing.store.values import (
     COUNTER_COLUMNS,
     KEY_COLUMNS,
@@ -40,6 +42,8 @@ __all__ = [
     "Sources",
     "StageFailed",
     "Staged",
+    "StoreUnreachable",
     "StoredImport",
     "Summary",
+    "is_out_of_room",
 ]

@@ -4,12 +4,28 @@ A file is known by its day and name, `day=YYYY-MM-DD/import-<id>.g<generation>-<
 complete, and only then appears under its name: by a rename in a directory, by one upload in an object store.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from billing.importers.sql import literal
+
+HALF: Final = ".part"  # ends the name of a file that is still being copied
+
+
+class StoreUnreachable(OSError):
+    """An object store that does not answer, or refuses us. `place`: where, and why."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        super().__init__(
+            f"The request store does not answer as it should: {place}. "
+            "Check COSTGOV_REQUEST_STORE, its credentials and the network."
+        )
 
 
 class Place(Protocol):
@@ -27,6 +43,9 @@ class Place(Protocol):
 
     def delete(self, items: Iterable[tuple[str, str]]) -> None:
         """Missing files are no error."""
+
+    def remove_halves(self) -> int:
+        """Delete what killed processes left half copied; call it while nobody writes. Returns how many."""
 
     def connect(self, connection: Any) -> None:
         """Make `address` readable for a DuckDB connection."""
@@ -53,7 +72,7 @@ class Directory:
             return []
 
     def address(self, day: str, name: str) -> str:
-        return str(self.root / folder_of(day) / name)
+        return literal(self.root / folder_of(day) / name)
 
     def put(self, local: Path, day: str, name: str) -> None:
         folder = self.root / folder_of(day)
@@ -61,9 +80,7 @@ class Directory:
         try:
             os.replace(local, folder / name)
         except OSError:  # another file system than that of the temporary files: copy beside it, then rename
-            half = folder / f"{name}.part"
-            shutil.copyfile(local, half)
-            os.replace(half, folder / name)
+            _copied(local, folder / name)
             local.unlink()
 
     def copy(self, day: str, name: str, new_name: str) -> None:
@@ -73,16 +90,31 @@ class Directory:
         try:
             os.link(folder / name, target)
         except OSError:
-            half = folder / f"{new_name}.part"
-            shutil.copyfile(folder / name, half)
-            os.replace(half, target)
+            _copied(folder / name, target)
 
     def delete(self, items: Iterable[tuple[str, str]]) -> None:
         for day, name in items:
             (self.root / folder_of(day) / name).unlink(missing_ok=True)
 
+    def remove_halves(self) -> int:
+        halves = list(self.root.glob(f"day=*/*{HALF}"))
+        for path in halves:
+            path.unlink(missing_ok=True)
+        return len(halves)
+
     def connect(self, connection: Any) -> None:
         pass
+
+
+def _copied(source: Path, target: Path) -> None:
+    """Copy beside the target, then rename: whole or not at all."""
+    half = target.with_name(f"{target.name}{HALF}")
+    try:
+        shutil.copyfile(source, half)
+        os.replace(half, target)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
 
 
 class ObjectStore:
@@ -100,6 +132,10 @@ class ObjectStore:
         self.protocol = protocol if isinstance(protocol, str) else protocol[0]
 
     def listed(self, days: Sequence[str] | None = None) -> list[tuple[str, str]]:
+        with self._told():
+            return self._listed(days)
+
+    def _listed(self, days: Sequence[str] | None) -> list[tuple[str, str]]:
         self.files.invalidate_cache()
         folders = [self.root] if days is None else [f"{self.root}/{folder_of(day)}" for day in sorted(days)]
         found = []
@@ -116,25 +152,37 @@ class ObjectStore:
         return sorted(found)
 
     def address(self, day: str, name: str) -> str:
-        path = f"{self.root}/{folder_of(day)}/{name}"
+        path = literal(f"{self.root}/{folder_of(day)}/{name}")
         return f"{self.protocol}://{path.lstrip('/') if self.protocol != 'file' else path}"
 
     def put(self, local: Path, day: str, name: str) -> None:
         folder = f"{self.root}/{folder_of(day)}"
-        self.files.makedirs(folder, exist_ok=True)
-        self.files.put_file(str(local), f"{folder}/{name}")
+        with self._told():
+            self.files.makedirs(folder, exist_ok=True)
+            self.files.put_file(str(local), f"{folder}/{name}")
         local.unlink()
 
     def copy(self, day: str, name: str, new_name: str) -> None:
         folder = f"{self.root}/{folder_of(day)}"
-        self.files.cp_file(f"{folder}/{name}", f"{folder}/{new_name}")
+        with self._told():
+            self.files.cp_file(f"{folder}/{name}", f"{folder}/{new_name}")
 
     def delete(self, items: Iterable[tuple[str, str]]) -> None:
         for day, name in items:
-            try:
+            with self._told(), contextlib.suppress(FileNotFoundError):
                 self.files.rm_file(f"{self.root}/{folder_of(day)}/{name}")
-            except FileNotFoundError:
-                continue
+
+    def remove_halves(self) -> int:
+        return 0  # an upload is whole or not there
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever goes wrong over there, each store with exceptions of its own: say where. Raises StoreUnreachable."""
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise StoreUnreachable(f"{self.protocol}://{self.root} ({reason[:200]})") from error
 
     def connect(self, connection: Any) -> None:
         self.files.invalidate_cache()

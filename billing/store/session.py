@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,15 @@ import duckdb
 
 if TYPE_CHECKING:
     from billing.store.engine import RequestStore
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """A disk is full, ours or one DuckDB wrote to."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, duckdb.IOException):
+        return any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
+    return isinstance(error, duckdb.OutOfMemoryException) and "max_temp_directory_size" in str(error)
 
 
 class Session:

@@ -14,8 +14,9 @@ import duckdb
 from billing.importers.base import RequestFormat
 from billing.importers.parquet import parquet_rows
 from billing.importers.records import StagedRows
-from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS
+from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, STAGE_COLUMNS, TRAIT_COLUMNS, literal
 from billing.store.coding import Coding
+from billing.store.session import is_out_of_room
 from billing.store.sql import instant, quoted, text
 from billing.store.values import COUNTER_COLUMNS, Staged, StageFailed
 
@@ -38,7 +39,7 @@ class Staging(Coding):
     ) -> Staged:
         """Read a file into `staged`. Raises StageFailed when it cannot be read. A time outside `within` is bad."""
         source = (
-            f"read_json({quoted(path)}, format = 'newline_delimited', compression = '{compression}', "
+            f"read_json({quoted(literal(path))}, format = 'newline_delimited', compression = '{compression}', "
             f"maximum_object_size = 16777216, columns = {fmt.columns})"
         )
         needed = " OR ".join(f"{name} IS NULL" for name in ("occurred_at", *COUNTER_COLUMNS))
@@ -67,6 +68,8 @@ class Staging(Coding):
                     more = f"SELECT {part}s FROM {part}_combos WHERE coalesce(is_bad, true)"
                     bad += self.one(f"SELECT count(*) FROM staged WHERE NOT is_bad AND {part}s IN ({more})")[0]
         except _UNREADABLE as error:
+            if is_out_of_room(error):
+                raise
             raise StageFailed from error
         return Staged(count, bad)
 

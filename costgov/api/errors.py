@@ -19,6 +19,7 @@ from billing.operations.reconciliation import PeriodRefused
 from billing.operations.upkeep import DeletionRefused
 from billing.queries.books import UnknownPrices
 from billing.queries.commitments import NoSuchSizing
+from billing.store import StoreUnreachable
 from costgov.operations.commitments import SizingRefused
 from costgov.operations.usage import NoSuchPolicy
 from costgov.pages import BadQuery
@@ -57,6 +58,7 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (UnknownPrices, 400, "invalid"),
     (DocumentRefused, 400, "invalid"),
     (BadQuery, 400, "invalid"),
+    (StoreUnreachable, 503, "store_unreachable"),
 )
 
 

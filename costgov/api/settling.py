@@ -7,8 +7,17 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.core.words import channel_values
 from billing.operations.invoices import CATEGORIES, LINE_KINDS, InvoiceEntry, InvoiceRefused, LineEntry, save_invoice
-from billing.operations.reconciliation import close_month, comment_month, explain_difference, record_adjustments
+from billing.operations.reconciliation import (
+    close_month,
+    comment_month,
+    explain_difference,
+    record_adjustments,
+    withdraw_reason,
+)
+from billing.operations.tax_rates import TaxRateRefused, state_tax_rate
+from billing.queries.expected import StatedTaxRate, TaxRateList, stated_rate, tax_rates
 from costgov.api.base import ApiView, actor_of, endpoint
 from costgov.pages import now
 from costgov.queries.reconciliation import MonthList, MonthView, NoSuchMonth, cause_choices, parse_month
@@ -54,9 +63,27 @@ class InvoiceInput(serializers.Serializer[Any]):
         max_digits=18, decimal_places=2, help_text="Payable, tax and credits included."
     )
     currency = serializers.CharField(max_length=3, default="USD")
-    channel = serializers.CharField(max_length=32, default="anthropic")
+    channel = serializers.CharField(max_length=32, default="anthropic", help_text=f"{channel_values()}.")
     note = serializers.CharField(required=False, default="", allow_blank=True, max_length=2000)
     lines = InvoiceLineInput(many=True)
+    confirm_similar = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="It is another invoice, though its number is held of an issuer spelled in another way.",
+    )
+
+
+class WithdrawInput(serializers.Serializer[Any]):
+    reason_id = serializers.IntegerField(min_value=1, help_text="The `id` of the line's `reason`.")
+
+
+class TaxRateInput(serializers.Serializer[Any]):
+    issuer = serializers.CharField(max_length=120, help_text="As its invoices name it.")
+    percent = serializers.DecimalField(
+        max_digits=9, decimal_places=6, help_text="19 = 19 % of everything else on an invoice; 0 = no tax is due."
+    )
+    valid_from = serializers.DateField(help_text="Of invoices issued from that day on.")
+    note = serializers.CharField(required=False, default="", allow_blank=True, max_length=2000)
 
 
 class MonthsView(ApiView):
@@ -88,6 +115,38 @@ class ExplainView(ApiView):
         first = _first_day(month)
         explain_difference(actor=actor_of(request), month=first, as_of=now(), **self.given(ExplainInput))
         return Response(_month(month), status=201)
+
+
+class WithdrawReasonView(ApiView):
+    @endpoint(
+        summary="Take an explanation back",
+        tag=TAG,
+        scope=SCOPE,
+        body=WithdrawInput,
+        answers=MonthView,
+        refusals=(404, 409),
+    )
+    def post(self, request: Request, month: str) -> Response:
+        """The difference is open again; a closed month keeps its explanations. Answers with the month."""
+        _month(month)
+        withdraw_reason(actor=actor_of(request), month=_first_day(month), as_of=now(), **self.given(WithdrawInput))
+        return Response(_month(month))
+
+
+class TaxRatesView(ApiView):
+    @endpoint(summary="Stated tax rates", tag=TAG, answers=TaxRateList)
+    def get(self, request: Request) -> Response:
+        """What tax on invoices is compared with, by issuer; of one issuer the later counts from its day on."""
+        return Response(tax_rates())
+
+    @endpoint(summary="State a tax rate", tag=TAG, scope=SCOPE, body=TaxRateInput, answers=StatedTaxRate, status=201)
+    def post(self, request: Request) -> Response:
+        """Without a rate an invoice's tax is told as "not checked". Closed months stay as they are."""
+        try:
+            row = state_tax_rate(actor=actor_of(request), as_of=now(), **self.given(TaxRateInput))
+        except TaxRateRefused as refusal:
+            raise ValidationError({field: [text] for field, text in refusal.problems.items()}) from refusal
+        return Response(stated_rate(row), status=201)
 
 
 class CommentView(ApiView):
@@ -122,12 +181,12 @@ class InvoicesView(ApiView):
     def post(self, request: Request) -> Response:
         """As it is printed; a second person reads it afterwards. The answer is its month."""
         asked = self.given(InvoiceInput)
-        name = asked.pop("month")
+        name, confirmed = asked.pop("month"), asked.pop("confirm_similar")
         try:
             entry = InvoiceEntry(
                 **{**asked, "month": parse_month(name), "lines": [LineEntry(**line) for line in asked["lines"]]}
             )
-            save_invoice(actor=actor_of(request), entry=entry, as_of=now())
+            save_invoice(actor=actor_of(request), entry=entry, as_of=now(), confirm_similar=confirmed)
         except InvoiceRefused as refusal:
             raise ValidationError({field: [text] for field, text in refusal.problems.items()}) from refusal
         except ValueError as error:

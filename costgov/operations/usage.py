@@ -109,11 +109,16 @@ def start_usage_import(
 
 
 def describe_table(
-    *, actor: AbstractBaseUser | None, import_id: int, mapping: ColumnMapping, as_of: datetime
+    *,
+    actor: AbstractBaseUser | None,
+    import_id: int,
+    mapping: ColumnMapping,
+    as_of: datetime,
+    seen: str | None = None,
 ) -> KeptMapping:
-    """Keep a mapping and queue the waiting table's import. Raises MappingRefused, NotWaiting, Forbidden."""
+    """Keep a mapping and queue the waiting table's import. Raises MappingError, NotWaiting, Forbidden."""
     return column_mappings.describe_table(
-        actor=actor, import_id=import_id, mapping=mapping, as_of=as_of, enqueue=_enqueue
+        actor=actor, import_id=import_id, mapping=mapping, as_of=as_of, enqueue=_enqueue, seen=seen
     )
 
 

@@ -293,7 +293,7 @@ def _mix_sd(name: str, days: Floats, blocks: Sequence[BlockUsage], book: PriceBo
 def _remark(name: str, is_registered: bool, plan: ClassPlan, unpriced_tok: int) -> str:
     parts = []
     if name == UNCLASSIFIED:
-        parts.append("no class, so it stays at its current cost under every policy")
+        parts.append("unclassified, so it stays at its current cost under every policy")
     elif not is_registered:
         parts.append("not in the register of classes: stays at its current cost under every policy")
     elif plan.reason:

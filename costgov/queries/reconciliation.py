@@ -8,7 +8,7 @@ from typing import Final
 from billing.core.cents import shown_difference
 from billing.core.periods import next_month
 from billing.core.reconciling import CAUSES
-from billing.core.settlement import MonthSettlement
+from billing.core.settlement import UNCHECKED, MonthSettlement
 from billing.core.words import usd
 from billing.models import BillingPeriod, PeriodComment
 from billing.queries.adjustments import Adjustment, booked_adjustments, due_adjustments
@@ -188,9 +188,10 @@ def _all_explained(value: MonthSettlement) -> str:
     """What was accepted without a known cause is not told as one that was found."""
     causes = [cause for gap in value.gaps for cause in gap.causes]
     accepted = sum((abs(one.amount_usd) for one in causes if one.cause == "unknown"), Decimal(0))
-    if accepted:
-        return f"every difference has a cause but {usd(accepted, 2)}, which was accepted without one"
-    return "every difference has a cause"
+    unchecked = sum((abs(one.amount_usd) for one in causes if one.cause == UNCHECKED), Decimal(0))
+    but = [f"{usd(accepted, 2)}, which was accepted without one"] if accepted else []
+    but += [f"{usd(unchecked, 2)} of tax, which nobody checked"] if unchecked else []
+    return " ".join(["every difference has a cause", *([f"but {' and '.join(but)}"] if but else [])])
 
 
 def _than(computed: Decimal, stated: Decimal | None) -> str:
@@ -232,5 +233,5 @@ def neighbours(month: date, *, as_of: datetime) -> tuple[date | None, date | Non
 
 def cause_choices() -> list[tuple[str, str]]:
     """Causes somebody may give; the last accepts a difference without a known one."""
-    named = [(cause, title) for cause, title in CAUSES.items() if cause not in ("rounding", "unknown")]
+    named = [(cause, title) for cause, title in CAUSES.items() if cause not in ("rounding", "unknown", "unchecked_tax")]
     return [*named, ("unknown", "No known cause: accept it as it is")]

@@ -9,8 +9,10 @@ from typing import Final
 import numpy as np
 
 from billing.core.money import ZERO
+from billing.core.periods import next_month
 from billing.core.pricebook import PriceBook
 from billing.core.usage import COUNTERS
+from billing.models import BillingPeriod
 from billing.queries.books import book_for
 from billing.queries.drivers import costs_on, usage_blocks
 from billing.queries.prices import price_book
@@ -85,6 +87,10 @@ class SpendReport:
     where: Mapping[str, str]
     row_count: int
     rest: SpendRow | None
+    closed_usd: Decimal | None = None
+    """What the month was closed with, where all usage of one closed month is asked for, at list prices."""
+    since_closed_usd: Decimal | None = None
+    """What came after its closing: in the total, but booked as the month's adjustment. None where nothing did."""
 
 
 def spend(
@@ -116,6 +122,7 @@ def spend(
     order = _order(sums)
     shown = order if limit is None else order[:limit]
     total = _sum_row(sums, range(len(sums)))
+    closed = _closed_usd(first, last) if not only and priced.basis == "list" and not priced.scenario else None
     return SpendReport(
         start=first,
         end=last,
@@ -130,7 +137,17 @@ def spend(
         where=only,
         row_count=len(sums),
         rest=_sum_row(sums, order[len(shown) :]) if len(shown) < len(order) else None,
+        closed_usd=closed,
+        since_closed_usd=None if closed is None else total.cost_usd - closed or None,
     )
+
+
+def _closed_usd(start: date, end: date) -> Decimal | None:
+    """What usage of days [start, end) cost when it was closed: None unless they are one closed month."""
+    if start.day != 1 or end != next_month(start):
+        return None
+    closed = BillingPeriod.objects.filter(month=start, state=BillingPeriod.State.CLOSED).first()
+    return Decimal(str(closed.frozen["computed_usd"])) if closed is not None else None
 
 
 def spend_period(start: date | None, end: date | None) -> tuple[date, date]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import template
 
+from billing.core import words
 from billing.core.words import MINUS, percent_as_set, signed
 
 register = template.Library()
@@ -213,6 +214,12 @@ def unknown(value: Any) -> Any:
 def tier_label(value: Any) -> str:
     """frontier → Frontier; nothing → –."""
     return str(value).capitalize() if value else UNKNOWN
+
+
+@register.filter
+def channel(value: Any) -> str:
+    """bedrock → Amazon Bedrock; nothing stays nothing."""
+    return words.channel_name(str(value)) if value else ""
 
 
 @register.filter

@@ -21,6 +21,7 @@ BAR_WIDTH: Final = 300
 _AMOUNT: Final = re.compile(r"(−?\$[0-9][0-9,]*\.[0-9]{2})")
 SHORT: Final = {
     "tax": "tax",
+    "unchecked_tax": "tax, not checked",
     "credit": "credit",
     "adjustment": "earlier month",
     "commitment": "commitment",
@@ -98,6 +99,8 @@ def line_pill(line: Any) -> SafeString:
         return status("matches", "Matches", "circle-check", "good")
     if line.state == "open":
         return status("open", "Not explained", "alert-triangle", "bad")
+    if line.state == "unchecked":
+        return status("unchecked", "Tax, not checked", "clock", "warn")
     causes = [SHORT[part.cause] for part in line.parts if part.cause in SHORT]
     words = " + ".join(causes[:2]) + (" …" if len(causes) > 2 else "")
     if line.state == "accepted":
@@ -111,6 +114,8 @@ def cause_pill(state: str) -> SafeString:
         return status("open", "Open", "alert-triangle", "bad")
     if state == "accepted":
         return status("accepted", "Accepted", "check", "good")
+    if state == "unchecked":
+        return status("unchecked", "Not checked", "clock", "warn")
     return status("explained", "Explained", "circle-check", "good")
 
 

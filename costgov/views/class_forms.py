@@ -13,6 +13,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST
 
 from audit.roles import Right
+from billing.core.words import channel_values
 from billing.queries.prices import routable_models
 from billing.queries.series import model_names
 from costgov.pages import now, page, right_required
@@ -163,7 +164,9 @@ class MappingForm(forms.Form):
     api_key = forms.CharField(
         label="API key", max_length=255, required=False, help_text="Its id, never the key itself."
     )
-    channel = forms.CharField(label="Channel", max_length=32, required=False, help_text="e.g. anthropic; empty = any.")
+    channel = forms.CharField(
+        label="Channel", max_length=32, required=False, help_text=f"{channel_values()}; empty = any."
+    )
     valid_from = forms.DateField(
         label="From (UTC day)", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )

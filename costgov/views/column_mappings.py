@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.forms import BoundField
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.views.decorators.cache import never_cache
@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from audit.roles import Right
 from billing.core.column_mapping import ColumnMapping, MappingError, contradictions, parse_mapping
 from billing.operations.column_mappings import (
+    MappingChanged,
     MappingRefused,
     NotWaiting,
     delete_mapping,
@@ -29,6 +30,7 @@ from billing.queries.column_mappings import (
     kept_mappings,
     waiting_table,
 )
+from billing.queries.import_pages import import_row
 from costgov.mapping_form import MappingForm
 from costgov.operations.usage import describe_table
 from costgov.pages import now, page, right_required
@@ -77,11 +79,23 @@ def describe(request: HttpRequest, import_id: int) -> HttpResponse:
         return _gone(request, import_id)
     form = _form(table, request.POST if request.method == "POST" else None)
     mapping, check = _checked(table, form, import_id)
+    if request.method == "POST" and not check.can_import and _waiting(import_id) is None:
+        return _gone(request, import_id)
     if request.method == "POST" and "keep" in request.POST and mapping is not None and check.can_import:
         try:
-            kept = describe_table(actor=request.user, import_id=import_id, mapping=mapping, as_of=now())  # type: ignore[arg-type]
+            kept = describe_table(
+                actor=request.user,  # type: ignore[arg-type]
+                import_id=import_id,
+                mapping=mapping,
+                as_of=now(),
+                seen=request.POST.get("seen"),
+            )
         except NotWaiting:
             return _gone(request, import_id)
+        except MappingChanged as changed:
+            table = _waiting(import_id) or table
+            form = _form(table, _seen_now(request.POST, table.kept))
+            check = MappingCheck(changed.reasons, check.preview)
         except MappingRefused as refused:
             check = MappingCheck(refused.reasons, None)
         else:
@@ -137,11 +151,24 @@ def edit(request: HttpRequest, mapping_id: int) -> HttpResponse:
     """Change a kept mapping: it holds for files imported from now on."""
     item = _kept(mapping_id)
     mapping = parse_mapping(item.document)
-    form = MappingForm(request.POST if request.method == "POST" else None, header=mapping.header, mapping=mapping)
+    form = MappingForm(
+        request.POST if request.method == "POST" else None,
+        header=mapping.header,
+        mapping=mapping,
+        version=item.version,
+    )
     problems: tuple[str, ...] = ()
     if request.method == "POST" and form.is_valid():
         try:
-            save_mapping(actor=request.user, mapping=form.mapping(), as_of=now())  # type: ignore[arg-type]
+            save_mapping(
+                actor=request.user,  # type: ignore[arg-type]
+                mapping=form.mapping(),
+                as_of=now(),
+                seen=request.POST.get("seen"),
+            )
+        except MappingChanged as changed:
+            problems = tuple(str(reason) for reason in changed.reasons)
+            form = MappingForm(_seen_now(request.POST, _kept(mapping_id)), header=mapping.header, mapping=mapping)
         except MappingRefused as refused:
             problems = tuple(str(reason) for reason in refused.reasons)
         except MappingError as error:
@@ -169,6 +196,9 @@ def _waiting(import_id: int) -> WaitingTable | None:
 
 def _gone(request: HttpRequest, import_id: int) -> HttpResponse:
     """Already described: its import; else why there is nothing."""
+    if import_row(import_id=import_id) is not None:
+        messages.info(request, "The columns of this table were said already; this is its import.")
+        return redirect("import-detail", import_id)
     messages.info(
         request, f"Table {import_id} does not wait any more: it was imported, discarded or deleted after a day."
     )
@@ -183,7 +213,20 @@ def _kept(mapping_id: int) -> KeptMapping:
 
 
 def _form(table: WaitingTable, data: Any) -> MappingForm:
-    return MappingForm(data, header=table.head.header, masked=table.head.masked, mapping=table.proposed)
+    return MappingForm(
+        data,
+        header=table.head.header,
+        masked=table.head.masked,
+        mapping=table.proposed,
+        version=table.kept.version if table.kept is not None else "",
+    )
+
+
+def _seen_now(data: QueryDict, kept: KeptMapping | None) -> QueryDict:
+    """The form as it was sent, now knowing of the mapping that came in between: sent again it wins."""
+    again = data.copy()
+    again["seen"] = kept.version if kept is not None else ""
+    return again
 
 
 def _checked(table: WaitingTable, form: MappingForm, import_id: int) -> tuple[ColumnMapping | None, MappingCheck]:

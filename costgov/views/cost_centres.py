@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from audit.roles import Right
 from billing.core.showback import FIELDS, Rule
+from billing.core.words import channel_values
 from billing.exports.cells import Cell
 from billing.exports.tables import Table
 from billing.importers.cost_centre_files import MAX_BYTES, CostCentreFileError, read_cost_centres
@@ -52,7 +53,9 @@ class MappingForm(forms.Form):
     workspace = forms.CharField(max_length=255, label="Workspace", required=False)
     api_key = forms.CharField(max_length=255, label="API key", required=False)
     request_class = forms.CharField(max_length=255, label="Class", required=False)
-    channel = forms.CharField(max_length=255, label="Channel", required=False)
+    channel = forms.CharField(
+        max_length=255, label="Channel", required=False, help_text=f"{channel_values()}; empty = any."
+    )
     valid_from = forms.DateField(label="From", required=False, widget=_DATE, help_text="Empty: always.")
     valid_to = forms.DateField(
         label="Ends before", required=False, widget=_DATE, help_text="The first day it no longer holds; mostly empty."

@@ -240,7 +240,7 @@ def cancel(request: HttpRequest, import_id: int) -> HttpResponse:
     if cancelled:
         messages.success(request, "The import is cancelled; nothing of its file was kept.")
     else:
-        messages.info(request, "The import had ended already: nothing was cancelled.")
+        messages.info(request, "The import had ended already, or is just saving its result: nothing was cancelled.")
     return redirect("import-detail", import_id)
 
 

@@ -17,8 +17,8 @@ from billing.core.money import MoneyError, parse_usd
 from billing.core.settlement import MonthSettlement
 from billing.core.words import usd
 from billing.exports.month_xlsx import month_csv, month_workbook
-from billing.models import Invoice
-from billing.operations.invoices import InvoiceRefused, check_invoice, save_invoice, withdraw_invoice
+from billing.models import BillingPeriod, Invoice
+from billing.operations.invoices import InvoiceRefused, SimilarInvoice, check_invoice, save_invoice, withdraw_invoice
 from billing.operations.reconciliation import (
     PeriodRefused,
     close_month,
@@ -29,6 +29,7 @@ from billing.operations.reconciliation import (
     settlement_hash,
     withdraw_reason,
 )
+from billing.queries.expected import StatedTaxRate, tax_rates
 from billing.queries.reconciliation import model_names
 from costgov.invoice_forms import CATEGORIES, CHANNELS, KINDS, InvoiceForm
 from costgov.pages import now, page, right_required, today
@@ -58,6 +59,7 @@ TOLERANCES: Final = (
 class ListPage:
     view: MonthList
     this_month: date
+    tax_rates: tuple[StatedTaxRate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ class ClosePage:
 def invoices(request: HttpRequest) -> HttpResponse:
     """Every month: figures, residual, what is missing."""
     only(request, ())
-    return page(request, "costgov/invoices.html", ListPage(months_shown(), today().replace(day=1)), nav="invoices")
+    shown = ListPage(months_shown(), today().replace(day=1), tax_rates().rates)
+    return page(request, "costgov/invoices.html", shown, nav="invoices")
 
 
 @require_GET
@@ -327,13 +330,27 @@ def _saved(request: HttpRequest, row: Invoice | None) -> HttpResponse:
                 entry=entry,
                 as_of=now(),
                 invoice_id=row.pk if row is not None else None,
+                confirm_similar=request.POST.get("confirm_similar") == "yes",
             )
+        except SimilarInvoice as refusal:
+            form.add_problems(refusal.problems)
+            form.similar = refusal.found
         except InvoiceRefused as refusal:
             form.add_problems(refusal.problems)
         else:
-            messages.success(request, f"Invoice {kept.number} is kept. Now a second person reads it.")
+            messages.success(request, f"Invoice {kept.number} is kept. {_what_now(kept)}")
             return redirect("month", name=f"{kept.month:%Y-%m}")
     return _form_page(request, form, row, status=400)
+
+
+def _what_now(kept: Invoice) -> str:
+    """What comes of a saved invoice: of a closed month it changes nothing but what is due."""
+    if not BillingPeriod.objects.filter(month=kept.month, state=BillingPeriod.State.CLOSED).exists():
+        return "Now a second person reads it."
+    return (
+        f"{kept.month:%B %Y} is closed and stays as it is: what this invoice changes becomes a dated adjustment, to be "
+        "booked in the first open month. A second person reads it all the same."
+    )
 
 
 def _form_page(request: HttpRequest, form: InvoiceForm, row: Invoice | None, status: int = 200) -> HttpResponse:

@@ -84,6 +84,7 @@ def broken(data: bytes, seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     packed = gzip.compress(data, mtime=0)
     yield "a cut gzip", packed[: len(packed) * 3 // 4]
     yield "gzip's first bytes only", b"\x1f\x8b" + data
+    yield "gzip around what is not deflated", packed[:10] + b"\xff" * 40 + packed[50:]
     yield "zstd's first bytes only", b"\x28\xb5\x2f\xfd" + data
     for number in range(count):
         yield f"cut {number}", data[: chance.randrange(1, len(data))]

@@ -12,9 +12,10 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 
-from billing.models import Import, Price, UsageSource
+from billing.models import Contract, Import, Price, UsageSource
 from billing.operations.imports import COSTS, ImportOptions, import_file
 from billing.operations.invoices import InvoiceEntry, LineEntry
+from billing.operations.tax_rates import state_tax_rate
 from billing.store import NO_PLAN
 from costgov.models import User
 from tests.billing.usage_rows import count_usage
@@ -131,6 +132,16 @@ def invoice(*lines: LineEntry, total: str | None = None, **changes: Any) -> Invo
         "total_amount": payable, "lines": stated, **changes,
     }  # fmt: skip
     return InvoiceEntry(**values)
+
+
+def records() -> None:
+    """What the credit and the tax of that invoice are compared with: a credit of 20.00 agreed on, and 7 % of tax."""
+    contract = Contract.objects.create(
+        name="Acme 2026", valid_from=date(2026, 1, 1), source="order form", checked_on=date(2026, 1, 2),
+        proposed_at=REPORTED, approved_at=REPORTED,
+    )  # fmt: skip
+    contract.credits.create(name="Launch credit", amount_usd=USD("20.00"), valid_from=date(2026, 10, 1))
+    state_tax_rate(actor=None, issuer="Anthropic, PBC", percent=USD("7"), valid_from=date(2026, 1, 1), as_of=REPORTED)
 
 
 # The same month as it looks when everything is there: every day imported and reported, one cause, nothing open.

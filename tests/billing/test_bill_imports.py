@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.core.management import call_command
 from django.db.models import Sum
 
 from audit.roles import Forbidden, Role
 from billing.importers.base import ImportRefused
 from billing.models import CostReportLine, DailyUsage, Import, Invoice, UsageRollup
-from billing.operations.cost_imports import deliveries
+from billing.operations.cost_deliveries import deliveries
 from billing.operations.imports import COSTS, ImportOptions, ImportOutcome, import_file, run_import, start_import
 from tests.billing.conftest import AS_OF
 
@@ -114,6 +115,48 @@ def test_last_weeks_file_beside_todays_is_refused(import_bill: ImportBill, tmp_p
         import_bill(folder)
 
 
+def test_what_is_no_part_of_the_bill_is_named(import_bill: ImportBill, tmp_path: Path, capsys: Any) -> None:
+    """A mixed directory: the file that does not belong is blamed, whichever stands first; not the directory."""
+    folder = tmp_path / "bill"
+    folder.mkdir()
+    (folder / "0-README.txt").write_text("This folder holds the bill.\n")
+    (folder / "1-log.json").write_bytes((USAGE / "usage_report_messages_1d.json").read_bytes())
+    rewritten(AWS, folder / "2-bill.csv", lambda rows: rows[:4])
+    (folder / "3-focus.csv").write_bytes(FOCUS.read_bytes())
+    rewritten(AWS, folder / "4-bill.csv", lambda rows: rows[4:])
+    assert deliveries(folder) == [folder]
+    with pytest.raises(ImportRefused) as refused:
+        import_bill(folder)
+    said = str(refused.value).splitlines()
+    assert [line.split(". A directory is one delivery of a bill: take the file out")[0] for line in said] == [
+        "bill: 0-README.txt: none of the known formats recognises the file: "
+        "it is plain text, neither JSON nor a table, or its beginning is cut off",
+        "bill: 1-log.json: this holds usage, not costs: Anthropic Admin API usage report: JSON pages",
+        "bill: 3-focus.csv: focus, not aws_cur like others here",
+    ]
+    assert total() == 0
+    for name in ("0-README.txt", "1-log.json", "3-focus.csv"):
+        (folder / name).unlink()
+    assert import_bill(folder).accepted == 9
+
+
+@pytest.mark.django_db
+def test_reports_beside_what_is_no_cost(var: Path, tmp_path: Path, capsys: Any) -> None:
+    """Each file by itself: the good ones are in, the others are named."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / "0-usage.json").write_bytes((USAGE / "usage_report_messages_1d.json").read_bytes())
+    (folder / "1-cost.json").write_bytes((SAMPLES / "cost_report_ungrouped.json").read_bytes())
+    (folder / "2-notes.md").write_text("# Costs\n")
+    with pytest.raises(SystemExit) as ended:
+        call_command("import_costs", str(folder))
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    assert out.startswith("1-cost.json: ") and total() > 0
+    assert [line.split(": ")[0] for line in err.splitlines()] == ["0-usage.json", "2-notes.md"]
+    assert "this holds usage, not costs" in err and "it is plain text" in err
+
+
 def test_a_directory_of_reports_is_no_delivery(import_bill: ImportBill, tmp_path: Path) -> None:
     folder = tmp_path / "reports"
     folder.mkdir()
@@ -149,17 +192,20 @@ def test_focus_bill_states_invoices_to_the_cent(import_bill: ImportBill) -> None
     assert (correction.billing_month, correction.period_start.date()) == (date(2026, 11, 1), date(2026, 10, 14))
 
 
-def test_an_invoice_somebody_typed_in_stays(import_bill: ImportBill) -> None:
+@pytest.mark.parametrize(
+    ("issuer", "number"), [("Anthropic, PBC", "INV-2026-11-0001"), ("ANTHROPIC", "inv-2026-11-0001")]
+)
+def test_an_invoice_somebody_typed_in_stays(import_bill: ImportBill, issuer: str, number: str) -> None:
     Invoice.objects.create(
-        issuer="Anthropic, PBC",
-        number="INV-2026-11-0001",
+        issuer=issuer,
+        number=number,
         month=date(2026, 11, 1),
         issued_on=date(2026, 12, 1),
         total_amount=Decimal("1038.00"),
         entered_at=AS_OF,
     )
     outcome = import_bill(FOCUS)
-    assert Invoice.objects.get(number="INV-2026-11-0001").total_amount == Decimal("1038.00")
+    assert Invoice.objects.get(number__iexact=number).total_amount == Decimal("1038.00")
     assert any("is held as 1038.00 USD" in text and "sum to 1037.99 USD" in text for text in outcome.findings)
 
 

@@ -149,7 +149,7 @@ BAD_FILES: list[tuple[str, str, bytes, tuple[str, ...]]] = [
         "an eval result",
         "eval.json",
         b'{"results": {"results": []}}',
-        ("eval.json: none of the known formats", "anthropic_admin_usage"),
+        ('eval.json: none of the known formats recognises the file: its objects have the keys "results"', "--format"),
     ),
     (
         "a cost report",

@@ -44,9 +44,9 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
             import fsspec
 
             fsspec.filesystem("memory").store.clear()
-            return "memory://bucket/requests"
+            return "memory://bucket/requests[1]"
         case "file":
-            return f"file://{tmp_path}/objects"
+            return f"file://{tmp_path}/objects [1]"
         case _:
             import s3fs
 
@@ -61,7 +61,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
             if files.exists("bucket"):
                 files.rm("bucket", recursive=True)
             files.mkdir("bucket")
-            return "s3://bucket/requests"
+            return "s3://bucket/requests[1]"
 
 
 def test_an_object_store_gives_what_a_folder_gives(

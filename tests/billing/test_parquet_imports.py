@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +50,25 @@ def test_other_counts_conflict_unless_they_replace(import_it: ImportIt, tmp_path
     before = state()
     import_it(path, replace=True)
     assert state() != before
+
+
+@pytest.mark.parametrize("name", ["log[1]", "log*", "log?", "[a-z]*", "it's {a,b}[!x]"])
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_name_that_reads_as_a_pattern_is_one_file(
+    import_it: ImportIt, tmp_path: Path, settings: Any, name: str, kind: str
+) -> None:
+    """DuckDB takes `log[1]` for `log1`: another file must neither be read instead nor beside it."""
+    settings.COSTGOV_VAR = tmp_path / "var [1]*"
+    write = write_lines if kind == "jsonl" else write_parquet
+
+    def put(folder: str, stem: str, rows: list[Any]) -> Path:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return write(tmp_path / f"written.{kind}", rows).rename(tmp_path / folder / f"{stem}.{kind}")
+
+    for folder in ("in [1]*", "in 1x"):
+        for other in ("log1", "logs", "log", "a", "it's a!", "it's b!"):
+            put(folder, other, [envelope(9)])
+    outcome = import_it(put("in [1]*", name, ROWS[:2]))
+    assert outcome.accepted == 2
+    again = import_it(put("in 1x", "again", ROWS[:3]))
+    assert (again.accepted, again.duplicates) == (1, 2)

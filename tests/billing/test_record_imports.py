@@ -13,6 +13,7 @@ from billing.importers.base import ImportRefused
 from billing.models import DailyUsage, Import, UsageSource
 from billing.operations.imports import ImportOptions, import_file
 from billing.operations.source_settings import BadAnswer, set_source_setting
+from billing.operations.upkeep import delete_import
 from tests.billing.conftest import AS_OF, ImportIt, everything
 from tests.billing.worlds import daily_sums, throw_away_installation
 from tests.importers.usage.envelopes import envelope, payload, report, result, write_json, write_lines
@@ -122,6 +123,30 @@ def test_a_changed_answer_holds_for_new_files_and_for_old_ones_imported_again(
     assert (entry.before, entry.after) == ({"input_includes_cache": "yes"}, {"input_includes_cache": "no"})
     with pytest.raises(BadAnswer, match="a source has no setting 'at'"):
         set_source_setting(actor=None, source_id=source.pk, name="at", value="", as_of=AS_OF)
+
+
+def test_a_wrong_time_of_the_requests_is_corrected_by_deleting_first(
+    import_it: ImportIt, tmp_path: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    """Known requests keep their time, so another answer to the same bytes must not pass as done."""
+    path = tmp_path / "answers.jsonl"
+    answer = {"id": "msg_01", "type": "message", "role": "assistant", "model": "claude-haiku-4-5", "content": []}
+    path.write_text(json.dumps(answer | {"usage": {"input_tokens": 5, "output_tokens": 7}}) + "\n")
+    first = import_it(path, answers={"at": "2026-11-09T14:00:00Z"})
+    assert import_it(path, answers={"at": "2026-11-09T14:00:00Z"}).is_repeat and import_it(path).is_repeat
+    right = {"at": "2026-11-08T14:00:00Z"}
+    with pytest.raises(ImportRefused) as refused:
+        import_it(path, answers=right, replace=True)
+    assert str(refused.value) == (
+        f"answers.jsonl: at = 2026-11-08T14:00:00Z: the same bytes are import {first.import_id}, read with "
+        "2026-11-09T14:00:00Z; requests that are known keep their time. "
+        f"Delete import {first.import_id} (on its page, or manage.py delete_import {first.import_id} --yes), "
+        "then import the file with the right answer."
+    )
+    with django_capture_on_commit_callbacks(execute=True):
+        delete_import(actor=None, import_id=first.import_id, as_of=AS_OF, class_of_key=lambda *_: "")
+    assert import_it(path, answers=right).accepted == 1
+    assert [row.date.day for row in DailyUsage.objects.all()] == [8]
 
 
 # --- one request, several logs -------------------------------------------------------------------------------------

@@ -160,7 +160,8 @@ def test_the_report_can_be_the_early_one() -> None:
 
 def test_every_cause_has_a_case() -> None:
     tested = {cause for _, _, _, expected in CASES for cause in expected}
-    assert tested | {"late_usage", "other_charge"} == set(CAUSES)  # other_charge: tests of the invoice
+    # other_charge, unchecked_tax: tests of the invoice
+    assert tested | {"late_usage", "other_charge", "unchecked_tax"} == set(CAUSES)
 
 
 def test_the_edge_of_the_month_is_recognised_and_not_counted() -> None:

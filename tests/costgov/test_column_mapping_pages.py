@@ -1,6 +1,7 @@
 """A table of somebody's own through the pages, the command and the API: asked once, then read by itself."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -16,12 +17,15 @@ from django.test import Client
 from audit.models import AuditEntry
 from billing.core.column_mapping import parse_mapping
 from billing.importers.base import ImportRefused
+from billing.importers.generic_csv_preview import preview
 from billing.models import ColumnMapping, DailyUsage, Import, UsageRollup, UsageSource
 from billing.operations.column_mappings import expire_waiting_tables
 from billing.operations.imports import ImportOptions, unfinished_imports
+from billing.queries import column_mappings
 from billing.queries.column_mappings import waiting_table
 from costgov.models import User
 from costgov.operations.usage import import_usage, run_queued_import
+from costgov.tasks import sweep_import_leftovers
 
 AS_OF = datetime(2026, 11, 23, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
@@ -160,10 +164,111 @@ def test_a_table_is_discarded_or_forgotten_after_a_day(engineer: Client, var: Pa
     assert engineer.get(url).status_code == 302
     second = upload(engineer, TABLE).url
     pk = int(second.split("/")[2])
+    (waiting,) = (var / "incoming").iterdir()
+    os.utime(waiting, (AS_OF.timestamp(), AS_OF.timestamp()))
     assert expire_waiting_tables(as_of=AS_OF + timedelta(hours=23)) == 0
     assert expire_waiting_tables(as_of=AS_OF + timedelta(hours=25)) == 1
     assert list((var / "incoming").iterdir()) == []
     assert waiting_table(import_id=pk) is None
+
+
+def test_the_frozen_clock_of_a_demo_forgets_no_table(engineer: Client, settings: Any) -> None:
+    settings.COSTGOV_AS_OF = datetime(2025, 3, 1, tzinfo=UTC)
+    url = upload(engineer, TABLE).url
+    sweep_import_leftovers()
+    assert engineer.get(url).status_code == 200
+
+
+def test_a_table_that_was_described_in_another_tab(engineer: Client) -> None:
+    """Back in the browser, or a second tab: nothing is queued twice, and the way to its import is shown."""
+    url = upload(engineer, TABLE).url
+    engineer.post(url, {**said(), "keep": "1"})
+    pk = Import.objects.get().pk
+    for answer in (
+        engineer.get(url),
+        engineer.post(url, {**said(grain="hour"), "keep": "1"}),
+        engineer.post(f"{url}discard/"),
+    ):
+        assert (answer.status_code, getattr(answer, "url", "")) == (302, f"/imports/{pk}/")
+    assert engineer.post(f"{url}preview/", said()).headers["HX-Refresh"] == "true"
+    assert "were said already" in text_of(engineer.get(f"/imports/{pk}/"))
+    assert (Import.objects.get().state, ColumnMapping.objects.get().document["grain"]) == ("queued", "day")
+
+
+def test_a_file_that_goes_while_it_is_looked_at(engineer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody discards the table between two looks at it: that is said, and is no error of ours."""
+    url = upload(engineer, TABLE).url
+    other = visitor("procurement")
+
+    def preview_late(*args: Any, **values: Any) -> Any:
+        other.post(f"{url}discard/")
+        return preview(*args, **values)
+
+    monkeypatch.setattr("billing.queries.column_mappings.preview", preview_late)
+    answer: Any = engineer.post(url, {**said(), "keep": "1"})
+    assert (answer.status_code, answer.url) == (302, "/imports/")
+    assert "does not wait any more" in text_of(engineer.get("/imports/"))
+    assert not ColumnMapping.objects.exists()
+
+
+@pytest.mark.parametrize("where", ["read_table_head", "check_file"])
+def test_a_file_that_goes_before_it_is_opened(
+    engineer: Client, monkeypatch: pytest.MonkeyPatch, var: Path, where: str
+) -> None:
+    url = upload(engineer, TABLE).url
+    real = getattr(column_mappings, where)
+
+    def late(*args: Any, **values: Any) -> Any:
+        if (found := list((var / "incoming").iterdir())) and Import.objects.get().state == "queued":
+            found[0].unlink()
+            Import.objects.update(state="cancelled")
+        return real(*args, **values)
+
+    monkeypatch.setattr(column_mappings, where, late)
+    answer: Any = engineer.post(url, {**said(), "keep": "1"})
+    assert (answer.status_code, answer.url) == (302, "/imports/")
+
+
+def test_two_people_describe_the_same_columns_differently(engineer: Client) -> None:
+    """The second sees what was kept meanwhile before it is replaced; asked twice, the second wins, on the record."""
+    first, second = upload(engineer, TABLE).url, upload(engineer, TABLE.replace("1000", "1001")).url
+    other = visitor("procurement")
+    assert 'name="seen"' in text_of(other.get(second))
+    engineer.post(first, {**said(), "seen": "", "keep": "1"})
+    mine = {**said(c3="input_uncached", name="Mine"), "seen": "", "keep": "1"}
+    answer = other.post(second, mine)
+    assert answer.status_code == 400
+    assert "another mapping was kept for these columns, “Projects”" in text_of(answer)
+    assert ColumnMapping.objects.get().name == "Projects"
+    form = answer.context["form"]
+    assert (form["name"].value(), form["c3"].value()) == ("Mine", "input_uncached")  # nothing has to be typed again
+    answer = other.post(second, {**mine, "seen": form["seen"].value()})
+    assert (answer.status_code, ColumnMapping.objects.get().name) == (302, "Mine")
+    third = text_of(other.get(upload(other, TABLE.replace("1000", "1002")).url))
+    assert "What are the columns?" not in third  # it is read by itself
+
+
+def test_a_waiting_table_proposes_what_was_kept_meanwhile(engineer: Client) -> None:
+    first, second = upload(engineer, TABLE).url, upload(engineer, TABLE.replace("1000", "1001")).url
+    engineer.post(first, {**said(service_tier="batch"), "keep": "1"})
+    form = engineer.get(second).context["form"]
+    kept = ColumnMapping.objects.get()
+    assert form["service_tier"].value() == kept.document["constants"]["service_tier"]
+    assert form["c3"].value() == "input_with_cache"
+    answer = engineer.post(second, {**said(), "seen": form["seen"].value(), "keep": "1"})
+    assert answer.status_code == 302
+
+
+def test_two_tabs_edit_one_mapping(engineer: Client) -> None:
+    engineer.post(upload(engineer, TABLE).url, {**said(), "keep": "1"})
+    url = f"/imports/mappings/{ColumnMapping.objects.get().pk}/"
+    seen = engineer.get(url).context["form"]["seen"].value()
+    assert engineer.post(url, {**said(name="One"), "seen": seen}).status_code == 302
+    answer = engineer.post(url, {**said(name="Two"), "seen": seen})
+    assert answer.status_code == 400 and "“One”" in text_of(answer)
+    again = {**said(name="Two"), "seen": answer.context["form"]["seen"].value()}
+    assert engineer.post(url, again).status_code == 302
+    assert ColumnMapping.objects.get().name == "Two"
 
 
 def test_several_unknown_tables_wait_side_by_side(engineer: Client) -> None:

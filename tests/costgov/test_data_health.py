@@ -131,6 +131,7 @@ def test_unclassified_usage_is_told_by_key_and_weighed() -> None:
     (one,) = found("unclassified")
     assert (one.level, one.usd, one.tokens) == ("note", Decimal("0.4"), 400_000)
     assert "workspace ws-a, API key key-1" in one.title
+    assert (one.first, one.last) == (day, day)
     world.use(day, world.HAIKU, "", 1, (600_000, 0), workspace="ws-b")
     first, second = found("unclassified")
     assert (first.level, first.usd, second.usd) == ("warning", Decimal("0.6"), Decimal("0.4"))  # 10 % of all
@@ -336,9 +337,9 @@ def test_the_page_answers_first_and_filters_by_the_address() -> None:
     assert "claude-next-9 have no price" in text and "$1.00" in text
     assert "<script>" not in text.split("<main")[1].split("</main")[0]
     only = client.get("/data-health/?level=error").content.decode()
-    assert "claude-next-9" in only and "have no class" not in only.split("<main")[1]
+    assert "claude-next-9" in only and "are unclassified" not in only.split("<main")[1]
     only = client.get("/data-health/?topic=classes").content.decode()
-    assert "have no class" in only and "claude-next-9 have no price" not in only.split("</section>", 1)[1]
+    assert "are unclassified" in only and "claude-next-9 have no price" not in only.split("</section>", 1)[1]
     assert "Nothing of this kind" in client.get("/data-health/?level=note&topic=months").content.decode()
     assert client.get("/data-health/?level=terrible").status_code == 400
 

@@ -123,7 +123,7 @@ def test_unclassified_usage_stays_at_its_current_cost_under_every_policy() -> No
     view, _ = run_forecast(prepare_forecast(as_of=AS_OF, paths=100))
     row = next(row for row in view.classes if row.request_class == "")
     assert row.baseline_usd == row.current_usd == row.optimised_usd > 0
-    assert "no class" in row.remark
+    assert "unclassified" in row.remark
     assert view.unclassified_usd == row.current_usd
 
 

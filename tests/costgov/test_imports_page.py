@@ -19,6 +19,7 @@ from costgov.operations.usage import import_usage, run_queued_import
 from costgov.queries.health import data_health
 from costgov.queries.import_pages import imports_page
 from tests.importers.usage.envelopes import envelope, report, result, write_json, write_lines
+from tests.importers.usage.test_parquet import write_parquet
 
 AS_OF = datetime(2026, 11, 23, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
@@ -136,6 +137,19 @@ def test_an_empty_file_and_no_file_are_refused_in_the_form(engineer: Client) -> 
     assert nothing.status_code == 400
     assert "This field is required" in text_of(nothing)
     assert not Import.objects.exists()
+
+
+@pytest.mark.parametrize(("kind", "word"), [("jsonl", "Line"), ("parquet", "Row")])
+def test_problems_are_named_by_line_or_by_row(engineer: Client, tmp_path: Path, kind: str, word: str) -> None:
+    write = write_lines if kind == "jsonl" else write_parquet
+    path = write(tmp_path / f"log.{kind}", [envelope(1), envelope(2, usage={"output_tokens": -3})])
+    upload(engineer, SimpleUploadedFile(path.name, path.read_bytes()))
+    row = Import.objects.get()
+    with pytest.raises(ImportRefused):
+        run_queued_import(import_id=row.pk, as_of=AS_OF)
+    shown = text_of(engineer.get(f"/imports/{row.pk}/"))
+    assert f'<th scope="col" class="num">{word}</th>' in shown
+    assert f'data-l="{word}">2</td>' in shown
 
 
 def test_a_refused_file_says_line_field_value_and_remedy(engineer: Client) -> None:

@@ -8,6 +8,7 @@ import zipfile
 from datetime import date
 from html import unescape
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -16,7 +17,7 @@ from django.test import Client
 from python_calamine import CalamineWorkbook
 
 from audit.models import AuditEntry
-from billing.models import BillingPeriod, CostReportLine, Invoice, PeriodComment
+from billing.models import BillingPeriod, CostReportLine, Invoice, PeriodComment, TaxRate
 from billing.operations.invoices import LineEntry, check_invoice, save_invoice
 from billing.operations.reconciliation import close_month, comment_month, explain_difference
 from costgov.jsonin import read
@@ -33,6 +34,7 @@ from tests.billing.month_world import (
     invoice,
     person,
     prices,
+    records,
     report,
     usage,
     whole_invoice,
@@ -85,6 +87,7 @@ def october(folder):
     prices()
     usage()
     report(folder)
+    records()
     save_invoice(actor=None, entry=invoice(), as_of=AS_OF)
 
 
@@ -146,7 +149,11 @@ class TestPages:
         with pytest.raises(SystemExit):
             call_command("reconcile", "2026-10", stdout=out)
         said = out.getvalue()
-        shown = [line.rsplit("$", 1) for line in said.splitlines() if line.startswith("  ") and "$" in line]
+        shown = [
+            line.rsplit("$", 1)
+            for line in said.splitlines()
+            if line.startswith("  ") and line[2] != " " and "$" in line
+        ]
         assert shown, said
         amounts = [
             USD(f"{before[-1].replace('−', '-').replace('+', '').strip()}{after.split()[0].replace(',', '')}")
@@ -314,6 +321,27 @@ class TestInvoiceForm:
         answer = paula.post("/invoices/new/", {**FORM, **lines, "amount": ["100", "-50", ""], "total_amount": "50"})
         assert answer.status_code == 302
 
+    def test_the_issuer_in_another_spelling(self, paula):
+        """INV-11 of Anthropic again in other words: shown with the one found, kept only when confirmed."""
+        paula.post("/invoices/new/", FORM)
+        again = {**FORM, "issuer": "ANTHROPIC, P.B.C.", "number": "inv-11", "note": "typed twice?"}
+        answer = paula.post("/invoices/new/", again)
+        assert answer.status_code == 400
+        assert problems(answer.content.decode()) == []
+        text = text_of(answer)
+        assert "of Anthropic, $1,043.50, is entered already for October 2026" in text and "typed twice?" in text
+        assert f'href="/invoices/{Invoice.objects.get().pk}/"' in text
+        answer = paula.post("/invoices/new/", {**again, "confirm_similar": "yes"})
+        assert answer.status_code == 302
+        assert Invoice.objects.count() == 2
+        assert paula.post("/invoices/new/", {**FORM, "confirm_similar": "yes"}).status_code == 400  # exactly the same
+
+    def test_of_a_closed_month_it_becomes_an_adjustment(self, ready, paula):
+        close_month(actor=None, month=MONTH, as_of=AS_OF)
+        text = text_of(paula.post("/invoices/new/", FORM, follow=True))
+        assert "Invoice INV-11 is kept. October 2026 is closed and stays as it is" in text
+        assert "becomes a dated adjustment, to be booked in the first open month" in text
+
     def test_more_lines(self, paula):
         page = paula.post("/invoices/new/", {**FORM, "action": "more"}).content.decode()
         assert page.count('name="description"') == 20
@@ -430,6 +458,75 @@ class TestOneValue:
         assert (answer.status_code, answer.json()["settlement"]["invoice_usd"]) == (201, "5.00")
         answer = post("/api/v1/invoices", body, headers=headers, content_type="application/json")
         assert "entered already" in answer.json()["error"]["message"]
+
+
+class TestTaxRates:
+    RATE = {"issuer": "Anthropic PBC", "percent": "7 %", "valid_from": "2026-01-01", "note": "Order form."}
+
+    def test_stated_used_and_withdrawn(self, paula, vic):
+        paula.post("/invoices/new/", {**FORM, "amount": ["1,000.00", "70.00", ""], "total_amount": "1070"})
+        page = paula.get("/invoices/2026-10/")
+        assert problems(page.content.decode()) == []
+        text = text_of(page)
+        assert "Tax, not checked" in text and "No tax rate is stated for Anthropic" in text
+        text = text_of(paula.post("/tax-rates/", self.RATE, follow=True))
+        assert "Kept: Anthropic PBC 7 %." in text and "Order form." in text
+        assert problems(paula.get("/invoices/").content.decode()) == []
+        text = text_of(paula.get("/invoices/2026-10/"))
+        assert "Tax at 7 % of $1,000.00" in text and "not checked" not in text
+        assert "State a rate" not in text_of(vic.get("/invoices/")) and "Order form." in text_of(vic.get("/invoices/"))
+        row = TaxRate.objects.get()
+        assert vic.post(f"/tax-rates/{row.pk}/withdraw/").status_code == 403
+        assert "Withdrawn: Anthropic PBC 7 %." in text_of(paula.post(f"/tax-rates/{row.pk}/withdraw/", follow=True))
+        assert "Tax, not checked" in text_of(paula.get("/invoices/2026-10/"))
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [({"percent": "much"}, "write 19 for 19 %"), ({"percent": "190"}, "0 to 100"),
+         ({"valid_from": "x"}, "first day"), ({"issuer": ""}, "Name the issuer")],
+    )  # fmt: skip
+    def test_refused(self, paula, changes, said):
+        assert said in text_of(paula.post("/tax-rates/", {**self.RATE, **changes}, follow=True))
+        assert TaxRate.objects.count() == 0
+
+    def test_through_the_api_with_explaining_and_taking_back(self, paula):
+        paula.post("/invoices/new/", {**FORM, "amount": ["1,000.00", "71.00", ""], "total_amount": "1071"})
+        _, headers = token_of("read", "months:write")
+
+        def post(address, body):
+            return Client().post(f"/api/v1/{address}", body, headers=headers, content_type="application/json")
+
+        answer = post("tax-rates", {"issuer": "Anthropic", "percent": "7", "valid_from": "2026-01-01"})
+        assert (answer.status_code, answer.json()["issuer"]) == (201, "Anthropic")
+        assert post("tax-rates", {"issuer": "A", "percent": "700", "valid_from": "2026-01-01"}).status_code == 400
+        assert len(Client().get("/api/v1/tax-rates", headers=headers).json()["rates"]) == 1
+        month = Client().get("/api/v1/months/2026-10", headers=headers).json()
+        (line,) = (one for one in month["settlement"]["invoice_lines"] if one["title"] == "Tax")
+        assert [(part["cause"], USD(part["amount_usd"])) for part in line["parts"]] == [
+            ("tax", USD(70)),
+            ("unknown", USD(1)),
+        ]
+        body = {"side": "invoice", "line": line["key"], "cause": "tax", "reason": "Rounded up.", "amount": "1.00"}
+        answer = post("months/2026-10/explain", body)
+        (line,) = (one for one in answer.json()["settlement"]["invoice_lines"] if one["title"] == "Tax")
+        assert (line["state"], line["reason"]["given_by"]) == ("accepted", "api-owner")
+        assert post("months/2026-11/withdraw", {"reason_id": line["reason"]["id"]}).status_code in (404, 409)
+        answer = post("months/2026-10/withdraw", {"reason_id": line["reason"]["id"]})
+        (line,) = (one for one in answer.json()["settlement"]["invoice_lines"] if one["title"] == "Tax")
+        assert (answer.status_code, line["state"]) == (200, "open")
+
+    def test_the_command_names_the_evidence(self, october):
+        out = StringIO()
+        with pytest.raises(SystemExit):
+            call_command("reconcile", "2026-10", stdout=out)
+        assert "tax at 7 % of $43.36" in out.getvalue()
+        assert "Launch credit of contract Acme 2026: $5.00 of $20.00, $15.00 left" in out.getvalue()
+        (line,) = (one for one in view().settlement.lines if one.state == "open")
+        values: dict[str, Any] = {"side": "report", "line": line.key, "cause": "unknown", "reason": "Small."}
+        explain_difference(actor=person("pia", "procurement"), month=MONTH, as_of=AS_OF, **values)
+        with pytest.raises(SystemExit):
+            call_command("reconcile", "2026-10", stdout=out)
+        assert "Accepted by pia on 23 Nov 2026: +$4.12, Small." in out.getvalue()
 
 
 def token_of(*scopes):

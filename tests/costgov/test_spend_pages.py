@@ -5,6 +5,7 @@ import io
 import json
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import python_calamine
@@ -78,7 +79,7 @@ class TestExplorer:
     def test_nothing_named_is_a_value_too(self, buyer):
         world.use(TODAY - timedelta(days=2), OPUS, "", 1, (1_000_000, 0))
         page = buyer.get("/spend/?by=class").content.decode()
-        assert "No class" in page and "class=%28none%29" in page
+        assert "Unclassified" in page and "class=%28none%29" in page
         assert "$5.00" in text(buyer.get("/spend/?by=model&class=(none)"))
 
     @pytest.mark.parametrize("by", ["day", "week", "month", "tier", "workspace", "team", "cost_centre", "api_key",
@@ -195,6 +196,27 @@ class TestShowback:
         assert showback(month=self.MONTH, as_of=TODAY).since_closed_usd == D("7.25")
         page = text(buyer.get("/spend/showback/?month=2026-10"))
         assert "October was closed with $70.25; +$7.25 came later" in page and "/invoices/2026-10/" in page
+
+    def test_spend_of_a_closed_month_says_so_too(self, buyer):
+        BillingPeriod.objects.create(
+            month=self.MONTH, state="closed", closed_at=AS_OF, prices_known_at=AS_OF, frozen={"computed_usd": "70.25"}
+        )
+        page = text(buyer.get("/spend/?from=2026-10-01&to=2026-10-31"))
+        assert "October was closed with $70.25; +$7.25 came later" in page and "/invoices/2026-10/" in page
+        assert "came later" not in text(buyer.get("/spend/?from=2026-10-01&to=2026-10-30"))
+        out = io.StringIO()
+        call_command("spend", "--from", "2026-10-01", "--to", "2026-11-01", stdout=out)
+        assert "October 2026 was closed with 70.25 usd; +7.25 usd came later and is its adjustment." in out.getvalue()
+        whole = spend(start=self.MONTH, end=date(2026, 11, 1), by=("model",))
+        assert (whole.closed_usd, whole.since_closed_usd) == (D("70.25"), D("7.25"))
+        others: tuple[dict[str, Any], ...] = (
+            {"where": {"class": "triage"}}, {"basis": "contracted"}, {"end": date(2026, 11, 2)},
+        )  # fmt: skip
+        for changes in others:
+            asked: dict[str, Any] = {"start": self.MONTH, "end": date(2026, 11, 1), **changes}
+            assert spend(**asked).closed_usd is None
+        BillingPeriod.objects.update(frozen={"computed_usd": "77.5"})
+        assert spend(start=self.MONTH, end=date(2026, 11, 1)).since_closed_usd is None
 
     def test_a_dated_mapping_splits_a_month(self, people):
         centre("4711", request_class="triage", valid_to=date(2026, 10, 11))

@@ -67,6 +67,26 @@ def test_the_causes_of_october_by_hand(demo):  # noqa: F811
     assert found["late_usage"] > 10
 
 
+def test_what_explains_the_invoice_of_october(demo):  # noqa: F811
+    """September's report came anew after its closing; the invoice bills that, taxes it, and grants a credit."""
+    view = month_view(month=OCTOBER, as_of=AS_OF)
+    (booked,) = view.carried
+    assert (booked.month, booked.cause, booked.amount_usd) == (SEPTEMBER, "cost_report", Decimal("117.31"))
+    assert booked.billed_on.startswith("DEMO-2026-10 line ")
+    found = {cause.cause: cause for cause in view.settlement.gaps[1].causes}
+    tax = round_usd((view.settlement.invoice_usd or 0) / Decimal("1.029") * Decimal("0.029"))
+    assert {cause: (one.amount_usd, one.state) for cause, one in found.items() if cause != "rounding"} == {
+        "adjustment": (Decimal("117.31"), "explained"),
+        "credit": (Decimal("-50.00"), "accepted"),
+        "tax": (tax, "explained"),
+    }
+    assert found["adjustment"].detail.startswith("September 2026, cost report $117.31, booked on ")
+    assert found["tax"].detail.startswith("tax at 2.9 % of $")
+    assert {row.month: row.open_lines for row in month_list(as_of=AS_OF).months if row.state == "closed"} == {
+        date(2026, number, 1): 0 for number in range(3, 10)
+    }
+
+
 def test_a_closed_month_equals_what_it_would_be_now(demo):  # noqa: F811
     assert due_adjustments(month=SEPTEMBER, as_of=AS_OF) == ()
 

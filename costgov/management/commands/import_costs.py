@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from billing.importers.base import ImportRefused
 from billing.importers.cost_formats import cost_format_names
-from billing.operations.cost_imports import deliveries
+from billing.operations.cost_deliveries import deliveries
 from billing.operations.imports import ImportOptions
 from costgov.jsonout import dumps
 from costgov.operations.usage import import_costs
@@ -41,22 +41,12 @@ class Command(BaseCommand):
         parser.add_argument("--all-rows", action="store_true", help="of a bill: also rows that are not about Claude")
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
-    def expanded(self, paths: list[Path]) -> list[Path]:
-        """Directories of reports as their files; one nobody can look into is refused where it is imported."""
-        found: list[Path] = []
-        for path in paths:
-            try:
-                found += deliveries(path)
-            except ImportRefused:
-                found.append(path)
-        return found
-
     def handle(self, *args: Any, **options: Any) -> None:
         chosen = ImportOptions(
             options["format"], options["source"], options["replace"], options["good_rows"], options["all_rows"]
         )
         outcomes, refused = [], False
-        for path in self.expanded(options["files"]):
+        for path in [one for named in options["files"] for one in deliveries(named)]:
             try:
                 outcome = import_costs(actor=None, path=path, as_of=now(), options=chosen)
             except ImportRefused as refusal:

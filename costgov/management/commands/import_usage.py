@@ -24,6 +24,7 @@ from costgov.pages import now
 
 _SECONDS_UNTIL_SAID: Final = 1.0  # what is quicker needs no progress
 _NOTE: Final = 60
+_MANY: Final = 200  # files that are worth joining
 _IMPORTED, _KNOWN, _REFUSED, _SKIPPED = "imported", "known before", "REFUSED", "skipped"
 
 
@@ -85,9 +86,17 @@ class Command(BaseCommand):
             answers=answers,
             mapping=mapping.as_document() if mapping is not None else None,
         )
+        files = list(_files(options["files"]))
+        if len(files) > _MANY:
+            self.stderr.write(
+                f"{len(files):,} files: each is an import of its own and is compared with everything stored, which "
+                "takes the longer the more there are. Logs of one format may be joined first "
+                "(cat *.jsonl > all.jsonl), which takes a fraction of the time. "
+                "What was imported stays when you stop this."
+            )
         results = [
             self._imported(item, name, chosen, says=not options["json"]) if item is not None else _skipped(name)
-            for item, name in _files(options["files"])
+            for item, name in files
         ]
         if options["json"]:
             self.stdout.write(

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 
 from billing.core.cents import shown_causes, shown_difference
 from billing.core.money import MoneyError, parse_usd
+from billing.core.settlement import Reason
 from billing.core.words import signed
 from billing.operations.reconciliation import PeriodRefused, close_month, record_adjustments, set_tolerance
 from costgov.jsonout import dumps
@@ -70,6 +71,11 @@ class Command(BaseCommand):
             for cause, cents in zip(gap.causes, shown_causes(gap), strict=True):
                 where = f"  {cause.where}" if cause.where else ""
                 self.stdout.write(f"  {cause.title:34.34} {_usd(cents, plus=True):>16}  {cause.state}{where}")
+                if gap.side == "invoice" and cause.detail and cause.state != "accepted":
+                    self.stdout.write(f"      {cause.detail}")
+        for reason in (*(line.reason for line in value.lines), *(line.reason for line in value.invoice_lines)):
+            if reason is not None:
+                self.stdout.write(_accepted(reason))
         self.stdout.write("Before closing" if view.state == "open" else "As it was closed")
         for check in value.checks:
             mark = "done" if check.is_done else "open"
@@ -78,8 +84,13 @@ class Command(BaseCommand):
             for one in found:
                 self.stdout.write(
                     f"Adjustment {said} {one.month:%Y-%m}: {_usd(one.amount_usd, plus=True)}, {one.words} "
-                    f"(in {one.booked_month:%Y-%m})"
+                    f"(in {one.booked_month:%Y-%m}{f', billed on {one.billed_on}' if one.billed_on else ''})"
                 )
+
+
+def _accepted(reason: Reason) -> str:
+    day = f"{reason.given_at.day} {reason.given_at:%b %Y}"
+    return f"Accepted by {reason.given_by} on {day}: {_usd(reason.amount_usd, plus=True)}, {reason.reason}"
 
 
 def _usd(amount: Decimal, *, plus: bool = False) -> str:

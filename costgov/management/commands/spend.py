@@ -49,6 +49,11 @@ class Command(BaseCommand):
             names = "  ".join(f"{value or '(unknown)':28}" for value in row.group.values())
             self.stdout.write(f"  {names} {round_usd(row.cost_usd):>16,} usd{_beside(row)}")
         self.stdout.write(f"  {'total':28} {round_usd(report.total.cost_usd):>16,} usd{_beside(report.total)}")
+        if report.since_closed_usd and report.closed_usd is not None:
+            self.stdout.write(
+                f"{report.start:%B %Y} was closed with {round_usd(report.closed_usd):,} usd; "
+                f"{round_usd(report.since_closed_usd):+,} usd came later and is its adjustment."
+            )
         gap = report.unclassified
         self.stdout.write(
             f"Unclassified: {gap.tokens:,} tokens ({percent(gap.share_of_tokens)}), "

@@ -6,6 +6,7 @@ from datetime import date
 from django.db.models import Max, Min
 
 from billing.core.health import Finding
+from billing.core.words import channel_name
 from billing.models import CostCentreMapping, DailyUsage
 from billing.queries.column_mappings import kept_mappings
 from costgov.queries.health.words import link, some
@@ -114,5 +115,5 @@ def _while(start: date | None, end: date | None, first: date, last: date) -> boo
 
 
 def _place(channel: str, workspace: str, api_key: str) -> str:
-    told = [name for name in (channel, workspace, api_key) if name]
+    told = [name for name in (channel_name(channel), workspace, api_key) if name]
     return " / ".join(told) or "anything"

@@ -29,7 +29,7 @@ def usage_findings(*, start: date, end: date, as_of: datetime) -> tuple[list[Fin
     """Findings about usage of days [start, end), and its cost."""
     usage = priced_usage(start=start, end=end, by=("class", "workspace", "api_key"))
     total = sum_usd(group.cost_usd for group in usage.groups)
-    found = [*_unpriced(usage.unpriced), *_unclassified(usage.groups, total)]
+    found = [*_unpriced(usage.unpriced), *_unclassified(usage.groups, total, start, end)]
     found += _models(as_of, frozenset(line.model for line in usage.unpriced))
     return found, total
 
@@ -70,10 +70,11 @@ def _unpriced(lines: Sequence[UnpricedUsage]) -> list[Finding]:
     return _shortened(found, "models without a price", "Open Prices", link("prices"))
 
 
-def _unclassified(groups: Sequence[PricedGroup], total: Decimal) -> list[Finding]:
+def _unclassified(groups: Sequence[PricedGroup], total: Decimal, start: date, end: date) -> list[Finding]:
     """By workspace and API key, the dearest first: a mapping gives each its class."""
     none = [group for group in groups if group.values[0] == ""]
     whole = sum_usd(group.cost_usd for group in none)
+    days = _unclassified_days(start, end) if none else {}
     level: Level = "warning" if total and whole / total > UNCLASSIFIED_SHARE else "note"
     found = []
     for group in none:
@@ -81,23 +82,37 @@ def _unclassified(groups: Sequence[PricedGroup], total: Decimal) -> list[Finding
         _, workspace, api_key = group.values
         if not tokens and not group.cost_usd:
             continue
+        first, last = days.get((workspace, api_key), (None, None))
         place = f"workspace {_named(workspace)}, API key {_named(api_key)}"
         found.append(
             Finding(
                 level=level,
                 topic="classes",
                 key=f"unclassified:{workspace}:{api_key}",
-                title=f"{tok(tokens)} of {place} have no class",
+                title=f"{tok(tokens)} of {place} are unclassified",
                 text="No decision, class tag or policy at the time and no mapping of the key says what they were for.",
                 remedy="Map the workspace or API key to a class, then classify again.",
                 usd=group.cost_usd,
                 tokens=tokens,
+                first=first,
+                last=last,
                 link=link("classes"),
                 action="Open Classes",
             )
         )
     found.sort(key=lambda one: -(one.usd or ZERO))
-    return _shortened(found, "workspaces and API keys without a class", "Open Classes", link("classes"))
+    return _shortened(found, "unclassified workspaces and API keys", "Open Classes", link("classes"))
+
+
+def _unclassified_days(start: date, end: date) -> dict[tuple[str, str], tuple[date | None, date | None]]:
+    """First and last day of unclassified usage, by workspace and API key."""
+    rows = (
+        DailyUsage.objects.filter(date__gte=start, date__lt=end, request_class="")
+        .values_list("workspace", "api_key")
+        .annotate(first=Min("date"), last=Max("date"))
+        .order_by()
+    )
+    return {(workspace, api_key): (first, last) for workspace, api_key, first, last in rows}
 
 
 def _models(as_of: datetime, unpriced: frozenset[str]) -> list[Finding]:

@@ -1,11 +1,13 @@
 """Each constructed sample beside what it must become, and what the samples say about each other."""
 
+import csv
 import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from billing.importers.base import ImportRefused, read_head
 from billing.importers.console_usage_csv import ConsoleUsageCsv
 from billing.importers.cost_base import CostLine
 from billing.importers.formats import ALL_FORMATS, identify_any
-from tests.importers.costs.reading import SAMPLES, canonical, plain_report, sample
+from tests.importers.costs.reading import SAMPLES, canonical, plain_report, read, sample
 
 USAGE_SAMPLES = Path(__file__).parents[1] / "usage" / "samples"
 FORMAT_OF = {
@@ -195,6 +197,8 @@ def test_analytics_usage_needs_all_pages_in_one_file(tmp_path: Path) -> None:
         ("claude-sonnet-4-6", "standard", "standard"): (2_076_000, 5200),
     }
     assert read.findings == ("75 requests state no tokens (code execution, for one): they count as no usage.",)
+    alone = fmt.read(second, file_name=second.name, canonical=canonical)
+    assert alone.findings[0].startswith("One page of a query, and nothing in it tells whether pages came before")
     twice = tmp_path / "twice.json"
     twice.write_text(
         first.read_text().replace('"has_more": true', '"has_more": false')
@@ -241,6 +245,27 @@ def test_google_net_cost_is_cost_plus_credits() -> None:
     assert [(one.position, one.part, one.category, one.amount) for one in lines if one.part] == [
         (4, 1, "credit", Decimal("-0.05"))
     ]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["gcp_billing_export_vertex_claude_constructed.jsonl", "focus"])
+def test_rows_of_a_bill_as_one_json_array(tmp_path: Path, name: str, indent: int | None) -> None:
+    if name == "focus":
+        text = (SAMPLES / "focus_1_2_claude_constructed.csv").read_text()
+        rows: list[Any] = [{key: value or None for key, value in row.items()} for row in csv.DictReader(StringIO(text))]
+    else:
+        rows = [json.loads(line) for line in (SAMPLES / name).read_text().splitlines() if line.strip()]
+    lines, array = tmp_path / "rows.jsonl", tmp_path / "rows.json"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    array.write_text(json.dumps(rows, indent=indent))
+    assert plain_report(read(array)) == plain_report(read(lines))
+    assert read(array).lines
+
+    array.write_text(json.dumps([*rows, 5]))
+    assert str(read(array).problems[0]).startswith(f"row {len(rows) + 1}: not a JSON object")
+    array.write_text(json.dumps(rows)[:-9])
+    with pytest.raises(ImportRefused, match="line 1: not valid JSON"):
+        read(array)
 
 
 REFUSED = {

@@ -1,7 +1,12 @@
 """Each sample beside its expected rows; the fast path (SQL) and the slow path (Python) must agree about every row."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
+import tarfile
+import zipfile
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,13 +136,66 @@ def test_two_formats_claiming_a_file_is_an_error(tmp_path: Path) -> None:
     assert identify(path, file_name=path.name, format_name="litellm_payload")[0].name == "litellm_payload"
 
 
-def test_a_file_of_no_format_lists_the_formats(tmp_path: Path) -> None:
-    path = tmp_path / "eval.json"
-    path.write_text('{"results": []}')
-    with pytest.raises(
-        ImportRefused, match=r"none of the known formats.*messages_api_log.*litellm_payload.*admin_usage"
-    ):
+def zipped(*names: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for name in names:
+            file.writestr(name, "x")
+    return out.getvalue()
+
+
+def tarred() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as file:
+        file.addfile(tarfile.TarInfo("log.jsonl"))
+    return out.getvalue()
+
+
+LINE = json.dumps({"ts": "2026-11-09T09:00:00Z", "tokens": {"in": 5}})
+NO_FORMAT: list[tuple[str, bytes, str, str]] = [
+    ("UTF-16", f"{LINE}\n".encode("utf-16"), "it is text in UTF-16", "Save it as UTF-8"),
+    ("UTF-16 without its mark", f"{LINE}\n".encode("utf-16-be"), "it is text in UTF-16", "iconv"),
+    ("zip", zipped("log.jsonl"), "it is a zip archive", "Unpack it and import the files inside"),
+    ("xlsx", zipped("[Content_Types].xml", "xl/workbook.xml"), "it is an Excel workbook", "as CSV"),
+    ("tar", tarred(), "it is a tar archive", "Unpack it"),
+    ("tar.gz", gzip.compress(tarred()), "it is a tar archive", "Unpack it"),
+    ("bzip2", bz2.compress(LINE.encode()), "it is compressed with bzip2", "gzip or zstd"),
+    ("xz", lzma.compress(LINE.encode()), "it is compressed with xz", "gzip or zstd"),
+    ("PDF", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "it is a PDF", "month's page"),
+    ("web page", b"<!DOCTYPE html><html><title>Sign in</title>", "it is a web page", "Sign in"),
+    ("XML", b"<?xml version='1.0'?><rows/>", "it is XML", "JSON or CSV"),
+    ("bytes", bytes(range(256)), "it is no text", "Parquet"),
+    (
+        "an envelope",
+        json.dumps({"meta": {}, "result": {"items": [{"a": 1}]}}, indent=1).encode(),
+        "its records are nested, in .result.items",
+        "jq -c '.result.items[]'",
+    ),
+    ("other objects", f"{LINE}\n{LINE}\n".encode(), 'its objects have the keys "ts", "tokens", as none', "--format"),
+    ("cut JSON", b'{"data": [{"a": 1,\n "b": tru', "its JSON breaks off or is broken at line 2", "Export it again"),
+    ("deep JSON", b"[" * 100_000, "nested too deeply", "as its writer wrote it"),
+    ("numbers", b"[1, 2, 3]", "its JSON holds no objects", "one per line"),
+    ("a table", b"when,who,how much\n1,2,3\n", 'it is a table with the columns "when", "who", "how much"', "mapping"),
+    (
+        "no header",
+        b"why is the sky blue, and where does all of the water go,5\n",
+        "does not name its columns",
+        "header",
+    ),
+    ("words", b"why is the sky blue\n", "it is plain text", "--format"),
+]
+
+
+@pytest.mark.parametrize(("data", "reason", "remedy"), [case[1:] for case in NO_FORMAT], ids=[c[0] for c in NO_FORMAT])
+def test_a_file_of_no_format_says_what_it_is(tmp_path: Path, data: bytes, reason: str, remedy: str) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(data)
+    with pytest.raises(ImportRefused) as refused:
         identify(path, file_name=path.name)
+    said = str(refused.value)
+    assert said.startswith("upload: none of the known formats recognises the file: ")
+    assert reason in said and remedy in said
+    assert len(said) < 400 and "sky" not in said
 
 
 # name, change of a good row, field named in the message
