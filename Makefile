@@ -25,7 +25,7 @@ test: .venv/.test
 	exec .venv/bin/python -m pytest -n auto --dist loadgroup
 
 test-fast: .venv/.test
-	@exec .venv/bin/python -m pytest -n auto --dist loadgroup -m "not browser and not fault"
+	@exec .venv/bin/python -m pytest -n auto --dist loadgroup -m "not browser and not fault and not tools"
 
 lint: .venv/.test
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy . && .venv/bin/lint-imports
@@ -36,6 +36,8 @@ format: .venv/.test
 locks:
 	$(LOCK) requirements/run.in -o requirements/run.txt
 	$(LOCK) requirements/test.in -o requirements/test.txt
+	for tool in inspect node; do \
+		$(LOCK) tests/importers/evals/tools/$$tool.in -o tests/importers/evals/tools/$$tool.txt || exit 1; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ whole or import the good rows and list the others. What concerns the whole file 
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -279,6 +280,8 @@ def mode_of(settings: object) -> str:
 
     >>> mode_of({"temperature": 0.0, "thinking": {"type": "enabled", "budget_tokens": 1024}, "apiKey": "…"})
     'thinking=1024 temperature=0'
+    >>> mode_of({"temperature": "0.70", "effort": "low"})
+    'effort=low temperature=0.7'
     >>> mode_of({"thinking": {"type": "disabled"}, "max_tokens": 64})
     ''
     """
@@ -303,6 +306,9 @@ def _setting(value: object) -> str:
         value = budget if budget is not None else kind
     if value is True:
         return "on"
+    if isinstance(value, str):  # arguments of a command line are text: 0.0 and 0 are one temperature
+        with suppress(ValueError):
+            value = float(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -126,8 +126,10 @@ def _open_document(root: object, options: ReadOptions, about: About) -> tuple[li
 
 
 def _name_their_tests(results: object) -> bool:
-    return isinstance(results, list) and all(
-        isinstance(row, dict) and row.get("testIdx") is not None for row in results
+    return (
+        bool(results)
+        and isinstance(results, list)
+        and all(isinstance(row, dict) and row.get("testIdx") is not None for row in results)
     )
 
 
