@@ -16,10 +16,13 @@ from typing import Protocol
 
 from routing.core.eval_columns import EvalColumns
 from routing.core.evidence import CaseResult
+from routing.core.models import canonical_model_name
 
 MAX_TOKENS = 10**15  # a whole provider does not serve that many in one case: a wrong column or unit
 MAX_USD = Decimal(10**9)
 MAX_ATTEMPTS = 32_767
+MAX_MS = 10**11  # three years
+MAX_MODEL = 128
 _COST_PLACES = Decimal("1E-15")  # the places a stored cost has; floats in JSON carry noise behind them
 _SHOWN = 80
 _BETWEEN_WORDS = re.compile(r"""[\s,:;='"(){}\[\]<>\\/]+""")
@@ -176,6 +179,23 @@ def text(value: object, field: str, *, most: int = 255) -> str:
     return found
 
 
+def present(value: object, field: str, *, most: int = 255, remedy: str = "Every case needs one") -> str:
+    """Text that must not be empty."""
+    found = text(value, field, most=most)
+    if not found:
+        raise EvalImportError("is empty", remedy=remedy, field=field)
+    return found
+
+
+def candidate(raw: str, field: str) -> str:
+    """The canonical name of a model. Raises EvalImportError for a spelling that is a provider and no model."""
+    found = canonical_model_name(raw)
+    if not found or len(found) > MAX_MODEL:
+        problem = "names no model" if not found else f"is {len(found)} characters long, at most {MAX_MODEL} are kept"
+        raise EvalImportError(problem, remedy="Give the model as its provider names it", field=field, value=raw)
+    return found
+
+
 def tokens(value: object, field: str) -> int | None:
     """A token count: a whole number from 0, None where the file says nothing."""
     if value is None or value == "":
@@ -246,22 +266,22 @@ def cost_usd(value: object, field: str) -> Decimal | None:
 
 def latency_ms(value: object, field: str) -> float | None:
     """A latency in milliseconds from 0, None where the file says nothing."""
-    if value is None or value == "":
-        return None
-    milliseconds = float(number(value, field))
-    if milliseconds < 0:
-        raise EvalImportError("is negative", remedy="Give milliseconds, 0 or more", field=field, value=value)
-    return milliseconds
+    return _duration(value, field, 1, "milliseconds")
 
 
 def seconds_as_ms(value: object, field: str) -> float | None:
     """Seconds as milliseconds, from 0; None where the file says nothing."""
+    return _duration(value, field, 1_000, "seconds")
+
+
+def _duration(value: object, field: str, milliseconds: int, unit: str) -> float | None:
     if value is None or value == "":
         return None
-    seconds = float(number(value, field))
-    if seconds < 0:
-        raise EvalImportError("is negative", remedy="Give seconds, 0 or more", field=field, value=value)
-    return round(seconds * 1_000, 6)
+    found = float(number(value, field)) * milliseconds
+    if not 0 <= found <= MAX_MS:
+        problem = "is negative" if found < 0 else "is too large for one case"
+        raise EvalImportError(problem, remedy=f"Give {unit}, 0 or more", field=field, value=value)
+    return found if milliseconds == 1 else round(found, 6)
 
 
 _SETTINGS: Mapping[str, str] = {
@@ -323,7 +343,10 @@ def instant(value: object, field: str) -> datetime:
     except ValueError as error:
         remedy = "Write ISO 8601, for example 2026-11-09T10:00:00Z"
         raise EvalImportError("is not a time", remedy=remedy, field=field, value=value) from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    try:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError as error:  # the first or last day there is, in another zone
+        raise EvalImportError("is no time", remedy="Correct the year", field=field, value=value) from error
 
 
 def error_kind(message: str) -> str:
@@ -337,7 +360,7 @@ def error_kind(message: str) -> str:
     words = [word for word in _BETWEEN_WORDS.split(message) if word]
     for ending in ("_error", "error"):  # the provider's name of it says more than the exception that carries it
         for word in words:
-            name = word.strip(".").lower()
+            name = word.strip(".").lower().rsplit(".", 1)[-1]
             if name.endswith(ending) and name not in {"error", "errors"} and _is_identifier(name):
                 return name[:64]
     lowered = message.lower()

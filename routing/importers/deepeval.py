@@ -13,16 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from routing.core.evidence import CaseResult
-from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
     About,
     EvalImportError,
     ReadOptions,
     RejectedRow,
+    candidate,
     cost_usd,
     error_kind,
     mode_of,
+    present,
     score,
     seconds_as_ms,
     split_suite,
@@ -123,7 +124,7 @@ class _CaseReader:
             suite=suite,
             suite_version=text(version, "identifier", most=64),
             sample_id=self._sample_id(case, metadata),
-            candidate=canonical_model_name(raw),
+            candidate=candidate(raw, "hyperparameters.model"),
             run_at=self.run_at,
             score=verdict,
             prompt_version=self._prompt_version(metadata),
@@ -143,7 +144,7 @@ class _CaseReader:
         """`metadata.sample_id`, else the name. A name with two inputs names no case, so it is refused."""
         given = metadata.get("sample_id")
         if given not in (None, ""):
-            return text(given, "metadata.sample_id", most=512)
+            return present(given, "metadata.sample_id", most=512)
         name = text(case.get("name") or "", "name", most=512)
         remedy = "Give LLMTestCase(name=…), the same for every model, or metadata.sample_id"
         if not name:

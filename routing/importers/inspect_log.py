@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from routing.core.evidence import CaseResult
-from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
     About,
     EvalImportError,
     ReadOptions,
     RejectedRow,
+    candidate,
     cost_usd,
     error_kind,
     instant,
     mode_of,
+    present,
     seconds_as_ms,
     split_suite,
     text,
@@ -134,7 +135,7 @@ class _Run:
         if not self.raw:
             remedy = "The run used roles only: name the model that is judged (--model)"
             raise EvalImportError("no model", remedy=remedy, field="eval.model")
-        self.candidate = canonical_model_name(self.raw)
+        self.candidate = candidate(self.raw, "eval.model")
         self.suite, self.version = self._suite()
         settings = {**part(self.spec, "model_generate_config"), **_stated(part(log, "plan", "config"))}
         self.mode = mode_of(settings) or options.mode
@@ -177,7 +178,7 @@ class _Run:
         return CaseResult(
             suite=self.suite,
             suite_version=self.version,
-            sample_id=text(sample["id"], "id", most=512),
+            sample_id=present(sample["id"], "id", most=512),
             candidate=self.candidate,
             run_at=self._run_at(sample),
             score=verdict,
@@ -321,11 +322,11 @@ def _grader_usage(events: list[Any], model: str) -> list[_Usage]:
         if not isinstance(event, dict):
             continue
         kind = event.get("event")
-        is_scorer = event.get("type") in {"scorer", "scorers"}
-        if kind == "span_begin" and (is_scorer or event.get("parent_id") in scorers):
+        is_scorer = event.get("type") in ("scorer", "scorers")
+        if kind == "span_begin" and (is_scorer or str(event.get("parent_id")) in scorers):
             scorers.add(str(event.get("id")))
         elif kind == "step" and is_scorer:
             steps = max(0, steps + (1 if event.get("action") == "begin" else -1))
-        elif kind == "model" and event.get("model") == model and (steps or event.get("span_id") in scorers):
+        elif kind == "model" and event.get("model") == model and (steps or str(event.get("span_id")) in scorers):
             found.append(_Usage.of(part(event, "output", "usage")))
     return found

@@ -15,7 +15,6 @@ from pathlib import Path
 from xml.parsers import expat
 
 from routing.core.evidence import CaseResult
-from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
     About,
@@ -23,11 +22,13 @@ from routing.importers.base import (
     ReadOptions,
     RejectedRow,
     attempts,
+    candidate,
     cost_usd,
     error_kind,
     instant,
     latency_ms,
     mode_of,
+    present,
     score,
     seconds_as_ms,
     split_suite,
@@ -204,7 +205,7 @@ class _CaseReader:
             suite=suite,
             suite_version=version,
             sample_id=self._sample_id(case),
-            candidate=canonical_model_name(raw),
+            candidate=candidate(raw, "model"),
             run_at=self._run_at(case),
             score=verdict,
             prompt_version=text(found.get("prompt_version", ""), "prompt_version", most=128),
@@ -248,7 +249,7 @@ class _CaseReader:
         found = case.properties.get("sample_id") or "::".join(part for part in (case.classname, case.name) if part)
         if not found:
             raise EvalImportError("no name", remedy="Every test needs one", field="name")
-        return text(found, "name", most=512)
+        return present(found, "name", most=512)
 
     def _run_at(self, case: _Case) -> datetime:
         if case.timestamp:

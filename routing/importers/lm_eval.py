@@ -12,15 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from routing.core.evidence import CaseResult
-from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
     About,
     EvalImportError,
     ReadOptions,
     RejectedRow,
+    candidate,
     mode_of,
     number,
+    present,
     score,
     split_suite,
     text,
@@ -98,7 +99,7 @@ class _Run:
         if not self.raw:
             remedy = "Lay the results_*.json of the run beside it, or name the model (--model)"
             raise EvalImportError("no model: samples do not name it", remedy=remedy, field="model")
-        self.candidate = canonical_model_name(self.raw)
+        self.candidate = candidate(self.raw, "model_name")
         self.run_at = _run_at(results, options)
         shots = part(results, "n-shot").get(task)
         self.prompt_version = f"{shots}-shot" if isinstance(shots, int) and not isinstance(shots, bool) else ""
@@ -135,7 +136,7 @@ class _Run:
         return CaseResult(
             suite=self.suite,
             suite_version=self.version,
-            sample_id=text(sample["doc_id"], "doc_id", most=512),
+            sample_id=present(sample["doc_id"], "doc_id", most=512),
             candidate=self.candidate,
             run_at=self.run_at,
             score=verdict,
@@ -164,7 +165,8 @@ class _Run:
             )
 
     def _verdict(self, sample: Json) -> float | None:
-        names = [name for name in sample.get("metrics") or [] if isinstance(name, str)]
+        listed = sample.get("metrics")
+        names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
         if not self.metric:
             if not names:
                 remedy = "Name the metric (--metric); current versions of lm_eval list them in every sample"

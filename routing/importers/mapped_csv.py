@@ -13,7 +13,6 @@ from typing import Any
 
 from routing.core.eval_columns import EvalColumns, contradictions, guess, inside, split_path
 from routing.core.evidence import CaseResult
-from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
     About,
@@ -21,6 +20,7 @@ from routing.importers.base import (
     ReadOptions,
     RejectedRow,
     attempts,
+    candidate,
     cost_usd,
     error_kind,
     instant,
@@ -154,7 +154,7 @@ class _RowReader:
             suite=suite,
             suite_version=version,
             sample_id=self._needed(fields, "sample_id", 512),
-            candidate=canonical_model_name(raw),
+            candidate=candidate(raw, "model"),
             run_at=self._time(fields),
             score=verdict,
             prompt_version=self._word(fields, "prompt_version", 128),

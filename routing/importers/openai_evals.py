@@ -18,9 +18,11 @@ from routing.importers.base import (
     EvalImportError,
     ReadOptions,
     RejectedRow,
+    candidate,
     error_kind,
     instant,
     mode_of,
+    present,
     score,
     split_suite,
     text,
@@ -62,7 +64,7 @@ class OpenAiEvals:
                     elif "final_report" in event:
                         is_finished = True
                     elif event.get("sample_id") is not None:
-                        sample_id = text(event["sample_id"], "sample_id", most=512)
+                        sample_id = present(event["sample_id"], "sample_id", most=512)
                         samples.setdefault(sample_id, _Sample(sample_id, line)).add(event)
                 except EvalImportError as error:
                     if run is None:
@@ -123,7 +125,7 @@ class _Run:
             raise EvalImportError("no model", remedy=remedy, field="spec.completion_fns")
         if len(names) > 1:
             about.warn(f"The run names {len(names)} models: {self.raw} is judged, the last one usually grades.")
-        self.candidate = canonical_model_name(self.raw)
+        self.candidate = candidate(self.raw, "spec.completion_fns")
         full = str(spec.get("eval_name") or "")
         versioned = _VERSION.search(full)
         name, version = split_suite(text(spec.get("base_eval") or full or options.suite, "spec.base_eval"))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TextIO
 
 from routing.core.evidence import CaseResult
-from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
     About,
@@ -16,10 +15,12 @@ from routing.importers.base import (
     ReadOptions,
     RejectedRow,
     attempts,
+    candidate,
     cost_usd,
     error_kind,
     instant,
     latency_ms,
+    present,
     score,
     split_suite,
     text,
@@ -146,7 +147,7 @@ class _RowReader:
         raw = fields[at["model"]] or self.options.model
         model = self.models.get(raw)
         if model is None:
-            model = self.models[raw] = canonical_model_name(_present(raw, "model", 128))
+            model = self.models[raw] = candidate(_present(raw, "model", 255), "model")
         return CaseResult(
             suite,
             suite_version,
@@ -208,10 +209,7 @@ class _RowReader:
 
 
 def _present(raw: str, field: str, most: int) -> str:
-    found = text(raw, field, most=most)
-    if not found:
-        raise EvalImportError("is empty", remedy="Every row needs one", field=field)
-    return found
+    return present(raw, field, most=most, remedy="Every row needs one")
 
 
 def _optional(raw: str, field: str, most: int) -> str:

@@ -16,19 +16,20 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from routing.core.evidence import CaseResult
-from routing.core.models import canonical_model_name
 from routing.importers.base import (
     NO_OPTIONS,
     About,
     EvalImportError,
     ReadOptions,
     RejectedRow,
+    candidate,
     cost_usd,
     error_kind,
     instant,
     latency_ms,
     mode_of,
     number,
+    present,
     split_suite,
     text,
     tokens,
@@ -191,7 +192,7 @@ class _ResultReader:
             suite=suite,
             suite_version=suite_version,
             sample_id=self._sample_id(row, test, metadata),
-            candidate=canonical_model_name(raw),
+            candidate=candidate(raw, "provider.id"),
             run_at=self.run_at,
             score=score,
             prompt_version=_prompt_version(row, metadata),
@@ -256,11 +257,11 @@ class _ResultReader:
         """`metadata.sample_id`, else `testIdx`. `--repeat` gives each repeat a new testIdx: the same test (vars,
         assert, description) keeps the first one, because repeating a case is no new evidence."""
         if metadata.get("sample_id") not in (None, ""):
-            return text(metadata["sample_id"], "metadata.sample_id", most=512)
+            return present(metadata["sample_id"], "metadata.sample_id", most=512)
         if row.get("testIdx") is None:
             remedy = "Give every test metadata.sample_id"
             raise EvalImportError("no sample id", remedy=remedy, field="testIdx")
-        index = text(row["testIdx"], "testIdx", most=512)
+        index = present(row["testIdx"], "testIdx", most=512)
         parts = (test.get("vars") or row.get("vars"), test.get("assert"), test.get("description"))
         if not any(parts):
             return index

@@ -40,7 +40,9 @@ def written(folder: Path, content: object, name: str = "results.json") -> Path:
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        path.write_text(
+            content if isinstance(content, str) else json.dumps(content), encoding="utf-8", errors="surrogatepass"
+        )
     return path
 
 
@@ -97,14 +99,14 @@ def zip_file(path: Path, members: dict[str, bytes], method: int = 93) -> Path:
         for name, content in packed.items():
             archive.writestr(name, content)
         directory = {info.filename: info for info in archive.infolist()}
-    content = bytearray(memory.getvalue())
-    for at in _places(bytes(content), b"PK\x01\x02"):
-        length = int.from_bytes(content[at + 28 : at + 30], "little")
-        name = content[at + 46 : at + 46 + length].decode()
+    whole = bytearray(memory.getvalue())
+    for at in _places(bytes(whole), b"PK\x01\x02"):
+        length = int.from_bytes(whole[at + 28 : at + 30], "little")
+        name = whole[at + 46 : at + 46 + length].decode()
         if name in directory:
-            _declare(content, at + 10, members[name], len(packed[name]))
-            _declare(content, directory[name].header_offset + 8, members[name], len(packed[name]))
-    path.write_bytes(content)
+            _declare(whole, at + 10, members[name], len(packed[name]))
+            _declare(whole, directory[name].header_offset + 8, members[name], len(packed[name]))
+    path.write_bytes(whole)
     return path
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import gzip
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def changed(change):
 def table_of(content, *, with_results=True):
     """The document as promptfoo wrote it before version 3: a table, and results that do not number their tests."""
     summary = content["results"]
-    rows = {}
+    rows: dict[int, Any] = {}
     for result in summary["results"]:
         cell = {key: result.get(key) for key in ("score", "namedScores", "latencyMs", "cost", "tokenUsage", "error")}
         cell |= {"pass": result["success"], "gradingResult": result["gradingResult"], "text": "secret"}
