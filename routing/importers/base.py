@@ -19,6 +19,7 @@ from routing.core.evidence import CaseResult
 from routing.core.models import canonical_model_name
 
 MAX_TOKENS = 10**15  # a whole provider does not serve that many in one case: a wrong column or unit
+_SURELY_SMALL = 15  # digits
 MAX_USD = Decimal(10**9)
 MAX_ATTEMPTS = 32_767
 MAX_MS = 10**11  # three years
@@ -200,6 +201,8 @@ def tokens(value: object, field: str) -> int | None:
     """A token count: a whole number from 0, None where the file says nothing."""
     if value is None or value == "":
         return None
+    if isinstance(value, str) and len(value) <= _SURELY_SMALL and value.isdecimal():
+        return int(value)  # nearly all of a million rows
     count: object = value
     if isinstance(value, str):
         # Python refuses to convert thousands of digits: such a number is too large in any case.

@@ -51,6 +51,7 @@ COLUMNS = (
     "graded_score",
 )
 _ENOUGH_TO_CLAIM = 3
+_WORDS_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class _RowReader:
         self.at = {name: names.index(name) if name in names else self.width for name in COLUMNS}
         self.models: dict[str, str] = {}
         self.suites: dict[str, tuple[str, str]] = {}
+        self.words: dict[tuple[str, str], str] = {}
         self.times: tuple[str, datetime | None] = ("", options.run_at)
 
     def read(self, fields: list[str]) -> CaseResult:
@@ -155,9 +157,9 @@ class _RowReader:
             model,
             self._run_at(fields[at["run_at"]]),
             verdict,
-            _optional(fields[at["prompt_version"]], "prompt_version", 128),
-            _optional(fields[at["request_class"]], "request_class", 64) or self.options.request_class,
-            _optional(fields[at["repeat"]], "repeat", 64),
+            self._word(fields, "prompt_version", 128),
+            self._word(fields, "request_class", 64) or self.options.request_class,
+            self._word(fields, "repeat", 64),
             raw.strip(),
             error,
             tokens(fields[at["input_tokens"]], "input_tokens"),
@@ -167,10 +169,22 @@ class _RowReader:
             tokens(fields[at["output_tokens"]], "output_tokens"),
             cost_usd(fields[at["cost_usd"]], "cost_usd"),
             latency_ms(fields[at["latency_ms"]], "latency_ms"),
-            _optional(fields[at["mode"]], "mode", 64) or self.options.mode,
+            self._word(fields, "mode", 64) or self.options.mode,
             graded,
             attempts(fields[at["attempts"]], "attempts"),
         )
+
+    def _word(self, fields: list[str], field: str, most: int) -> str:
+        """An optional text; the few there are repeat from row to row."""
+        raw = fields[self.at[field]]
+        if not raw:
+            return ""
+        found = self.words.get((field, raw))
+        if found is None:
+            found = text(raw, field, most=most)
+            if len(self.words) < _WORDS_REMEMBERED:
+                self.words[field, raw] = found
+        return found
 
     def _verdict(self, fields: list[str]) -> tuple[float | None, float | None, str]:
         """`passed` decides and `score` is the grade beside it; alone, `score` is the verdict; neither = left out, with
@@ -210,7 +224,3 @@ class _RowReader:
 
 def _present(raw: str, field: str, most: int) -> str:
     return present(raw, field, most=most, remedy="Every row needs one")
-
-
-def _optional(raw: str, field: str, most: int) -> str:
-    return text(raw, field, most=most) if raw else ""
