@@ -60,6 +60,8 @@ class OpenAiEvals:
                         continue
                     event = mapping(found, "the event", again=_AGAIN)
                     if "spec" in event:
+                        if run is not None:
+                            raise _second_run(path, line)
                         run = _Run.of(mapping(event["spec"], "spec", again=_AGAIN), options, about)
                     elif "final_report" in event:
                         is_finished = True
@@ -67,7 +69,7 @@ class OpenAiEvals:
                         sample_id = present(event["sample_id"], "sample_id", most=512)
                         samples.setdefault(sample_id, _Sample(sample_id, line)).add(event)
                 except EvalImportError as error:
-                    if run is None:
+                    if run is None or error.file:
                         raise error.at(file=path.name, line=line) from error
                     yield RejectedRow(error.at(file=path.name, line=line))
         if run is None:
@@ -84,6 +86,11 @@ class OpenAiEvals:
             except EvalImportError as error:
                 where = f"case {sample.sample_id[:80]}"
                 yield RejectedRow(error.at(file=path.name, line=sample.line, where=where))
+
+
+def _second_run(path: Path, line: int) -> EvalImportError:
+    remedy = "Import the record file of each run by itself: a case may be in both"
+    return EvalImportError("begins a second run", remedy=remedy, file=path.name, line=line, field="spec")
 
 
 @dataclass(slots=True)

@@ -2,15 +2,18 @@
 
 import copy
 import json
+import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routing.core.evidence import CaseResult, cases_of_epoch
-from routing.importers import About, EvalImportError, ReadOptions, all_or_nothing, detect, importer_named
+from routing.importers import About, EvalImportError, ReadOptions, RejectedRow, all_or_nothing, detect, importer_named
 
 SAMPLES = Path(__file__).parent / "samples"
 AT = datetime(2026, 11, 9, 10, tzinfo=UTC)
@@ -145,6 +148,72 @@ def test_csv_values(tmp_path):
     (result,) = read(path)
     assert (result.score, result.cost_usd, result.latency_ms) == (0.25, Decimal("0.000457"), 612.5)
     assert (result.uncached_input_tok, result.output_tok) == (412, None), "empty = unknown, never 0"
+
+
+GRADED = "suite,sample_id,model,run_at,passed,score,graded_score,mode,attempts"
+
+
+@pytest.mark.parametrize(
+    ("passed", "score", "graded", "expected"),
+    [
+        ("true", "", "", (1.0, None)),
+        ("true", "0.8", "", (1.0, 0.8)),
+        ("false", "0.8", "0.6", (0.0, 0.6)),
+        ("", "0.8", "", (0.8, None)),
+        ("", "0.8", "0.6", (0.8, 0.6)),
+        ("", "", "0.6", (None, None)),
+    ],
+)
+def test_csv_grade_beside_the_verdict(tmp_path, passed, score, graded, expected):
+    line = f"a,1,m,2026-11-09T10:00:00Z,{passed},{score},{graded},effort=low,3"
+    (result,) = read(csv_file(tmp_path, line, header=GRADED))
+    assert (result.score, result.graded_score) == expected
+    assert (result.mode, result.attempts) == ("effort=low", 3)
+
+
+def test_csv_mode_and_model_of_the_person_importing(tmp_path):
+    lines = ("a,1,2026-11-09T10:00:00Z,1,own", "a,2,2026-11-09T10:00:00Z,1,")
+    path = csv_file(tmp_path, *lines, header="suite,sample_id,run_at,passed,mode")
+    found = read(path, ReadOptions(model="claude-opus-4-8", mode="effort=high"))
+    assert {result.candidate for result in found} == {"claude-opus-4-8"}
+    assert [result.mode for result in found] == ["own", "effort=high"]
+    assert "missing column: model" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("tail", "words"),
+    [
+        (",,0", "attempts = '0': is no number of attempts"),
+        (",,40000", "attempts = '40000': is no number of attempts. Give the calls it took, 1 to 32,767"),
+        (",,1.5", "attempts = '1.5': is not a whole number"),
+        ("2,,", "graded_score = '2': is outside 0 … 1"),
+        (f",{'x' * 65},", "mode"),
+    ],
+)
+def test_csv_new_columns_that_are_wrong(tmp_path, tail, words):
+    path = csv_file(tmp_path, f"a,1,m,2026-11-09T10:00:00Z,true,,{tail}", header=GRADED)
+    assert words in refusal(path)
+
+
+@given(
+    prompt=st.integers(0, 10**9),
+    read_tok=st.integers(0, 10**9),
+    written=st.integers(0, 10**9),
+    output=st.integers(0, 10**6),
+)
+def test_kinds_of_promptfoo_tokens_add_up_or_the_row_is_refused(prompt, read_tok, written, output):
+    content = document()
+    result = content["results"]["results"][0]
+    details = {"cacheReadInputTokens": read_tok, "cacheCreationInputTokens": written}
+    result["tokenUsage"] = {"prompt": prompt, "completion": output, "completionDetails": details}
+    content["results"]["results"] = [result]
+    with tempfile.TemporaryDirectory() as folder:
+        (row_read,) = importer_named("promptfoo").read(promptfoo_file(Path(folder), content))
+    if read_tok + written > prompt:
+        assert isinstance(row_read, RejectedRow)
+    elif prompt or output:
+        assert isinstance(row_read, CaseResult)
+        assert (row_read.input_tok, row_read.cache_read_tok, row_read.cache_write_5m_tok) == (prompt, read_tok, written)
 
 
 def test_duplicate_samples_with_conflicting_scores_stay_two_results_of_one_case(tmp_path):

@@ -128,6 +128,11 @@ def test_files_without_cases(tmp_path):
     assert "spec = 3: is not a JSON object" in refusal(written(tmp_path, '{"spec": 3, "completion_fns": 0}\n', NAME))
 
 
+def test_two_runs_in_one_file_are_refused(tmp_path):
+    path = record(tmp_path, event("match", correct=True), {"spec": SPEC["spec"]}, event("match", correct=False))
+    assert refusal(path).startswith("run.jsonl, line 3: spec: begins a second run. Import the record file of each run")
+
+
 @pytest.mark.parametrize(
     ("events", "words"),
     [
