@@ -85,7 +85,7 @@ def document_of(file: TextIO, name: str, *, again: str, allow_nan: bool = False)
     """The JSON document a file is. Raises EvalImportError with the place where it breaks off."""
     content = file.read(MAX_DOCUMENT)
     if len(content) == MAX_DOCUMENT:
-        remedy = "Split the evaluation, or export lines instead of one document where the tool can"
+        remedy = "Split the evaluation, or take another form of it where the tool has one (.jsonl, .eval)"
         raise EvalImportError(f"is larger than {MAX_DOCUMENT >> 30} GiB", remedy=remedy, file=name)
     if not content.strip():
         raise EvalImportError("is empty", remedy=again, file=name)

@@ -51,7 +51,9 @@ class Archive:
             raise EvalImportError("is encrypted", remedy="Unpack it first", field=name)
         try:
             content = self._unpacked(info)
-        except _DAMAGED as error:
+        except EvalImportError:
+            raise
+        except (*_DAMAGED, ValueError) as error:  # ValueError: a place before the beginning of the file
             raise EvalImportError("is damaged", remedy=_REMEDY, field=name) from error
         self.left -= len(content)
         if self.left < 0:
@@ -89,12 +91,15 @@ class Archive:
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield Archive(archive)
-    except (zipfile.BadZipFile, struct.error, ValueError) as error:
-        if isinstance(error, EvalImportError):
-            raise
+        archive = zipfile.ZipFile(path)
+    except (*_DAMAGED, ValueError) as error:
         raise EvalImportError("is no whole ZIP file (truncated?)", remedy=_REMEDY, file=path.name) from error
+    with archive:
+        try:
+            members = Archive(archive)
+        except EvalImportError as error:
+            raise error.at(file=path.name) from error
+        yield members
 
 
 def _zstandard(packed: bytes, name: str) -> bytes:

@@ -41,6 +41,7 @@ _AGAIN = "Write it again, for example with pytest --junitxml=results.xml"
 _MOST_NESTED = 64
 _CHUNK = 1 << 16
 _MOST_PROPERTIES = 200
+_MOST_TEXT = 2_000
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.$]*(?:Error|Exception|Timeout|Interrupt|Warning|Exit))\b")
 _ASSERTION = re.compile(r"assert|comparisonfailure|^failed$|\.failed$|^error$|expectation", re.IGNORECASE)
 _RERUNS = {"rerunFailure", "rerunError", "flakyFailure", "flakyError", "rerun"}
@@ -63,15 +64,17 @@ class JUnit:
         self, path: Path, options: ReadOptions = NO_OPTIONS, about: About | None = None
     ) -> Iterator[CaseResult | RejectedRow]:
         about = About() if about is None else about
-        cases = list(_cases(path))
-        if not cases:
+        models: set[str] = set()
+        runner = None
+        for case in _cases(path):  # read twice rather than held
+            runner = case.runner or case.suite if runner is None else runner
+            if len(models) < 2 and case.properties.get("model"):
+                models.add(case.properties["model"])
+        if runner is None:
             raise EvalImportError("holds no test case", remedy=_AGAIN, file=path.name)
-        is_pytest = any(case.suite == "pytest" for case in cases) or cases[0].runner == "pytest tests"
-        about.tool = "pytest" if is_pytest else "JUnit XML"
-        models = {case.properties["model"] for case in cases if case.properties.get("model")}
-        only = next(iter(models)) if len(models) == 1 else ""
-        reader = _CaseReader(options, only, about)
-        for case in cases:
+        about.tool = "pytest" if runner in ("pytest", "pytest tests") else "JUnit XML"
+        reader = _CaseReader(options, next(iter(models)) if len(models) == 1 else "", about)
+        for case in _cases(path):
             try:
                 yield reader.read(case)
             except EvalImportError as error:
@@ -114,7 +117,9 @@ class _Handler:
         remedy = "No runner writes one: remove it, it can only hide something"
         raise EvalImportError("declares a document type", remedy=remedy, line=self.parser.CurrentLineNumber)
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
+    def start(self, tag: str, found: dict[str, str]) -> None:
+        # Longer ones are no id and no number: what is left of them is still too long, and refused.
+        attributes = {name: value[:_MOST_TEXT] for name, value in found.items()}
         self.depth += 1
         if self.depth > _MOST_NESTED:
             raise EvalImportError("is nested too deeply", remedy=_AGAIN, line=self.parser.CurrentLineNumber)

@@ -10,6 +10,7 @@ import importlib
 import json
 import math
 import pkgutil
+import zipfile
 from itertools import combinations
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 import routing.importers
 from routing.core.evidence import CaseResult
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions, RejectedRow, detect, files, importer_named
-from tests.importers.evals.reading import AT, NAMES, SAMPLES, document, read, refusal, sample, written
+from tests.importers.evals.reading import AT, NAMES, SAMPLES, document, eval_file, read, refusal, sample, written
 
 OPTIONS = ReadOptions(run_at=AT, model="claude-haiku-4-5", suite="triage")
 EVERYTHING = {**NAMES, "promptfoo-lines": "promptfoo_results.jsonl", "inspect-eval": "inspect_log.eval"}
@@ -232,6 +233,22 @@ def test_any_change_of_a_text(tmp_path, key, data):
     other = data.draw(st.text(max_size=20) | st.sampled_from(['"', "<", "&", ",", "\r", "\x00", "9" * 5_000, "NaN"]))
     changed = content[:at] + other + content[at + length :]
     attempt(written(tmp_path, changed.encode("utf-8", errors="surrogatepass"), NAMES[key]), key)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(data=st.data())
+@pytest.mark.parametrize("key", ["inspect-eval", "inspect-deflated", "csv-packed"])
+def test_any_change_of_packed_bytes(tmp_path, key, data):
+    if key == "inspect-deflated":
+        content = eval_file(tmp_path, document("inspect"), method=zipfile.ZIP_DEFLATED).read_bytes()
+    else:
+        content = (SAMPLES / EVERYTHING["inspect-eval"]).read_bytes()
+        content = gzip.compress(sample("csv").read_bytes(), mtime=0) if key == "csv-packed" else content
+    at = data.draw(st.integers(0, len(content) - 1) | st.integers(-700, -1))  # the directory stands at the end
+    other = data.draw(st.binary(max_size=8))
+    at %= len(content)
+    changed = content[:at] + other + content[at + data.draw(st.sampled_from([0, len(other), 16])) :]
+    attempt(written(tmp_path, changed, "log.eval"), "csv" if key == "csv-packed" else "inspect")
 
 
 @pytest.mark.parametrize("key", ["promptfoo", "inspect", "deepeval"])

@@ -1,12 +1,13 @@
 """JUnit XML: what counts as failed, what is left out, and XML that wants something else."""
 
 import gzip
+import tracemalloc
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from routing.importers import ReadOptions
+from routing.importers import ReadOptions, importer_named
 from tests.importers.evals.reading import AT, read, refusal, rejected, told, verdicts, written
 
 HEAD = '<testsuite name="triage@2" timestamp="2026-11-23T17:58:44.659694+00:00">'
@@ -167,6 +168,18 @@ def test_a_suite_without_testsuites_around_it(tmp_path):
 def test_encodings(tmp_path, encoding):
     content = f'<?xml version="1.0" encoding="{encoding}"?>{HEAD}{case(name="Tür")}</testsuite>'
     assert list(verdicts(read(written(tmp_path, content.encode(encoding), "r.xml")))) == ["test_x::Tür"]
+
+
+def test_many_tests_with_long_texts_take_no_memory(tmp_path):
+    long = "x" * 100_000
+    cases = [case(f'<failure message="{long}">{long}</failure>', name=f"T-{n}") for n in range(200)]
+    path = suite(tmp_path, *cases)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in importer_named("junit").read(path)) == 200
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20 < path.stat().st_size
+    finally:
+        tracemalloc.stop()
 
 
 def test_packed(tmp_path):

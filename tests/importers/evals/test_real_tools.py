@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from routing.core.evidence import CaseResult, cases_of_epoch
-from routing.importers import About, ReadOptions, all_or_nothing, detect
+from routing.importers import About, EvalImportError, ReadOptions, all_or_nothing, detect
 from tests.importers.evals.tools.install import Promptfoo, inspect_python, or_skip, promptfoo, run
 
 pytestmark = [pytest.mark.tools, pytest.mark.xdist_group("eval-tools")]
@@ -75,6 +75,7 @@ def promptfoo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "promptfooconfig.yaml").write_text(CONFIG)
     words = ("-o", "results.json", "-o", "results.jsonl", "-o", "results.csv", "--no-cache", "--no-progress-bar")
     tool.run("eval", "-c", "promptfooconfig.yaml", *words, "--repeat", "2", "--no-share", cwd=folder)
+    tool.run("export", "eval", "latest", "-o", "exported.json", cwd=folder)
     return folder
 
 
@@ -120,6 +121,17 @@ def test_promptfoo_lines_hold_the_same(promptfoo_run: Path) -> None:
         return sorted((r.candidate, r.score is None, r.score or 0, r.cost_usd or 0, r.error) for r in results)
 
     assert facts(lines) == facts(document)
+
+
+def test_promptfoo_exports_the_same(promptfoo_run: Path) -> None:
+    assert sorted(map(repr, read(promptfoo_run / "exported.json")[0])) == sorted(
+        map(repr, read(promptfoo_run / "results.json")[0])
+    )
+
+
+def test_promptfoo_csv_is_refused(promptfoo_run: Path) -> None:
+    with pytest.raises(EvalImportError, match="is promptfoo's CSV, which names no model"):
+        read(promptfoo_run / "results.csv")
 
 
 # -- Inspect AI ----------------------------------------------------------------------------------------------------
