@@ -26,6 +26,7 @@ MAX_MS = 10**11  # three years
 MAX_MODEL = 128
 _COST_PLACES = Decimal("1E-15")  # the places a stored cost has; floats in JSON carry noise behind them
 _SHOWN = 80
+_MOST_SAID = 1_000
 _BETWEEN_WORDS = re.compile(r"""[\s,:;='"(){}\[\]<>\\/]+""")
 
 
@@ -63,7 +64,10 @@ class EvalImportError(ValueError):
         )
         named = f"{self.field} = {self.value}: " if self.field and self.value is not None else ""
         named = named or (f"{self.field}: " if self.field else "")
-        return f"{place}{': ' if place else ''}{named}{self.problem}. {self.remedy}."
+        said = f"{place}{': ' if place else ''}{named}{self.problem}. {self.remedy}."
+        # Names come from the file: one line, and no longer than a person reads.
+        line = said if said.isprintable() else "".join(char if char.isprintable() else "?" for char in said)
+        return line if len(line) <= _MOST_SAID else f"{line[: _MOST_SAID - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)
