@@ -116,7 +116,9 @@ def _check_header(names: Sequence[str], file: str, options: ReadOptions) -> None
         missing.append("passed or score")
     if missing:
         columns = "column" if len(missing) == 1 else "columns"
-        remedy = f"Add {'it' if len(missing) == 1 else 'them'}; the file has: {', '.join(names)}"
+        them = "it" if len(missing) == 1 else "them"
+        shown = ", ".join(name[:40] for name in names[:30])
+        remedy = f"Add {them}, or say which column means what (--columns); the file has: {shown}"
         raise EvalImportError(f"missing {columns}: {', '.join(missing)}", remedy=remedy, file=file, line=1)
     twice = sorted({name for name in names if names.count(name) > 1 and name in COLUMNS})
     if twice:
