@@ -272,8 +272,8 @@ def test_a_bad_row_in_the_middle_is_named_and_the_others_can_be_had(tmp_path):
 def test_missing_columns_are_all_named(tmp_path):
     said = refusal(csv_file(tmp_path, "a,x,2026-11-09", header="suite,request_class,run_at"))
     assert said == (
-        "evals.csv, line 1: missing columns: sample_id, model, passed or score. Add them, or say which column means what "
-        "(--columns); the file has: suite, request_class, run_at."
+        "evals.csv, line 1: missing columns: sample_id, model, passed or score. Add them, or say which column means "
+        "what (--columns); the file has: suite, request_class, run_at."
     )
 
 
