@@ -6,8 +6,8 @@ tokens and are absolute for every kind and service tier: no multiplier is ever a
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -106,7 +106,11 @@ class CachingOption:
 
 @dataclass(frozen=True, slots=True)
 class LeverCosts:
-    """Unit cost in usd of one model for every combination of caching and batch, and what was decided about each."""
+    """Unit cost in usd of one model for every combination of caching and batch, and what was decided about each.
+
+    `rewrite_usd`: what a unit costs more when the cache is cold, as after a switch of models: hits become writes.
+    `low`, `high`: the same costs at the ends of an assumed number of tokens; None where they are measured.
+    """
 
     model: str
     by_levers: dict[LeverSet, Decimal]
@@ -114,21 +118,45 @@ class LeverCosts:
     caching_options: tuple[CachingOption, ...]
     batch_share: Decimal
     batch_reason: str
+    rewrite_usd: Decimal = ZERO
+    low: dict[LeverSet, Decimal] | None = None
+    high: dict[LeverSet, Decimal] | None = None
 
     def unit_cost_usd(self, levers: LeverSet) -> Decimal:
         """Cost of a unit with these levers; the routing lever chose the model and is ignored here."""
         return self.by_levers[levers - {"routing"}]
 
+    def unit_cost_range_usd(self, levers: LeverSet) -> tuple[Decimal, Decimal] | None:
+        """The cost at both ends of an assumed number of tokens; None where it is measured."""
+        if self.low is None or self.high is None:
+            return None
+        return self.low[levers - {"routing"}], self.high[levers - {"routing"}]
+
+    def between(self, low: Decimal, high: Decimal) -> "LeverCosts":
+        """With the ends of an assumed number of tokens, as multiples of the one these costs are for."""
+        return replace(
+            self,
+            low={levers: cost * low for levers, cost in self.by_levers.items()},
+            high={levers: cost * high for levers, cost in self.by_levers.items()},
+        )
+
     def times(self, ratio: Decimal, *, model: str) -> "LeverCosts":
         """Costs of another model known only by a cost ratio measured on the same cases (methods.md §2)."""
-        by_levers = {levers: cost * ratio for levers, cost in self.by_levers.items()}
-        return LeverCosts(model, by_levers, self.caching, self.caching_options, self.batch_share, self.batch_reason)
+        return replace(self._each(lambda cost: cost * ratio), model=model, rewrite_usd=self.rewrite_usd * ratio)
 
     def surcharged(self, *, premium: Decimal, extra_usd: Decimal) -> "LeverCosts":
         """With what a unit costs on any model alike: a premium on tokens (inference geo, speed), web searches."""
-        by_levers = {levers: cost * premium + extra_usd for levers, cost in self.by_levers.items()}
-        return LeverCosts(
-            self.model, by_levers, self.caching, self.caching_options, self.batch_share, self.batch_reason
+        return replace(self._each(lambda cost: cost * premium + extra_usd), rewrite_usd=self.rewrite_usd * premium)
+
+    def _each(self, change: Callable[[Decimal], Decimal]) -> "LeverCosts":
+        def changed(costs: dict[LeverSet, Decimal]) -> dict[LeverSet, Decimal]:
+            return {levers: change(cost) for levers, cost in costs.items()}
+
+        return replace(
+            self,
+            by_levers=changed(self.by_levers),
+            low=None if self.low is None else changed(self.low),
+            high=None if self.high is None else changed(self.high),
         )
 
 
@@ -266,7 +294,33 @@ def lever_costs(
                 levers.add("batch")
             beta = share if batched else ZERO
             by_levers[frozenset(levers)] = unit_cost_usd(profile, rates, cache=cache, batch_share=beta)
-    return LeverCosts(rates.model, by_levers, with_caching, options, share, reason)
+    rewrite = rewrite_usd(profile, rates.standard, with_caching)
+    return LeverCosts(rates.model, by_levers, with_caching, options, share, reason, rewrite)
+
+
+def rewrite_usd(profile: Profile, rates: Rates, cache: CacheUse) -> Decimal:
+    """What a unit costs more than planned when nothing of its prefix is in the cache: hits become writes."""
+    if cache.ttl == "none":
+        return ZERO
+    write = rates.cache_write_1h * cache.write_1h_share + rates.cache_write_5m * (ONE - cache.write_1h_share)
+    return profile.prefix_tok * cache.hit_share * (write - rates.cache_read) / MTOK
+
+
+def cold_cache_usd(costs: LeverCosts, *, units_per_hour: Decimal) -> Decimal:
+    """The most a switch of models costs once: every unit of one time to live finds a cold cache.
+
+    Who asks again within that time finds what it wrote, so this is a bound from above.
+
+    >>> opus = Rates(Decimal(5), Decimal("0.5"), Decimal("6.25"), Decimal(10), Decimal(25))
+    >>> reuse = ReuseFacts(Decimal(8000), Decimal("0.6"), None, "trace", False)
+    >>> profile = Profile(Decimal(4000), Decimal(8000), Decimal(2000))
+    >>> costs = lever_costs(profile, ModelRates("opus", opus, None), reuse=reuse, own_cache=None, batch_share=ZERO)
+    >>> cold_cache_usd(costs, units_per_hour=Decimal(600))
+    Decimal('1.38')
+    """
+    lives_an_hour = costs.caching.ttl == "1h" or costs.caching.write_1h_share > Decimal("0.5")
+    in_one_life = units_per_hour if lives_an_hour else units_per_hour / 12
+    return (in_one_life * costs.rewrite_usd).normalize()
 
 
 def _batch_decision(profile: Profile, rates: ModelRates, cache: CacheUse, share: Decimal) -> tuple[Decimal, str]:

@@ -20,7 +20,7 @@ from routing.core.profiles import factors_measured_in_evals
 
 MEASURED_REQUESTS = 1_000
 ASSUMED_NEWER_TOKENIZER = Decimal("1.3")  # formats: the same text is 1.0-1.35 times the tokens, about +30 %
-ASSUMED_RANGE = "1.0–1.35"
+ASSUMED_RANGE = (Decimal("1.0"), Decimal("1.35"))
 
 RatesOf = Callable[[str], "ModelRates | str"]
 
@@ -66,12 +66,14 @@ class ModelFactors:
     """Where a model's profile comes from: measured, measured in evals (tokens, or only cost), or assumed.
 
     `counts_as_cheaper`: the 95 % test against the incumbent; None = assumed factors, the point value decides.
+    `token_range`: the ends of an assumed factor as multiples of the factor used; None = measured, or no factor.
     """
 
     source: str
     profile: Profile | None
     cost_ratio: Decimal | None
     counts_as_cheaper: bool | None
+    token_range: tuple[Decimal, Decimal] | None = None
 
 
 def class_traffic(
@@ -153,8 +155,24 @@ def model_factors(
         return ModelFactors(factors.reason, None, factors.cost_ratio, against_incumbent.counts_as_cheaper)
     factor = tokenizer_factor(generations, traffic.reference_model, model)
     profile = traffic.reference.scaled(input_factor=factor, output_factor=factor)
-    words = "the same tokens" if factor == 1 else f"{signed(factor, 2)}× the tokens (range {ASSUMED_RANGE})"
-    return ModelFactors(f"assumed: {words} as on {traffic.reference_model}", profile, None, None)
+    source = f"assumed: {{}} as on {traffic.reference_model}"
+    if factor == 1:
+        return ModelFactors(source.format("the same tokens"), profile, None, None)
+    low, high = tokenizer_range(factor)
+    words = f"{signed(factor, 2)}× the tokens (range {signed(low, 2)}–{signed(high, 2)})"
+    return ModelFactors(source.format(words), profile, None, None, (low / factor, high / factor))
+
+
+def tokenizer_range(factor: Decimal) -> tuple[Decimal, Decimal]:
+    """Between which factors an assumed one may lie: 1.0 to 1.35 towards the newer tokenizer, the inverses back.
+
+    >>> tokenizer_range(Decimal("1.3"))
+    (Decimal('1.0'), Decimal('1.35'))
+    """
+    if factor == 1:
+        return factor, factor
+    low, high = ASSUMED_RANGE
+    return (low, high) if factor > 1 else (1 / high, 1 / low)
 
 
 def model_costs(
@@ -174,6 +192,8 @@ def model_costs(
     )
     if factors.cost_ratio is not None:
         costs = costs.times(factors.cost_ratio, model=model)
+    if factors.token_range is not None:
+        costs = costs.between(*factors.token_range)
     return costs, factors
 
 

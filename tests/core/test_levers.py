@@ -5,7 +5,9 @@ from decimal import Decimal as D
 import pytest
 
 from routing.core import levers as lv
+from routing.core.traffic import tokenizer_factor, tokenizer_range
 
+FS = frozenset
 OPUS = lv.Rates(D(5), D("0.5"), D("6.25"), D(10), D(25))
 OPUS_BATCH = lv.Rates(D("2.5"), D("0.25"), D("3.125"), D(5), D("12.5"))
 RATES = lv.ModelRates("opus", OPUS, OPUS_BATCH)
@@ -92,3 +94,52 @@ def test_batch_that_loses_its_cache_hits_is_not_taken():
 def test_write_mix_of_both_times_to_live():
     cache = lv.CacheUse("own", D("0.5"), write_1h_share=D("0.25"))
     assert lv.prefix_usd_per_mtok(OPUS, cache) == (D("6.25") * D("0.75") + 10 * D("0.25")) / 2 + D("0.25")
+
+
+# -- a switch of models, and assumed tokens ----------------------------------------------------------------------------
+
+
+def test_a_switch_starts_with_a_cold_cache_and_costs_at_most_one_life_of_it():
+    """legal of methods.md §8: 8,000 prefix tokens at a hit share of 0.6, 600 requests an hour on Opus."""
+    reuse = lv.ReuseFacts(D(8000), D("0.6"), None, "trace", is_assumed=False)
+    costs = lv.lever_costs(lv.Profile(D(4000), D(8000), D(2000)), RATES, reuse=reuse, own_cache=None, batch_share=D(0))
+    assert costs.rewrite_usd == D("0.0276")  # 4,800 tokens at 6.25 instead of 0.50
+    assert lv.cold_cache_usd(costs, units_per_hour=D(600)) == D("1.38")
+    uncached = lv.lever_costs(PROFILE, RATES, reuse=None, own_cache=None, batch_share=D(0))
+    assert lv.cold_cache_usd(uncached, units_per_hour=D(600)) == 0
+
+
+def test_a_one_hour_cache_is_cold_for_an_hour():
+    own = lv.CacheUse("own", D("0.6"), write_1h_share=D(1))
+    costs = lv.lever_costs(lv.Profile(D(4000), D(8000), D(2000)), RATES, reuse=None, own_cache=own, batch_share=D(0))
+    assert lv.cold_cache_usd(costs, units_per_hour=D(600)) == 600 * D("0.0048") * D("9.5")
+
+
+def test_assumed_tokens_have_both_ends_in_every_lever_set():
+    costs = lv.lever_costs(PROFILE, RATES, reuse=None, own_cache=None, batch_share=D("0.5"))
+    assert costs.unit_cost_range_usd(FS()) is None
+    ends = costs.between(D("0.8"), D("1.1")).surcharged(premium=D("1.1"), extra_usd=D("0.002"))
+    for levers, cost in costs.by_levers.items():
+        assert ends.unit_cost_range_usd(levers) == (
+            cost * D("0.8") * D("1.1") + D("0.002"),
+            cost * D("1.1") * D("1.1") + D("0.002"),
+        )
+    assert costs.between(D(1), D(2)).times(D("0.5"), model="m").unit_cost_range_usd(FS()) == (
+        costs.by_levers[FS()] * D("0.5"),
+        costs.by_levers[FS()],
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "model", "factor", "ends"),
+    [
+        (1, 2, D("1.3"), (D("1.0"), D("1.35"))),
+        (2, 1, 1 / D("1.3"), (1 / D("1.35"), D(1))),
+        (1, 1, D(1), (D(1), D(1))),
+        (None, 2, D(1), (D(1), D(1))),
+    ],
+)
+def test_between_tokenizer_generations_the_factor_has_a_range(base, model, factor, ends):
+    found = tokenizer_factor({"a": base, "b": model}, "a", "b")
+    assert found == factor
+    assert tokenizer_range(found) == ends
