@@ -6,10 +6,12 @@ from costgov.pages import cached, now, today
 from costgov.queries.class_lines import ClassLines, class_lines
 from costgov.queries.class_page import ClassPage, class_page
 from costgov.queries.evals import Quality, quality
+from costgov.queries.evidence_needed import EvidenceNeeded, ModelOutlook, evidence_needed, model_outlook
 from costgov.queries.overview import Overview, overview
 from costgov.queries.policies import DraftPage, draft_page
 from costgov.queries.recommendation import RecommendationView, recommendation_view
 from costgov.queries.reconciliation import MonthList, MonthView, month_list, month_view
+from costgov.queries.savings import Savings, savings
 
 
 def draft_shown() -> DraftPage:
@@ -25,6 +27,21 @@ def recommendation_shown(*, baseline_model: str = "") -> RecommendationView:
         day=today(),
         baseline=baseline_model,
     )
+
+
+def savings_shown(*, period: str = "") -> Savings:
+    """Proven, unproven and realised savings of today. Raises NoBaseline, NoSuchPeriod."""
+    return cached("savings", lambda: savings(as_of=now(), period=period), day=today(), period=period)
+
+
+def evidence_needed_shown() -> EvidenceNeeded:
+    """The evals worth running, as of today. Raises NoBaseline."""
+    return cached("evidence-needed", lambda: evidence_needed(as_of=now()), day=today())
+
+
+def model_outlook_shown(*, model: str) -> ModelOutlook:
+    """What a model could save, as of today. Raises NoBaseline, UnknownModel."""
+    return cached("model-outlook", lambda: model_outlook(model=model, as_of=now()), day=today(), model=model)
 
 
 def classes_shown() -> ClassLines:

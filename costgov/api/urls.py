@@ -12,6 +12,7 @@ from costgov.api import (
     overview,
     policies,
     quality,
+    savings,
     settling,
     spend,
 )
@@ -54,6 +55,9 @@ urlpatterns = [
     path("evals", quality.EvalsView.as_view(), name="api-evals"),
     path("evals/<int:import_id>", quality.EvalView.as_view(), name="api-eval"),
     path("recommendation", quality.RecommendationApi.as_view(), name="api-recommendation"),
+    path("savings", savings.SavingsApi.as_view(), name="api-savings"),
+    path("evidence-needed", savings.EvidenceNeededApi.as_view(), name="api-evidence-needed"),
+    path("evidence-needed/<str:model>", savings.ModelOutlookApi.as_view(), name="api-model-outlook"),
     path("policies", policies.PoliciesView.as_view(), name="api-policies"),
     path("policies/draft", policies.DraftView.as_view(), name="api-draft"),
     path("policies/versions/<int:version>", policies.VersionView.as_view(), name="api-version"),

@@ -11,6 +11,7 @@ from billing.models import Organisation
 from billing.queries.prices import release_facts
 from costgov.queries.spend import current_costs
 from routing.core.attribution import MICRO_USD, shapley, split_exactly, waterfall
+from routing.core.coupling import Coupled
 from routing.core.drafts import (
     AssignmentChange,
     RegisteredClass,
@@ -19,8 +20,8 @@ from routing.core.drafts import (
     draft_document,
     recommended_assignment,
 )
-from routing.core.levers import LEVERS, Lever, LeverSet
-from routing.core.recommendation import ClassRecommendation, lever_sets
+from routing.core.levers import LEVERS, Lever, LeverSet, cold_cache_usd
+from routing.core.recommendation import ClassRecommendation, lever_sets, window_cost_usd
 from routing.core.verdicts import Verdict
 from routing.models import ClassMapping, RequestClass
 from routing.queries.recommendation import WINDOW_DAYS, RecommendationReport, recommendation_report
@@ -116,7 +117,9 @@ class ClassRow:
     """What is recommended for one class, why, and what it saves. Savings per month are cents that sum to the total.
 
     `is_in_force`: the active policy does just this already. What the window would have cost less is then not to be won
-    any more: it shows in the spend of requests from the activation on.
+    any more: it shows in the spend of requests from the activation on. `target_share` of the class goes to `target`,
+    the rest to `split_with` ('' = all of it moves). `cold_cache_usd`: the most the switch costs once, where the target
+    caches. `low_usd`, `high_usd`: the recommended cost of the window at the ends of assumed tokens (None = measured).
     """
 
     request_class: str
@@ -144,12 +147,18 @@ class ClassRow:
     caching_options: tuple[CachingRow, ...] = ()
     reuse_is_assumed: bool = False
     is_in_force: bool = False
+    target_share: Decimal = Decimal(1)
+    split_with: str = ""
+    cold_cache_usd: Decimal | None = None
+    low_usd: Decimal | None = None
+    high_usd: Decimal | None = None
 
     @property
     def is_proven(self) -> bool:
         """Whether quality and cost of what is recommended are shown: no exception, no assumed tokens or reuse."""
-        stays = self.target == self.incumbent
-        return (stays or (self.target_verdict.status == "clears" and not self.is_assumed)) and not self.reuse_is_assumed
+        verdict = self.target_verdict
+        is_shown = verdict.status == "clears" and not verdict.stale and not self.is_assumed
+        return (self.target == self.incumbent or is_shown) and not self.reuse_is_assumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,31 @@ class UnsolvedRow:
     reason: str
     current_cost_usd: Decimal | None
     title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BindingLimit:
+    """A limit of the whole estate that changes the choice, in words, and what a point more of it saves a month."""
+
+    name: str
+    text: str
+    usd_per_point_and_month: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsRow:
+    """What the limits of the whole estate do to the choice. `problem`: why no policy keeps them ('' = one does).
+
+    `cost_usd_per_month`: what they cost against the choice without them, an estimate. Pass rates are volume-weighted
+    over the classes where they are known, None without any.
+    """
+
+    binding: tuple[BindingLimit, ...]
+    cost_usd_per_month: Decimal
+    quality: float | None
+    unlimited_quality: float | None
+    moved_share: float
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +213,7 @@ class RecommendationView:
     saving_usd_per_month: Decimal
     unsolved: tuple[UnsolvedRow, ...]
     missing_evidence: tuple[MissingRow, ...]
+    limits: LimitsRow | None = None
 
     @property
     def moves(self) -> tuple[ClassRow, ...]:
@@ -212,7 +247,7 @@ def recommendation_view(
     *, as_of: datetime, baseline_model: str = "", levers: Sequence[Lever] = LEVERS
 ) -> RecommendationView:
     """Recommend for the 28 whole days before `as_of`. Raises NoBaseline when no baseline model is set or given."""
-    return _view(_report(as_of, baseline_model, levers))
+    return view_of(_report(as_of, baseline_model, levers))
 
 
 def draft_view(*, as_of: datetime, baseline_model: str = "", levers: Sequence[Lever] = LEVERS) -> DraftView:
@@ -220,7 +255,7 @@ def draft_view(*, as_of: datetime, baseline_model: str = "", levers: Sequence[Le
     report = _report(as_of, baseline_model, levers)
     active = report.policy.document if report.policy is not None else None
     document = recommended_document(report, as_of=as_of)
-    return DraftView(_view(report), document, changed_assignments(active, document))
+    return DraftView(view_of(report), document, changed_assignments(active, document))
 
 
 def recommended_report(*, as_of: datetime) -> RecommendationReport:
@@ -273,7 +308,8 @@ def _mappings(on: date) -> list[UsageMapping]:
     ]
 
 
-def _view(report: RecommendationReport) -> RecommendationView:
+def view_of(report: RecommendationReport) -> RecommendationView:
+    """A recommendation as it is shown."""
     recommendation = report.recommendation
     tiers = {name: facts.tier for name, facts in release_facts().items()}
     monthly = per_month_in_cents({row.request_class: row.saving_usd for row in recommendation.classes}, report.days)
@@ -312,6 +348,24 @@ def _view(report: RecommendationReport) -> RecommendationView:
             for row in recommendation.unsolved
         ),
         missing_evidence=tuple(sorted(missing, key=lambda row: (-row.saving_usd, row.request_class, row.model))),
+        limits=_limits_row(recommendation.coupled, report.days),
+    )
+
+
+def _limits_row(coupled: Coupled | None, days: int) -> LimitsRow | None:
+    if coupled is None:
+        return None
+    cost = Decimal(0) if coupled.problem else Decimal(str(coupled.cost_usd - coupled.unlimited_cost_usd))
+    return LimitsRow(
+        binding=tuple(
+            BindingLimit(each.name, each.text, per_month(Decimal(str(each.usd_per_point)), days).quantize(CENT))
+            for each in coupled.binding
+        ),
+        cost_usd_per_month=per_month(cost, days).quantize(CENT),
+        quality=coupled.quality,
+        unlimited_quality=coupled.unlimited_quality,
+        moved_share=coupled.moved_share,
+        problem=coupled.problem,
     )
 
 
@@ -325,6 +379,9 @@ def _class_row(
 ) -> ClassRow:
     verdicts = report.verdicts[row.request_class]
     costs = row.target_costs
+    ends = costs.unit_cost_range_usd(frozenset(report.recommendation.levers)) if not row.split_with else None
+    hours = Decimal(report.days * 24)
+    cold = cold_cache_usd(costs, units_per_hour=row.units * row.target_share / hours)
     return ClassRow(
         request_class=row.request_class,
         title=verdicts.title,
@@ -372,6 +429,11 @@ def _class_row(
         ),
         reuse_is_assumed=reuse_is_assumed(row, report),
         is_in_force=_is_in_force(row, report),
+        target_share=row.target_share,
+        split_with=row.split_with,
+        cold_cache_usd=cold.quantize(CENT, ROUND_HALF_UP) if row.target != row.incumbent and cold else None,
+        low_usd=window_cost_usd(row.units, ends[0]) if ends is not None else None,
+        high_usd=window_cost_usd(row.units, ends[1]) if ends is not None else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from billing.core.words import signed
+from billing.core.words import percent, signed
 from costgov.jsonout import dumps
 from costgov.pages import now
 from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
@@ -60,6 +60,22 @@ def _table(view: RecommendationView) -> str:
     lines.append(
         f"= recommended {signed(view.total.recommended_cost_usd, 6)} usd; now {signed(view.current_cost_usd, 6)} usd"
     )
+    limits = view.limits
+    if limits is not None and limits.problem:
+        lines.append(f"limits of the whole estate are not kept: {limits.problem}")
+    elif limits is not None:
+        lines.append(f"limits of the whole estate cost {signed(limits.cost_usd_per_month, 2)} usd a month")
+        lines += [f"  binds: {each.text}" for each in limits.binding]
+    lines += [
+        f"split: {row.request_class}: {percent(row.target_share)} on {row.target}, the rest on {row.split_with}"
+        for row in view.classes
+        if row.split_with
+    ]
+    lines += [
+        f"{row.request_class}: the switch starts with a cold cache: at most {signed(row.cold_cache_usd, 2)} usd once"
+        for row in view.classes
+        if row.cold_cache_usd is not None
+    ]
     lines += [f"not solved: {row.request_class}: {row.reason}" for row in view.unsolved]
     lines += [
         f"evidence missing: {row.request_class} on {row.model}: {row.verdict_text}, "

@@ -1,0 +1,345 @@
+"""Which evals are worth running: what each would unlock a month, what it costs to run, and for a new model where."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Literal
+
+from billing.queries.prices import release_facts
+from billing.queries.series import model_name, model_names
+from costgov.queries.recommendation import CENT, per_month, recommended_report
+from routing.core.evalues import MIN_CASES, cases_without_failure, log_threshold
+from routing.core.evidence import CaseResult
+from routing.core.levers import LeverCosts
+from routing.core.recommendation import ClassRecommendation, window_cost_usd
+from routing.core.traffic import _case_price, tokenizer_factor
+from routing.core.verdicts import Verdict
+from routing.models import RequestClass
+from routing.queries.evidence import ClassVerdicts
+from routing.queries.recommendation import PlanCosts, RecommendationReport, _refusal, plan_costs
+
+Kind = Literal["run", "refresh"]
+Standing = Literal["evaluate", "refresh", "serves", "recommended", "falls_short", "not_cheaper", "not_shown", "no_cost"]
+STANDING_TEXT: Mapping[Standing, str] = {
+    "evaluate": "Evaluate it",
+    "refresh": "Run its evals again",
+    "serves": "Serves this class now",
+    "recommended": "Recommended already",
+    "falls_short": "Shown to fall short",
+    "not_cheaper": "Would not be cheaper",
+    "not_shown": "Clears, but is not shown to be cheaper",
+    "no_cost": "Cost not known",
+}
+
+
+class UnknownModel(LookupError):
+    """A model nobody has placed; the message says where to add it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalToRun:
+    """What deciding about one model takes: `cases` to run (None = no realistic number), and what they cost, usd.
+
+    `kind`: new cases, or the same cases again because the evidence is stale. `cost_source` says where the cost of a
+    case comes from; both costs are None where nothing says it.
+    """
+
+    kind: Kind
+    cases: int | None
+    cases_text: str
+    usd_per_case: Decimal | None
+    run_usd: Decimal | None
+    cost_source: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeededRow:
+    """Evidence that would unlock a cheaper model. Savings a month are estimates.
+
+    `usd_per_case`: the saving a month over the cases it takes, the value of the next eval. `net_usd`: the first month's
+    saving less the cost of running the cases. `low_usd`, `high_usd`: the saving at the ends of assumed tokens.
+    """
+
+    request_class: str
+    title: str
+    model: str
+    name: str
+    tier: str
+    now_on: str
+    status: str
+    verdict_text: str
+    is_stale: bool
+    cases_so_far: int
+    saving_usd: Decimal
+    low_usd: Decimal | None
+    high_usd: Decimal | None
+    tokens: str
+    to_run: EvalToRun
+    usd_per_case: Decimal | None
+    net_usd: Decimal | None
+    is_best_of_class: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceNeeded:
+    """Every eval worth running, the best first. `total_usd` counts one model per class: only one can serve it."""
+
+    start: date
+    end: date
+    baseline_model: str
+    rows: tuple[NeededRow, ...]
+    total_usd: Decimal
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One class and what a model could do for it. Costs are of a month (estimate); None where they are not known.
+
+    `saving_usd` is against what is recommended without it; negative where it would be dearer.
+    """
+
+    request_class: str
+    title: str
+    now_on: str
+    recommended: str
+    standing: Standing
+    standing_text: str
+    verdict_text: str
+    tokens: str
+    is_assumed: bool
+    recommended_usd: Decimal
+    model_usd: Decimal | None
+    saving_usd: Decimal | None
+    low_usd: Decimal | None
+    high_usd: Decimal | None
+    to_run: EvalToRun | None
+    net_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutlook:
+    """What one model could save if it cleared every bar, and where it would have to be evaluated first.
+
+    `refusal`: why policy does not allow it now ('' = it may serve). `total_usd` sums the rows to evaluate.
+    """
+
+    model: str
+    name: str
+    tier: str
+    refusal: str
+    start: date
+    end: date
+    rows: tuple[ModelRow, ...]
+    to_evaluate: int
+    total_usd: Decimal
+    run_usd: Decimal | None
+
+
+def evidence_needed(*, as_of: datetime) -> EvidenceNeeded:
+    """Cheaper models that lack evidence or whose evidence is stale, by what they would save. Raises NoBaseline."""
+    report = recommended_report(as_of=as_of)
+    gaps = {row.request_class: {gap.model for gap in row.missing_evidence} for row in report.recommendation.classes}
+    costs = plan_costs(report, models=gaps, on=report.end)
+    names, rows = model_names(), []
+    for row in report.recommendation.classes:
+        verdicts = report.verdicts[row.request_class]
+        for place, gap in enumerate(row.missing_evidence):
+            verdict, name = verdicts.of(gap.model), model_name(names, gap.model)
+            option = next(each for each in row.options if each.model == gap.model)
+            to_run = _to_run(report, row, verdict, costs[row.request_class])
+            saving = _month(gap.saving_usd, report)
+            low, high = _saving_range(row, costs[row.request_class].by_model.get(gap.model), report)
+            rows.append(
+                NeededRow(
+                    request_class=row.request_class,
+                    title=verdicts.title,
+                    model=gap.model,
+                    name=name.name,
+                    tier=name.tier,
+                    now_on=row.incumbent,
+                    status=verdict.status,
+                    verdict_text=verdict.text,
+                    is_stale=verdict.stale,
+                    cases_so_far=verdict.cases,
+                    saving_usd=saving,
+                    low_usd=low,
+                    high_usd=high,
+                    tokens=option.cost_source,
+                    to_run=to_run,
+                    usd_per_case=_cents(saving / to_run.cases) if to_run.cases else None,
+                    net_usd=None if to_run.run_usd is None else saving - to_run.run_usd,
+                    is_best_of_class=place == 0,
+                )
+            )
+    rows.sort(key=lambda row: (row.to_run.cases is None, -row.saving_usd, row.request_class, row.model))
+    best = [row for row in rows if row.is_best_of_class]
+    total = sum((row.saving_usd for row in best), Decimal(0))
+    return EvidenceNeeded(report.start, report.end, report.baseline_model, tuple(rows), total, len(best))
+
+
+def model_outlook(*, model: str, as_of: datetime) -> ModelOutlook:
+    """Per class what evaluating a model takes and could save. Raises NoBaseline, UnknownModel."""
+    if model not in release_facts():
+        raise UnknownModel(f"Nobody has placed {model!r}: add the model on the Prices page, with its prices.")
+    report = recommended_report(as_of=as_of)
+    classes = report.recommendation.classes
+    costs = plan_costs(report, models={row.request_class: {model} for row in classes}, on=report.end)
+    rows = sorted(
+        (_model_row(report, row, model, costs[row.request_class]) for row in classes),
+        key=lambda row: (row.standing not in {"evaluate", "refresh"}, -(row.saving_usd or 0), row.request_class),
+    )
+    open_rows = [row for row in rows if row.to_run is not None]
+    runs = [row.to_run.run_usd for row in open_rows if row.to_run is not None]
+    known = [usd for usd in runs if usd is not None]
+    name = model_name(model_names(), model)
+    return ModelOutlook(
+        model=model,
+        name=name.name,
+        tier=name.tier,
+        refusal=_refusal(model, "", report.facts.estate),
+        start=report.start,
+        end=report.end,
+        rows=tuple(rows),
+        to_evaluate=len(open_rows),
+        total_usd=sum((row.saving_usd for row in open_rows if row.saving_usd is not None), Decimal(0)),
+        run_usd=sum(known, Decimal(0)) if len(known) == len(runs) else None,
+    )
+
+
+def _model_row(report: RecommendationReport, row: ClassRecommendation, model: str, plan: PlanCosts) -> ModelRow:
+    verdicts, costs = report.verdicts[row.request_class], plan.by_model.get(model)
+    verdict = verdicts.of(model)
+    saving = cost = None
+    if costs is not None:
+        cost = window_cost_usd(row.units, costs.unit_cost_usd(frozenset(report.recommendation.levers)))
+        saving = row.recommended_cost_usd - cost
+    standing = _standing(row, model, verdict, saving)
+    option = next((each for each in row.options if each.model == model), None)
+    tokens = option.cost_source if option is not None else _assumed_tokens(report, row, model, plan)
+    to_run = _to_run(report, row, verdict, plan) if standing in {"evaluate", "refresh"} else None
+    low, high = _saving_range(row, costs, report)
+    monthly = None if saving is None else _month(saving, report)
+    return ModelRow(
+        request_class=row.request_class,
+        title=verdicts.title,
+        now_on=row.incumbent,
+        recommended=row.target,
+        standing=standing,
+        standing_text=STANDING_TEXT[standing],
+        verdict_text=verdict.text,
+        tokens=tokens,
+        is_assumed=tokens.startswith("assumed"),
+        recommended_usd=_month(row.recommended_cost_usd, report),
+        model_usd=None if cost is None else _month(cost, report),
+        saving_usd=monthly,
+        low_usd=low,
+        high_usd=high,
+        to_run=to_run,
+        net_usd=monthly - to_run.run_usd if to_run and to_run.run_usd is not None and monthly is not None else None,
+    )
+
+
+def _standing(row: ClassRecommendation, model: str, verdict: Verdict, saving: Decimal | None) -> Standing:
+    if model == row.incumbent:
+        return "serves"
+    if model == row.target:
+        return "recommended"
+    if saving is None:
+        return "no_cost"
+    if saving <= 0:
+        return "not_cheaper"
+    if verdict.status == "clears" and not verdict.stale:
+        return "not_shown"
+    if verdict.stale:
+        return "refresh"
+    return "falls_short" if verdict.status == "falls_short" else "evaluate"
+
+
+def _to_run(report: RecommendationReport, row: ClassRecommendation, verdict: Verdict, plan: PlanCosts) -> EvalToRun:
+    model, slug = verdict.candidate, row.request_class
+    owned = next(each for each in report.facts.classes if each.slug == slug)
+    kind: Kind = "refresh" if verdict.stale else "run"
+    if kind == "refresh":
+        cases, words = verdict.cases, "the same cases again: a newer result shows that the verdict still holds"
+    elif verdict.status == "no_evidence":
+        cases = _first_cases(owned, report.verdicts[slug], model)
+        words = "if not one fails" if cases is not None else "how many depends on how the models differ"
+    else:
+        cases, words = verdict.cases_needed, "if the pass rate stays"
+        if cases is None:
+            words = verdict.reason
+    per_case, source = _case_cost(report, row, model, plan)
+    run = None if per_case is None or cases is None else _cents(per_case * cases)
+    return EvalToRun(kind, cases, words, per_case, run, source)
+
+
+def _first_cases(owned: RequestClass, verdicts: ClassVerdicts, model: str) -> int | None:
+    """Fewest cases that can clear a model without any; α is shared with every other model that was evaluated."""
+    if owned.standard == "not_worse":
+        return None
+    others = verdicts.verdicts.keys() - {verdicts.incumbent} | {model}
+    held = verdicts.verdicts.get(model)
+    shared = held.candidates if held is not None else len(others)
+    least = cases_without_failure(verdicts.line, log_threshold(verdicts.alpha, shared))
+    return None if least is None else max(least, owned.min_cases, MIN_CASES)
+
+
+def _case_cost(
+    report: RecommendationReport, row: ClassRecommendation, model: str, plan: PlanCosts
+) -> tuple[Decimal | None, str]:
+    """Mean cost of an eval case on a model and where it comes from: its own cases, the incumbent's, or a request."""
+    estate = report.facts.estate
+    price, results = _case_price(estate.rates), estate.results.get(row.request_class, [])
+    own = [cost for result in results if result.candidate == model and (cost := price(result)) is not None]
+    if own:
+        return _mean(own), f"measured on {len(own):,} results of its own"
+    factor = tokenizer_factor(estate.generations, row.incumbent, model)
+    if not isinstance(estate.rates(model), str):
+        there = [result for result in results if result.candidate == row.incumbent and _has_tokens(result)]
+        priced = [cost for each in there if (cost := price(replace(each, candidate=model))) is not None]
+        if priced:
+            return _mean(priced) * factor, f"assumed: the tokens of {len(priced):,} results of {row.incumbent}"
+    costs = plan.by_model.get(model)
+    if costs is not None and row.unit_name == "request":
+        return costs.unit_cost_usd(frozenset()), "assumed: a case takes the tokens of a request"
+    return None, "not known: no case of this class has tokens"
+
+
+def _has_tokens(result: CaseResult) -> bool:
+    return result.input_tok is not None and result.output_tok is not None
+
+
+def _assumed_tokens(report: RecommendationReport, row: ClassRecommendation, model: str, plan: PlanCosts) -> str:
+    """Where the tokens of a model come from that was not a candidate: nothing measured it in this class."""
+    if model not in plan.by_model:
+        rates = report.facts.estate.rates(model)
+        return rates if isinstance(rates, str) else "not known"
+    factor = tokenizer_factor(report.facts.estate.generations, plan.reference_model, model)
+    if factor == 1:
+        return f"assumed: the same tokens as on {plan.reference_model}"
+    return f"assumed: {factor:.2f}× the tokens as on {plan.reference_model}"
+
+
+def _saving_range(
+    row: ClassRecommendation, costs: LeverCosts | None, report: RecommendationReport
+) -> tuple[Decimal | None, Decimal | None]:
+    """The saving a month at the ends of assumed tokens, the smaller first; None where they are measured."""
+    ends = costs.unit_cost_range_usd(frozenset(report.recommendation.levers)) if costs is not None else None
+    if ends is None or ends[0] == ends[1]:
+        return None, None
+    savings = sorted(_month(row.recommended_cost_usd - window_cost_usd(row.units, end), report) for end in ends)
+    return savings[0], savings[1]
+
+
+def _month(usd: Decimal, report: RecommendationReport) -> Decimal:
+    return _cents(per_month(usd, report.days))
+
+
+def _cents(usd: Decimal) -> Decimal:
+    return usd.quantize(CENT, ROUND_HALF_UP)
+
+
+def _mean(costs: Sequence[Decimal]) -> Decimal:
+    return sum(costs, Decimal(0)) / len(costs)

@@ -1,0 +1,269 @@
+"""Savings by how sure they are: proven, unproven and realised, never added to one another (methods.md §8)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+
+from billing.core.periods import next_month
+from billing.models import BillingPeriod
+from billing.queries.prices import price_book
+from costgov.queries.recommendation import (
+    CENT,
+    ClassRow,
+    RecommendationView,
+    recommended_report,
+    view_of,
+)
+from costgov.queries.spend import current_costs, spend
+from routing.core.attribution import MICRO_USD, split_exactly
+from routing.core.measured_saving import MeasuredSaving
+from routing.queries.recommendation import WINDOW_DAYS, RecommendationReport
+from routing.queries.served_baseline import served_baselines
+
+CLOSED_MONTHS = 6
+ZERO = Decimal(0)
+NO_ARMS = (
+    "Not measured: no decision records with a held-back arm are held. A rollout stage below 100% keeps one; "
+    "about 1,500 conversations in it measure the saving to ± 10%."
+)
+
+
+class NoSuchPeriod(LookupError):
+    """A period nothing is realised in; the message lists those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealisedRow:
+    """One class in a period; cents that add up. baseline − saving + price change = list cost of the days.
+
+    `served_usd` and `baseline_usd` are at the list prices of the period's last day. `is_assumed`: the tokens on the
+    baseline model are assumed; then the saving lies between `low_usd` and `high_usd`, where an end is known.
+    """
+
+    request_class: str
+    title: str
+    units: Decimal
+    unit_name: str
+    baseline_usd: Decimal
+    served_usd: Decimal
+    saving_usd: Decimal
+    price_change_usd: Decimal
+    list_usd: Decimal
+    source: str
+    is_assumed: bool
+    low_usd: Decimal | None
+    high_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class RealisedUnknown:
+    """A class whose realised saving cannot be said, with the reason and its list cost (None = unpriced)."""
+
+    request_class: str
+    title: str
+    reason: str
+    list_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Realised:
+    """What happened on days [start, end) against the same requests on the baseline model.
+
+    The sums are those of the rows. `prices_on`: the day whose list prices both sides carry. `key` names the period in
+    addresses: `28d` or a month.
+    """
+
+    key: str
+    start: date
+    end: date
+    is_closed: bool
+    prices_on: date
+    baseline_model: str
+    rows: tuple[RealisedRow, ...]
+    unknown: tuple[RealisedUnknown, ...]
+    baseline_usd: Decimal
+    served_usd: Decimal
+    saving_usd: Decimal
+    measured_usd: Decimal
+    assumed_usd: Decimal
+    price_change_usd: Decimal
+    list_usd: Decimal
+
+    @property
+    def share(self) -> float | None:
+        return float(self.saving_usd / self.baseline_usd) if self.baseline_usd else None
+
+
+@dataclass(frozen=True, slots=True)
+class SavingKinds:
+    """The recommendation's saving a month by how sure it is; the three are apart and sum to `total_usd`.
+
+    `proven_usd` and `unproven_usd` are still to be won; `decided_usd` is what the policy in force does already.
+    `waiting_usd`: what missing evidence could add, the best model of each class; in none of the sums.
+    """
+
+    proven_usd: Decimal
+    unproven_usd: Decimal
+    decided_usd: Decimal
+    total_usd: Decimal
+    waiting_usd: Decimal
+    waiting_classes: int
+    unproven: tuple["UnprovenRow", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnprovenRow:
+    """A recommended change that is not fully shown, what it saves a month, and what is not shown about it."""
+
+    request_class: str
+    title: str
+    model: str
+    saving_usd_per_month: Decimal
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """Everything about savings as of one moment. `shown`: the period looked at, among `periods`."""
+
+    recommendation: RecommendationView
+    kinds: SavingKinds
+    periods: tuple[Realised, ...]
+    shown: Realised
+    measured: MeasuredSaving | None = None
+    measured_note: str = field(default=NO_ARMS)
+
+
+def savings(*, as_of: datetime, period: str = "") -> Savings:
+    """Proven and unproven for the 28 whole days before `as_of`; realised for those and for the last closed months.
+
+    Raises NoBaseline, NoSuchPeriod.
+    """
+    report = recommended_report(as_of=as_of)
+    view = view_of(report)
+    periods = tuple(
+        _realised(report, key=key, start=start, end=end, is_closed=is_closed)
+        for key, start, end, is_closed in _periods(as_of)
+    )
+    shown = next((each for each in periods if each.key == (period or "28d")), None)
+    if shown is None:
+        raise NoSuchPeriod(f"no realised saving for {period!r}: use one of {', '.join(each.key for each in periods)}")
+    return Savings(view, saving_kinds(view), periods, shown)
+
+
+def saving_kinds(view: RecommendationView) -> SavingKinds:
+    """The saving a month of a recommendation by how sure it is."""
+    open_rows = [row for row in view.classes if not row.is_in_force]
+    unproven = [row for row in open_rows if not row.is_proven]
+    best: dict[str, Decimal] = {}
+    for gap in view.missing_evidence:
+        best[gap.request_class] = max(best.get(gap.request_class, ZERO), _cent(gap.saving_usd_per_month))
+    return SavingKinds(
+        proven_usd=_sum(row.saving_usd_per_month for row in open_rows if row.is_proven),
+        unproven_usd=_sum(row.saving_usd_per_month for row in unproven),
+        decided_usd=_sum(row.saving_usd_per_month for row in view.classes if row.is_in_force),
+        total_usd=view.saving_usd_per_month,
+        waiting_usd=_sum(best.values()),
+        waiting_classes=len(best),
+        unproven=tuple(
+            UnprovenRow(row.request_class, row.title, row.target, row.saving_usd_per_month, why_unproven(row))
+            for row in unproven
+        ),
+    )
+
+
+def why_unproven(row: ClassRow) -> str:
+    """What is not shown about a recommended row, in words; '' where all is."""
+    reasons = []
+    if row.target != row.incumbent:
+        if row.target_verdict.status != "clears" or row.target_verdict.stale:
+            reasons.append("an owner's exception allows it, its evals do not show it yet")
+        if row.is_assumed:
+            reasons.append("tokens are assumed")
+    if row.reuse_is_assumed:
+        reasons.append("reuse of prompts is assumed")
+    return "; ".join(reasons)
+
+
+def _periods(as_of: datetime) -> list[tuple[str, date, date, bool]]:
+    end = as_of.date()
+    found = [("28d", end - timedelta(days=WINDOW_DAYS), end, False)]
+    closed = BillingPeriod.objects.filter(state=BillingPeriod.State.CLOSED, month__lt=end, closed_at__lte=as_of)
+    for month in closed.order_by("-month").values_list("month", flat=True)[:CLOSED_MONTHS]:
+        found.append((f"{month:%Y-%m}", month, next_month(month), True))
+    return found
+
+
+def _realised(report: RecommendationReport, *, key: str, start: date, end: date, is_closed: bool) -> Realised:
+    on = end - timedelta(days=1)
+    current = current_costs(start=start, end=end, on=on)
+    report_of_days = spend(start=start, end=end, book=price_book())
+    billed = {row.group["class"]: row for row in report_of_days.rows}
+    known, unknown = [], []
+    for each in served_baselines(report, start=start, end=end, on=on, current=current):
+        cost, row = current.get(each.request_class), billed.get(each.request_class)
+        list_usd = row.cost_usd if row is not None and not row.unpriced_tok else None
+        if cost is None or cost.cost_usd is None or list_usd is None:
+            reason = "part of its usage is unpriced: see the Prices page"
+            unknown.append(RealisedUnknown(each.request_class, each.title, reason, None))
+        elif each.cost_usd is None:
+            unknown.append(RealisedUnknown(each.request_class, each.title, each.source, list_usd))
+        else:
+            known.append((each, each.cost_usd, cost.cost_usd, list_usd))
+    # The differences are split, not each side: a class that ran on the baseline saves 0, not a cent of rounding.
+    served = _cents({row[0].request_class: row[2] for row in known})
+    saved = _cents({row[0].request_class: row[1] - row[2] for row in known})
+    price_changes = _cents({row[0].request_class: row[3] - row[2] for row in known})
+    rows = []
+    for each, *_ in known:
+        slug = each.request_class
+        rows.append(
+            RealisedRow(
+                request_class=slug,
+                title=each.title,
+                units=each.units,
+                unit_name=each.unit_name,
+                baseline_usd=served[slug] + saved[slug],
+                served_usd=served[slug],
+                saving_usd=saved[slug],
+                price_change_usd=price_changes[slug],
+                list_usd=served[slug] + price_changes[slug],
+                source=each.source,
+                is_assumed=each.source.startswith("assumed"),
+                low_usd=None if each.low_usd is None else _cent(each.low_usd) - served[slug],
+                high_usd=None if each.high_usd is None else _cent(each.high_usd) - served[slug],
+            )
+        )
+    rows.sort(key=lambda row: (-row.saving_usd, row.request_class))
+    return Realised(
+        key=key,
+        start=start,
+        end=end,
+        is_closed=is_closed,
+        prices_on=on,
+        baseline_model=report.baseline_model,
+        rows=tuple(rows),
+        unknown=tuple(unknown),
+        baseline_usd=_sum(row.baseline_usd for row in rows),
+        served_usd=_sum(row.served_usd for row in rows),
+        saving_usd=_sum(row.saving_usd for row in rows),
+        measured_usd=_sum(row.saving_usd for row in rows if not row.is_assumed),
+        assumed_usd=_sum(row.saving_usd for row in rows if row.is_assumed),
+        price_change_usd=_sum(row.price_change_usd for row in rows),
+        list_usd=_sum(row.list_usd for row in rows),
+    )
+
+
+def _cents(usd: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Amounts as cents whose sum is the rounded sum; micro-dollars before, so that noise of a division is none."""
+    return split_exactly({name: Fraction(each.quantize(MICRO_USD)) for name, each in usd.items()}, CENT)
+
+
+def _cent(usd: Decimal) -> Decimal:
+    return usd.quantize(CENT, ROUND_HALF_UP)
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return sum(amounts, ZERO)
