@@ -140,7 +140,7 @@ def model_factors(
 ) -> ModelFactors:
     """Profile of a model, from the first source that exists (methods.md §2), and whether it counts as cheaper."""
     if model in traffic.measured:
-        source = f"measured: {signed(traffic.measured_units[model], 0)} {traffic.unit_name.rstrip("s")}s of this class"
+        source = f"measured: {signed(traffic.measured_units[model], 0)} {traffic.unit_name.rstrip('s')}s of this class"
         return ModelFactors(source, traffic.measured[model], None, counts_as_cheaper=True)
     price = _case_price(rates_of)
     own = results.get(model, ())
