@@ -267,3 +267,39 @@ def _cent(usd: Decimal) -> Decimal:
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:
     return sum(amounts, ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One class of the waterfall in cents of the window: baseline − routed − cached − batched = recommended."""
+
+    request_class: str
+    title: str
+    target: str
+    baseline_usd: Decimal
+    saved_usd: tuple[Decimal, ...]
+    recommended_usd: Decimal
+    row: ClassRow
+
+
+def class_steps(view: RecommendationView) -> tuple[StepRow, ...]:
+    """The waterfall class by class; each column's cents sum to the rounded total of the estate."""
+    slugs = [row.request_class for row in view.classes]
+    saved = [
+        _cents({row.request_class: row.steps.parts[number].saving_usd for row in view.classes})
+        for number in range(len(view.levers))
+    ]
+    after = _cents({row.request_class: row.steps.recommended_cost_usd for row in view.classes})
+    parts = {slug: tuple(each[slug] for each in saved) for slug in slugs}
+    return tuple(
+        StepRow(
+            request_class=row.request_class,
+            title=row.title,
+            target=row.target,
+            baseline_usd=after[row.request_class] + _sum(parts[row.request_class]),
+            saved_usd=parts[row.request_class],
+            recommended_usd=after[row.request_class],
+            row=row,
+        )
+        for row in view.classes
+    )

@@ -42,6 +42,7 @@ NAVIGATION = (
     NavEntry("classes", "Classes", "/classes/", "category"),
     NavEntry("evals", "Evals", "/evals/", "clipboard-check"),
     NavEntry("policies", "Policies", "/policies/", "route"),
+    NavEntry("savings", "Savings", "/savings/", "trending-down"),
     NavEntry("invoices", "Invoices", "/invoices/", "file-invoice", begins=True),
     NavEntry("prices", "Prices", "/prices/", "tags"),
     NavEntry("forecast", "Forecast", "/forecast/", "chart-line"),

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-NORMAL_95 = 1.96
+NORMAL_95 = 1.959963984540054  # the 97.5% point of the standard normal
 
 
 @dataclass(frozen=True, slots=True)

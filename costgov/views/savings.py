@@ -1,0 +1,95 @@
+"""Savings: what is proven, what is not yet, what has happened; and the evals worth running."""
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import path
+from django.views.decorators.http import require_GET
+
+from costgov import charts
+from costgov.pages import page
+from costgov.queries.evidence_needed import UnknownModel
+from costgov.queries.recommendation import NoBaseline, RecommendationView
+from costgov.queries.savings import NoSuchPeriod, Realised, class_steps
+from costgov.shown import evidence_needed_shown, model_outlook_shown, savings_shown
+from costgov.templatetags.costgov_format import month, usd
+
+LEVER_WORDS = {"routing": "Routed", "caching": "Cached", "batch": "Batched"}
+
+
+@require_GET
+def savings_page(request: HttpRequest) -> HttpResponse:
+    period = request.GET.get("period", "28d")
+    try:
+        view = savings_shown(period=period)
+    except NoBaseline as reason:
+        return _missing(request, str(reason))
+    except NoSuchPeriod as reason:
+        raise Http404(str(reason)) from reason
+    return page(
+        request,
+        "costgov/savings.html",
+        view,
+        nav="savings",
+        period_choices=[(each.key, _period_name(each)) for each in view.periods],
+        steps=class_steps(view.recommendation),
+        **_waterfall(view.recommendation),
+    )
+
+
+@require_GET
+def evidence_needed_page(request: HttpRequest) -> HttpResponse:
+    try:
+        view = evidence_needed_shown()
+    except NoBaseline as reason:
+        return _missing(request, str(reason))
+    return page(request, "costgov/evidence_needed.html", view, nav="savings")
+
+
+@require_GET
+def model_outlook_page(request: HttpRequest, model: str) -> HttpResponse:
+    try:
+        view = model_outlook_shown(model=model)
+    except NoBaseline as reason:
+        return _missing(request, str(reason))
+    except UnknownModel as reason:
+        raise Http404(str(reason)) from reason
+    return page(request, "costgov/model_outlook.html", view, nav="savings")
+
+
+def _missing(request: HttpRequest, reason: str) -> HttpResponse:
+    return page(request, "costgov/savings_missing.html", {"reason": reason}, nav="savings")
+
+
+def _period_name(period: Realised) -> str:
+    return month(period.start) if period.is_closed else "Last 28 days"
+
+
+def _waterfall(view: RecommendationView) -> dict[str, Any]:
+    """The 28 days in the order routed → cached → batched, with the split that has no order beside each step."""
+    total = view.total
+    running = total.uniform_cost_usd
+    parts = [charts.Part("Baseline", running, total=True)]
+    rows = [[f"All on {view.baseline_model}", usd(running), "", ""]]
+    for part in total.parts:
+        running -= part.saving_usd
+        parts.append(charts.Part(LEVER_WORDS[part.lever], -part.saving_usd))
+        rows.append([LEVER_WORDS[part.lever], usd(running), usd(part.saving_usd), usd(part.shapley_usd)])
+    parts.append(charts.Part("Recommended", total.recommended_cost_usd, total=True))
+    saved = total.uniform_cost_usd - total.recommended_cost_usd
+    rows.append(["Together", usd(total.recommended_cost_usd), usd(saved), usd(saved)])
+    return {
+        "waterfall": charts.waterfall(parts, unit="USD in 28 days"),
+        "waterfall_summary": f"From {usd(total.uniform_cost_usd)} to {usd(total.recommended_cost_usd)} in 28 days: "
+        + ", ".join(f"{LEVER_WORDS[part.lever].lower()} {usd(part.saving_usd)}" for part in total.parts),
+        "waterfall_columns": ["Step", "Cost after it", "Saves in this order", "Saves, whatever the order"],
+        "waterfall_rows": rows,
+        "waterfall_saved": saved,
+    }
+
+
+urlpatterns = [
+    path("savings/", savings_page, name="savings"),
+    path("evidence-needed/", evidence_needed_page, name="evidence-needed"),
+    path("evidence-needed/<str:model>/", model_outlook_page, name="model-outlook"),
+]
