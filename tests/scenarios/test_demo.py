@@ -18,8 +18,11 @@ from costgov.demo.eval_files import EVAL_FILES
 from costgov.demo.organisation import CLASSES
 from costgov.demo.people import PEOPLE
 from costgov.demo.usage_files import usage_files
+from costgov.models import User
 from costgov.queries.recommendation import recommendation_view
+from costgov.queries.savings import class_steps, savings
 from costgov.queries.spend import spend
+from costgov.templatetags.costgov_format import usd
 from routing.models import Activation, ChangeRequest, EvalImport, RequestClass
 from tests.demo import AS_OF, LAST, Demo, demo, demo_copy
 from tests.scenarios.demo_oracle import RATES, Usage, eval_sums, read
@@ -339,6 +342,32 @@ def test_recommendation_equals_an_independent_computation(printed, sources, requ
     assert _exactly(row["current_cost_usd"]) == sources.usage.cost(days=(SINCE, "9"), request_class=request_class)
     requests, _ = sources.usage.window(request_class, SINCE)
     assert _exactly(row["units"]) == requests
+
+
+def test_the_savings_of_every_kind_add_up_on_the_demo(demo):
+    found = savings(as_of=AS_OF)
+    kinds, shown = found.kinds, found.shown
+    assert kinds.proven_usd + kinds.unproven_usd + kinds.decided_usd == kinds.total_usd
+    assert shown.saving_usd == shown.baseline_usd - shown.served_usd == sum(row.saving_usd for row in shown.rows)
+    assert shown.saving_usd == shown.measured_usd + shown.assumed_usd
+    steps = class_steps(found.recommendation)
+    total = found.recommendation.total
+    for number, part in enumerate(total.parts):
+        assert sum(step.saved_usd[number] for step in steps) == part.saving_usd.quantize(Decimal("0.01"))
+    assert sum(step.recommended_usd for step in steps) == total.recommended_cost_usd.quantize(Decimal("0.01"))
+
+
+def test_command_page_and_api_say_the_same_savings(demo, printed, client, settings):
+    """`manage.py recommend`, the API and the page: one value, to the cent."""
+    settings.COSTGOV_AS_OF = AS_OF
+    client.force_login(User.objects.get(username="victor"))
+    assert client.get("/api/v1/recommendation").json() == printed
+    page = client.get("/savings/").content.decode()
+    for part in printed["total"]["parts"]:
+        assert usd(Decimal(part["saving_usd"])) in page and usd(Decimal(part["shapley_usd"])) in page
+    for name in ("uniform_cost_usd", "recommended_cost_usd"):
+        assert usd(Decimal(printed["total"][name])) in page
+    assert usd(Decimal(client.get("/api/v1/savings").json()["shown"]["saving_usd"])) in page
 
 
 def test_parts_sum_exactly_to_the_total_difference(printed):
