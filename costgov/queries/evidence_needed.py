@@ -260,6 +260,7 @@ def _standing(row: ClassRecommendation, model: str, verdict: Verdict, saving: De
 def _to_run(report: RecommendationReport, row: ClassRecommendation, verdict: Verdict, plan: PlanCosts) -> EvalToRun:
     model, slug = verdict.candidate, row.request_class
     owned = next(each for each in report.facts.classes if each.slug == slug)
+    cases: int | None
     kind: Kind = "refresh" if verdict.stale else "run"
     if kind == "refresh":
         cases, words = verdict.cases, "the same cases again: a newer result shows that the verdict still holds"
