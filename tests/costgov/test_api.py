@@ -531,6 +531,10 @@ def test_schema_names_every_method_with_its_scope(people):
         tested = {(m, a.replace(f"{topic}/9", f"{topic}/{{{name}}}")): scope for (m, a), scope in tested.items()}
     tested = {(m, a.replace("versions/9", "versions/{version}")): scope for (m, a), scope in tested.items()}
     tested = {(m, a.replace("months/2026-10", "months/{month}")): scope for (m, a), scope in tested.items()}
+    tested = {
+        (m, a.replace("evidence-needed/claude-haiku-4-5", "evidence-needed/{model}")): scope
+        for (m, a), scope in tested.items()
+    }
     assert described == tested
 
 
