@@ -17,6 +17,7 @@ from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, e
 from costgov.queries.evals import Quality, quality
 from costgov.queries.recommendation import RecommendationView
 from costgov.shown import class_shown, classes_shown, quality_shown, recommendation_shown
+from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import ReadOptions
 from routing.operations.evals import EvalImportResult, import_evals
 
@@ -44,15 +45,41 @@ class RecommendationQuery(serializers.Serializer[Any]):
 
 
 class EvalFileInput(serializers.Serializer[Any]):
-    file = serializers.FileField(error_messages={"empty": EMPTY_FILE}, help_text="promptfoo results JSON, or our CSV.")
+    file = serializers.FileField(
+        error_messages={"empty": EMPTY_FILE}, help_text="Results as an eval tool writes them, or our CSV."
+    )
     format = serializers.CharField(required=False, default="", allow_blank=True, help_text="Empty: found out.")
     request_class = serializers.CharField(
         required=False, default="", allow_blank=True, help_text="For results that name no class."
     )
     suite = serializers.CharField(required=False, default="", allow_blank=True, max_length=255)
     run_at = serializers.DateTimeField(required=False, help_text="For files that name no time.")
+    model = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=255, help_text="For files that name none."
+    )
+    mode = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=64, help_text="Its settings, e.g. thinking."
+    )
+    scorer = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=255, help_text="Where a file has several."
+    )
+    metric = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=255, help_text="Where a file has several."
+    )
+    columns = serializers.JSONField(
+        required=False, default=None, help_text="What the columns of a table mean (costgov.eval_columns/1)."
+    )
     create_classes = serializers.BooleanField(required=False, default=False)
     good_rows = serializers.BooleanField(required=False, default=False)
+
+
+def _columns(document: object) -> EvalColumns | None:
+    if document is None:
+        return None
+    try:
+        return parse_eval_columns(document)
+    except ColumnsError as error:
+        raise serializers.ValidationError({"columns": [str(error)]}) from error
 
 
 class ClassesView(ApiView):
@@ -107,7 +134,9 @@ class EvalsView(ApiView):
                 as_of=now(),
                 format_name=asked["format"] or None,
                 options=ReadOptions(
-                    run_at=asked.get("run_at"), request_class=asked["request_class"], suite=asked["suite"]
+                    run_at=asked.get("run_at"),
+                    **{name: asked[name] for name in ("request_class", "suite", "model", "mode", "scorer", "metric")},
+                    columns=_columns(asked["columns"]),
                 ),
                 create_classes=asked["create_classes"],
                 good_rows=asked["good_rows"],

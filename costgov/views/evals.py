@@ -1,5 +1,6 @@
 """Evals: every class against every model, the runs behind a verdict, and importing eval files."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from costgov.queries.eval_runs import ModelRuns, model_runs
 from costgov.queries.evals import EvalMatrix, Judged, JudgedClass, MatrixModel, eval_matrix
 from costgov.templatetags.costgov_ui import whisker_scale
 from costgov.timespan import only
+from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions
 from routing.models import RequestClass
 from routing.operations.evals import EvalImportResult, import_evals
 
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
+_ALWAYS_ASKED = ("file", "format", "request_class")
 Cells = Sequence[tuple[MatrixModel, Judged | None]]
 
 
@@ -118,7 +121,10 @@ def _runs(view: ModelRuns) -> RunsPage:
 class EvalImportForm(forms.Form):
     """What the person importing knows and the file may not say; the file wins where it says it."""
 
-    file = forms.FileField(label="File with results", help_text="promptfoo JSON or JSON lines, or our CSV.")
+    file = forms.FileField(
+        label="File with results",
+        help_text="Of promptfoo, Inspect, DeepEval, lm-evaluation-harness, OpenAI evals, JUnit; or a CSV.",
+    )
     format = forms.ChoiceField(
         label="Format",
         required=False,
@@ -133,6 +139,25 @@ class EvalImportForm(forms.Form):
     run_at = forms.CharField(
         label="Time of the run", required=False, help_text="UTC, for files that say none: 2026-11-09T10:00:00Z."
     )
+    model = forms.CharField(
+        label="Model", required=False, max_length=255, help_text="For files that name none (lm-eval samples, JUnit)."
+    )
+    mode = forms.CharField(
+        label="Mode", required=False, max_length=64, help_text="Its settings where the file says none, e.g. thinking."
+    )
+    scorer = forms.CharField(
+        label="Scorer", required=False, max_length=255, help_text="Which one judges, where a file has several."
+    )
+    metric = forms.CharField(
+        label="Metric", required=False, max_length=255, help_text="Which one judges, where a file has several."
+    )
+    columns = forms.CharField(
+        label="What the columns mean",
+        required=False,
+        max_length=50_000,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="Only for a table of your own: a mapping as in the guide on evals.",
+    )
     create_classes = forms.BooleanField(label="Register unknown classes with the default bar", required=False)
     good_rows = forms.BooleanField(
         label="Import the good rows of a file with bad ones, and list the bad", required=False
@@ -145,6 +170,19 @@ class EvalImportForm(forms.Form):
         if not may_edit_classes:
             del self.fields["create_classes"]
 
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        return [field for field in self.visible_fields() if field.name in _ALWAYS_ASKED]
+
+    @property
+    def more_fields(self) -> list[forms.BoundField]:
+        return [field for field in self.visible_fields() if field.name not in _ALWAYS_ASKED]
+
+    @property
+    def is_more_open(self) -> bool:
+        """Whether something was said, or is wrong, among the questions that are folded away."""
+        return any(field.errors or (self.is_bound and field.data) for field in self.more_fields)
+
     def clean_file(self) -> UploadedFile:
         found: UploadedFile = self.cleaned_data["file"]
         if (found.size or 0) > MAX_UPLOAD_BYTES:
@@ -153,6 +191,17 @@ class EvalImportForm(forms.Form):
                 "Import it in a shell: manage.py import_evals."
             )
         return found
+
+    def clean_columns(self) -> EvalColumns | None:
+        said = self.cleaned_data["columns"].strip()
+        if not said:
+            return None
+        try:
+            return parse_eval_columns(json.loads(said))
+        except json.JSONDecodeError as error:
+            raise forms.ValidationError(f"This is not JSON: {error.msg} in line {error.lineno}.") from error
+        except ColumnsError as error:
+            raise forms.ValidationError(str(error)) from error
 
     def clean_run_at(self) -> datetime | None:
         said = self.cleaned_data["run_at"].strip()
@@ -196,7 +245,12 @@ def _import(request: HttpRequest, form: EvalImportForm) -> EvalImportResult:
             file_name=upload.name or "upload",
             as_of=now(),
             format_name=values["format"] or None,
-            options=ReadOptions(run_at=values["run_at"], request_class=values["request_class"], suite=values["suite"]),
+            options=ReadOptions(
+                **{
+                    name: values[name]
+                    for name in ("run_at", "request_class", "suite", "model", "mode", "scorer", "metric", "columns")
+                }
+            ),
             create_classes=bool(values.get("create_classes")),
             good_rows=values["good_rows"],
         )

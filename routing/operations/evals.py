@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from django.db import connection, transaction
 from audit import operations as audit
 from audit.roles import Right, require
 from routing.core.evidence import CaseResult
-from routing.importers import EvalImportError, ReadOptions, RejectedRow, detect, importer_named
-from routing.models import EvalCase, EvalImport, EvalRun, RequestClass
+from routing.importers import About, EvalImportError, ReadOptions, RejectedRow, importer_for
+from routing.models import EvalCase, EvalImport, EvalRun, EvalSuiteRule, RequestClass
 from routing.operations.classes import ClassRefused, save_class
 from routing.queries.evidence import names_held
 
@@ -87,19 +88,21 @@ def import_evals(
     """Read one file and save every result, or raise and save none; with `good_rows` bad rows are listed, not saved.
 
     The class of a result is its own, else that of `options` (the file wins), else what `suite_classes` says of its
-    suite. The same bytes twice change nothing. Raises EvalImportError (file, line or result, field, value, remedy) and
-    audit.roles.Forbidden.
+    suite, else the first rule of `EvalSuiteRule` that matches it. The same bytes twice change nothing. Raises
+    EvalImportError (file, line or result, field, value, remedy) and audit.roles.Forbidden.
     """
     require(actor, Right.IMPORT_EVALS)
     name = file_name or path.name
     digest = _sha256(path)
     with connection.cursor() as cursor:  # a double click: the second waits here and then finds the first
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_EVALS_LOCK])
-    earlier = EvalImport.objects.filter(sha256=digest).first()
+    earlier = EvalImport.objects.filter(sha256=digest).exclude(state=EvalImport.State.FAILED).first()
     if earlier is not None:
         return _repeat(earlier, name)
+    about = About()
     try:
-        format_read, results, rejected = _read(path, format_name, options or ReadOptions(), as_of, good_rows=good_rows)
+        said = replace(options or ReadOptions(), file_name=name)
+        format_read, results, rejected = _read(path, format_name, said, about, as_of, good_rows=good_rows)
         by_class = _by_class(results, suite_classes or {})
         classes = _registered(by_class, create=create_classes, actor=actor, as_of=as_of, is_demo=is_demo)
     except EvalImportError as error:  # an upload lies under a name of ours: say the user's
@@ -118,7 +121,7 @@ def import_evals(
     saved: list[CaseResult] = []
     for slug, members in by_class.items():
         new = _new_of(classes[slug], members)
-        _save_runs(row, classes[slug], new)
+        _save_runs(row, classes[slug], new, tool=about.tool)
         saved += new
     row.cases, row.left_out = len(saved), sum(result.score is None for result in saved)
     row.duplicates = len(results) - len(saved)
@@ -134,7 +137,7 @@ def import_evals(
         rejected_rows=tuple(row.rejected_rows),
         classes=tuple(sorted(by_class)),
         models=tuple(sorted({result.candidate for result in results})),
-        warnings=_warnings(results),
+        warnings=(*about.warnings, *_warnings(results)),
         is_repeat=False,
     )
     audit.record(
@@ -160,15 +163,15 @@ def import_evals(
 
 
 def _read(
-    path: Path, format_name: str | None, options: ReadOptions, as_of: datetime, *, good_rows: bool
+    path: Path, format_name: str | None, options: ReadOptions, about: About, as_of: datetime, *, good_rows: bool
 ) -> tuple[str, list[CaseResult], list[EvalImportError]]:
     """Name of the format, the results, and the errors of bad rows. Raises the first of them unless `good_rows`."""
-    importer = importer_named(format_name) if format_name else detect(path)
+    importer = importer_for(path, format_name, options)
     results: list[CaseResult] = []
     rejected: list[EvalImportError] = []
     latest = as_of + _CLOCK_SKEW
     named = names_held()
-    for row in importer.read(path, options):
+    for row in importer.read(path, options, about):
         error = row.error if isinstance(row, RejectedRow) else _too_late(row, latest)
         if error is None:
             assert isinstance(row, CaseResult)
@@ -219,8 +222,9 @@ def _repeat(earlier: EvalImport, name: str) -> EvalImportResult:
 def _by_class(results: Iterable[CaseResult], suite_classes: Mapping[str, str]) -> dict[str, list[CaseResult]]:
     grouped: dict[str, list[CaseResult]] = defaultdict(list)
     homeless: set[str] = set()
+    by_suite = _ClassOfSuite(suite_classes)
     for result in results:
-        slug = result.request_class or suite_classes.get(result.suite, "")
+        slug = result.request_class or by_suite(result.suite)
         if slug:
             grouped[slug].append(replace(result, request_class=slug) if not result.request_class else result)
         else:
@@ -234,6 +238,22 @@ def _by_class(results: Iterable[CaseResult], suite_classes: Mapping[str, str]) -
             field="request_class",
         )
     return dict(grouped)
+
+
+class _ClassOfSuite:
+    """The class of a suite: what the person says, else the first rule whose pattern matches; '' = none."""
+
+    def __init__(self, said: Mapping[str, str]) -> None:
+        rules = EvalSuiteRule.objects.select_related("request_class")
+        # Only * and ? are special in a rule: names of suites may hold brackets.
+        self._rules = [(row.pattern.replace("[", "[[]"), row.request_class.slug) for row in rules]
+        self._known = dict(said)
+
+    def __call__(self, suite: str) -> str:
+        if suite not in self._known:
+            matching = (slug for pattern, slug in self._rules if fnmatchcase(suite, pattern))
+            self._known[suite] = next(matching, "")
+        return self._known[suite]
 
 
 def _registered(
@@ -285,7 +305,7 @@ def _new_of(request_class: RequestClass, results: list[CaseResult]) -> list[Case
     return new
 
 
-def _save_runs(row: EvalImport, request_class: RequestClass, results: list[CaseResult]) -> None:
+def _save_runs(row: EvalImport, request_class: RequestClass, results: list[CaseResult], *, tool: str) -> None:
     runs: dict[tuple[str, str], list[CaseResult]] = defaultdict(list)
     for result in results:
         runs[result.suite, result.suite_version].append(result)
@@ -296,6 +316,9 @@ def _save_runs(row: EvalImport, request_class: RequestClass, results: list[CaseR
             suite=suite,
             suite_version=suite_version,
             run_at=max(result.run_at for result in members),
+            tool=tool[:128],
+            results=len(members),
+            left_out=sum(result.score is None for result in members),
         )
         EvalCase.objects.bulk_create((EvalCase(run=run, **_values(result)) for result in members), batch_size=_BATCH)
 

@@ -1,5 +1,6 @@
 """Eval files into the database: whole or nothing, the same bytes once, audited; and the command."""
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from io import StringIO
@@ -17,7 +18,7 @@ from audit.models import AuditEntry
 from audit.roles import Forbidden
 from billing.models import ModelAlias, ModelRelease
 from routing.importers import EvalImportError, ReadOptions
-from routing.models import EvalCase, EvalImport, EvalRun, RequestClass
+from routing.models import EvalCase, EvalImport, EvalRun, EvalSuiteRule, RequestClass
 from routing.operations.classes import save_class
 from routing.operations.evals import import_evals
 
@@ -298,3 +299,58 @@ def test_a_double_click_imports_once(tmp_path):
     assert sorted(outcome.is_repeat for outcome in outcomes) == [False, True, True]
     assert len({outcome.import_id for outcome in outcomes}) == 1
     assert counts() == (1, 1, 500, 1)
+
+
+# -- what tells the class, and what the tool says ---------------------------------------------------------------------
+
+
+def test_a_suite_finds_its_class_by_the_first_rule_that_matches(tmp_path):
+    save_class(actor=None, slug="triage", facts={"title": "Triage"}, as_of=AS_OF)
+    save_class(actor=None, slug="drafts", facts={"title": "Drafts"}, as_of=AS_OF)
+    rules = (("triage-*", "triage", 1), ("*", "drafts", 2))
+    for pattern, slug, position in rules:
+        EvalSuiteRule.objects.create(
+            pattern=pattern, request_class=RequestClass.objects.get(slug=slug), position=position
+        )
+    path = tmp_path / "results.csv"
+    path.write_text(
+        "suite,sample_id,model,run_at,passed\n"
+        "triage-nightly,a,claude-haiku-4-5,2026-11-01T00:00:00Z,true\n"
+        "other,b,claude-haiku-4-5,2026-11-01T00:00:00Z,true\n"
+        "triage[v2],c,claude-haiku-4-5,2026-11-01T00:00:00Z,false\n"
+    )
+    found = import_evals(actor=None, path=path, as_of=AS_OF)
+    assert found.classes == ("drafts", "triage")
+    runs = {run.suite: (run.request_class.slug, run.results, run.left_out) for run in EvalRun.objects.all()}
+    assert runs == {
+        "triage-nightly": ("triage", 1, 0),
+        "other": ("drafts", 1, 0),
+        "triage[v2]": ("drafts", 1, 0),
+    }
+
+
+def test_a_pattern_knows_no_sets_of_characters(tmp_path):
+    save_class(actor=None, slug="triage", facts={"title": "Triage"}, as_of=AS_OF)
+    EvalSuiteRule.objects.create(pattern="triage[v?]", request_class=RequestClass.objects.get(slug="triage"))
+    path = tmp_path / "results.csv"
+    path.write_text("suite,sample_id,model,run_at,passed\ntriage[v2],c,claude-haiku-4-5,2026-11-01T00:00:00Z,true\n")
+    assert import_evals(actor=None, path=path, as_of=AS_OF).classes == ("triage",)
+
+
+def test_a_failed_import_of_the_same_file_is_no_repeat(tmp_path):
+    save_class(actor=None, slug="triage", facts={"title": "Triage"}, as_of=AS_OF)
+    path = tmp_path / "results.csv"
+    path.write_text(
+        "suite,request_class,sample_id,model,run_at,passed\n"
+        "triage,triage,c,claude-haiku-4-5,2026-11-01T00:00:00Z,true\n"
+    )
+    EvalImport.objects.create(
+        file_name="results.csv",
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        format="csv",
+        imported_at=AS_OF,
+        state="failed",
+        problem="the worker was killed",
+    )
+    assert not import_evals(actor=None, path=path, as_of=AS_OF).is_repeat
+    assert import_evals(actor=None, path=path, as_of=AS_OF).is_repeat

@@ -12,22 +12,28 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 
-from routing.importers import EvalImportError, ReadOptions
+from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
+from routing.importers import IMPORTERS, EvalImportError, ReadOptions
 from routing.operations.evals import EvalImportResult, import_evals
 
 
 class Command(BaseCommand):
     help = (
-        "Import eval results (promptfoo JSON or JSON lines, plain CSV). A file with a bad row is refused whole, and so "
-        "are the files named with it, unless --good-rows."
+        f"Import eval results ({', '.join(each.name for each in IMPORTERS)}). A file with a bad row is refused whole, "
+        "and so are the files named with it, unless --good-rows."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-        parser.add_argument("--format", help="promptfoo or csv; found out by itself when left out")
+        parser.add_argument("--format", help=f"{', '.join(each.name for each in IMPORTERS)}; found out when left out")
         parser.add_argument("--class", dest="default_class", default="", help="class of cases that name none")
         parser.add_argument("--suite", default="", help="suite of files that name none")
         parser.add_argument("--run-at", help="time of the run for files that say none, as 2026-11-09T10:00:00Z")
+        parser.add_argument("--model", default="", help="model of files that name none (lm-eval samples, JUnit)")
+        parser.add_argument("--mode", default="", help="its settings where the file says none, e.g. thinking")
+        parser.add_argument("--scorer", default="", help="which scorer judges where a file has several")
+        parser.add_argument("--metric", default="", help="which metric judges where a file has several")
+        parser.add_argument("--columns", type=Path, metavar="FILE", help="JSON file saying what a table's columns mean")
         parser.add_argument("--map", type=Path, help='JSON file {"suite": "class"} for cases that name no class')
         parser.add_argument("--create-classes", action="store_true", help="register unknown classes, default bar")
         parser.add_argument("--good-rows", action="store_true", help="import the good rows, list the bad ones")
@@ -55,6 +61,11 @@ def _import_all(options: dict[str, Any]) -> list[EvalImportResult]:
         run_at=_run_at(options["run_at"]) if options["run_at"] else None,
         request_class=options["default_class"],
         suite=options["suite"],
+        model=options["model"],
+        mode=options["mode"],
+        scorer=options["scorer"],
+        metric=options["metric"],
+        columns=_columns(options["columns"]) if options["columns"] else None,
     )
     outcomes = []
     for path in options["files"]:
@@ -75,10 +86,24 @@ def _import_all(options: dict[str, Any]) -> list[EvalImportResult]:
     return outcomes
 
 
+def _columns(path: Path) -> EvalColumns:
+    try:
+        return parse_eval_columns(_json_file(path, "See docs/guide/evals.md, tables of your own"))
+    except ColumnsError as error:
+        raise EvalImportError(str(error).rstrip("."), remedy="Correct the mapping", file=str(path)) from error
+
+
 def _suite_classes(path: Path) -> dict[str, str]:
     remedy = 'Write {"suite": "class", …}, the suite without its @version'
+    found = _json_file(path, remedy)
+    if not isinstance(found, dict) or not all(isinstance(slug, str) and slug for slug in found.values()):
+        raise EvalImportError("does not map suites to classes", remedy=remedy, file=str(path))
+    return found
+
+
+def _json_file(path: Path, remedy: str) -> object:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise EvalImportError(f"cannot be read ({error.strerror})", remedy="Check the path", file=str(path)) from error
     except json.JSONDecodeError as error:
@@ -86,9 +111,6 @@ def _suite_classes(path: Path) -> dict[str, str]:
         raise EvalImportError(problem, remedy=remedy, file=str(path), line=error.lineno) from error
     except UnicodeDecodeError as error:
         raise EvalImportError("is not UTF-8", remedy=remedy, file=str(path)) from error
-    if not isinstance(found, dict) or not all(isinstance(slug, str) and slug for slug in found.values()):
-        raise EvalImportError("does not map suites to classes", remedy=remedy, file=str(path))
-    return found
 
 
 def _run_at(text: str) -> datetime:
