@@ -388,3 +388,18 @@ class TestFiles:
         assert buyer.get("/download/secrets.csv").status_code == 404
         assert buyer.get("/download/spend.pdf").status_code == 404
         assert Client().get("/download/spend.csv").status_code == 302  # log in first
+
+
+@pytest.mark.parametrize(
+    ("path", "current"),
+    [("/spend/", "Explorer"), ("/spend/showback/?month=2026-10", "Showback"), ("/spend/cost-centres/", "Cost centres")],
+)
+def test_the_parts_of_spend_lead_to_each_other_and_say_which_is_shown(buyer, path, current):
+    page = text(buyer.get(path))
+    tabs = page.split('<nav class="seg mb-3" aria-label="Spend">')[1].split("</nav>")[0]
+    assert [one.split("</a>")[0].split(">")[-1] for one in tabs.split("<a ")[1:]] == [
+        "Explorer",
+        "Showback",
+        "Cost centres",
+    ]
+    assert tabs.count("aria-current") == 1 and f'aria-current="page">{current}</a>' in tabs
