@@ -46,6 +46,7 @@ from costgov.templatetags.costgov_invoices import anchor
 from costgov.timespan import only
 
 LINES_SHOWN: Final = 60
+FOLDED_FROM: Final = 4  # that many matching lines wait behind a button on phones
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 TOLERANCES: Final = (
     ("line_usd", "A line, in dollars", "0.01"),
@@ -118,7 +119,20 @@ def month(request: HttpRequest, name: str) -> HttpResponse:
             for one in reversed(view.comments)
         ),
     )
-    return page(request, "costgov/month.html", shown, nav="invoices")
+    return page(
+        request,
+        "costgov/month.html",
+        shown,
+        nav="invoices",
+        folded=_folded([line.state for line in lines if anchor(line.key) != opened]),
+        folded_invoice=_folded([line.state for line in value.invoice_lines]),
+    )
+
+
+def _folded(states: list[str]) -> int:
+    """How many matching lines a phone shows only when asked; 0 where they are few."""
+    matching = states.count("matches")
+    return matching if matching >= FOLDED_FROM else 0
 
 
 def _view(name: str) -> MonthView:
