@@ -1,13 +1,13 @@
 """Invoices: the months and where they stand, one month reconciled, entering and reading an invoice, closing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -57,6 +57,18 @@ TOLERANCES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class TaxForm:
+    """The form of a tax rate as typed; `problems` by field."""
+
+    values: Mapping[str, str]
+    problems: Mapping[str, str]
+
+    @classmethod
+    def of(cls, data: QueryDict, problems: Mapping[str, str]) -> "TaxForm":
+        return cls({name: data.get(name, "") for name in ("issuer", "percent", "valid_from", "note")}, problems)
+
+
+@dataclass(frozen=True, slots=True)
 class ListPage:
     view: MonthList
     this_month: date
@@ -90,8 +102,20 @@ class ClosePage:
 def invoices(request: HttpRequest) -> HttpResponse:
     """Every month: figures, residual, what is missing."""
     only(request, ())
+    return months_page(request)
+
+
+def months_page(request: HttpRequest, *, tax_form: TaxForm | None = None) -> HttpResponse:
+    """The list; with a tax rate that was refused, its form as it was typed."""
     shown = ListPage(months_shown(), today().replace(day=1), tax_rates().rates)
-    return page(request, "costgov/invoices.html", shown, nav="invoices")
+    return page(
+        request,
+        "costgov/invoices.html",
+        shown,
+        nav="invoices",
+        status=400 if tax_form is not None else 200,
+        tax_form=tax_form,
+    )
 
 
 @require_GET
