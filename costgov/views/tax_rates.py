@@ -62,6 +62,8 @@ def _percent(text: str) -> Decimal:
 
 
 def _day(text: str) -> date:
+    if not text.strip():
+        raise TaxRateRefused({"valid_from": "Give the first day it holds."})
     try:
         return parse_day(text.strip())
     except PeriodError as error:
