@@ -116,6 +116,8 @@ class InvoiceForm:
 
     def entry(self) -> InvoiceEntry | None:
         """The invoice as typed; None with `errors` where something cannot be read."""
+        for name in ("issuer", "number"):
+            self._read(name, str, needed=True)
         month = self._read("month", parse_month, needed=True)
         issued = self._read("issued_on", parse_day, needed=True)
         due = self._read("due_on", parse_day)

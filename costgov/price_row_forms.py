@@ -63,11 +63,51 @@ _FIELDS: Final = {
 }
 
 
+_HEADS: Final = {
+    "name": "Name",
+    "title": "Name",
+    "channel": "For usage through",
+    "from": "From",
+    "to": "Until before",
+    "source": "Source",
+    "checked_on": "Checked on",
+    "note": "Note",
+}
+# Where a row as a whole is wrong, it is because of its figure: none, two, or one out of range.
+_OF_ROW: Final = {"rates": "percent_off", "changes": "percent", "prices": "usd_per_unit", "credits": "amount_usd"}
+_PREFIXES: Final = {"rates": "rate", "changes": "change", "prices": "price", "credits": "credit"}
+
+
 def worded(problems: Sequence[str]) -> tuple[str, ...]:
-    """Problems of a document as this form numbers its rows: rates[0].percent_off → Rate 1, per cent off."""
+    """Problems of a document as this form names its fields: rates[0].percent_off → Rate 1, per cent off."""
 
     def place(match: re.Match[str]) -> str:
         row = f"{_ROWS[match[1]]} {int(match[2]) + 1}"
         return f"{row}, {_FIELDS.get(match[3], match[3].replace('_', ' '))}:" if match[3] else f"{row}:"
 
-    return tuple(_PLACES.sub(place, problem) for problem in problems)
+    def headed(problem: str) -> str:
+        field, colon, said = problem.partition(": ")
+        return f"{_HEADS[field]}: {said}" if colon and field in _HEADS else problem
+
+    return tuple(_PLACES.sub(place, headed(problem)) for problem in problems)
+
+
+def wrong_fields(problems: Sequence[str], *, unlisted: Mapping[str, int] | None = None) -> dict[str, str]:
+    """The fields that problems of a document are about, each with the ids of their texts in billing/_problems.html.
+
+    `unlisted`: rows of a document (changes, prices) that come before those of the form and are not in it.
+
+    >>> wrong_fields(["rates[1].percent_off: 140; …", "source: missing; …", "rates[1].percent_off: …"])
+    {'rate-1-percent_off': 'problem-1 problem-3', 'source': 'problem-2'}
+    """
+    found: dict[str, list[str]] = {}
+    for number, problem in enumerate(problems, 1):
+        match = _PLACES.match(problem)
+        if match:
+            field = match[3] or _OF_ROW[match[1]]
+            name = f"{_PREFIXES[match[1]]}-{int(match[2]) - (unlisted or {}).get(match[1], 0)}-{field}"
+        else:
+            name = problem.partition(": ")[0]
+        if match or name in _HEADS:
+            found.setdefault(name, []).append(f"problem-{number}")
+    return {name: " ".join(ids) for name, ids in found.items()}

@@ -2,11 +2,22 @@
 
 from collections.abc import Callable
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from audit.roles import Forbidden
 from billing.store import StoreUnreachable
 from costgov.pages import BadQuery, Refusal, page
+
+
+class NoRoomForUpload(SuspiciousOperation):
+    """The disk is full. Of a kind that Django hands to `handler400` where no view has been reached yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The upload could not be saved: no room is left on the server's disk. Nothing of it was kept. "
+            "Make room on the server's disk and upload it again."
+        )
 
 
 class RefusalMiddleware:
@@ -27,9 +38,15 @@ class RefusalMiddleware:
             return _answer(request, 403, "forbidden", "You may not do this", str(exception))
         if isinstance(exception, BadQuery):
             return _answer(request, 400, "bad_query", "This address cannot be read", str(exception))
+        if isinstance(exception, NoRoomForUpload):
+            return no_room(request, exception)
         if isinstance(exception, StoreUnreachable):
             return _answer(request, 503, "store_unreachable", "The requests cannot be reached", str(exception))
         return None
+
+
+def no_room(request: HttpRequest, exception: NoRoomForUpload) -> HttpResponse:
+    return _answer(request, 507, "no_room", "No room for this upload", str(exception))
 
 
 def _answer(request: HttpRequest, status: int, code: str, title: str, message: str) -> HttpResponse:

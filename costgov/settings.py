@@ -123,6 +123,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5_000_000
 # Uploads may hold prompts: even half ones lie in our own folder, not in the system's.
 (COSTGOV_VAR / "tmp").mkdir(parents=True, exist_ok=True, mode=0o700)
 FILE_UPLOAD_TEMP_DIR = str(COSTGOV_VAR / "tmp")
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "costgov.uploads.DiskUploadHandler",
+]
 
 CELERY_BROKER_URL = _broker_url
 CELERY_RESULT_BACKEND = _results_url

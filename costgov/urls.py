@@ -61,6 +61,7 @@ PAGES = (
     files,
 )
 
+handler400 = "costgov.uploads.handler400"
 urlpatterns = [
     *(pattern for page in PAGES for pattern in page.urlpatterns),
     path("logout/", LogoutView.as_view(), name="logout"),

@@ -66,7 +66,20 @@
     if (said) said.textContent = input.value ? left + (left === 1 ? " row left" : " rows left") : "";
   }
 
-  function ready(within) { widths(within); drawAll(within); }
+  // ---- A table wider than its card scrolls: then the keyboard must reach it. One that fits is no stop on the way ----
+  function reachable(within) {
+    within.querySelectorAll(".table-responsive").forEach(function (el) {
+      var caption = el.querySelector("caption"), wide = el.scrollWidth > el.clientWidth + 1;
+      if (wide && !el.hasAttribute("tabindex")) {
+        el.dataset.reached = ""; el.tabIndex = 0; el.setAttribute("role", "region");
+        el.setAttribute("aria-label", caption ? caption.textContent : "Table");
+      } else if (!wide && el.hasAttribute("data-reached")) {
+        ["data-reached", "tabindex", "role", "aria-label"].forEach(function (name) { el.removeAttribute(name); });
+      }
+    });
+  }
+
+  function ready(within) { widths(within); drawAll(within); reachable(within); }
 
   document.addEventListener("click", function (event) {
     var at = event.target.closest("[data-toggle],[data-theme-set],[data-dialog],[data-close],[data-copy],[data-print]");
@@ -114,6 +127,7 @@
   // Paper is white: a dark page prints in the light colours, its charts included.
   var before = null;
   window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("details[data-fold]").forEach(function (d) { d.open = true; });
     if (root.getAttribute("data-bs-theme") !== "dark") return;
     before = "dark"; root.setAttribute("data-bs-theme", "light"); drawAll(document);
   });
@@ -127,7 +141,7 @@
   });
   // A chart in closed details is drawn when they open; one that fills its card shrinks or grows with what opens beside it.
   document.addEventListener("toggle", function (event) {
-    if (event.target.open) drawAll(event.target);
+    if (event.target.open) { drawAll(event.target); reachable(event.target); }
     var around = event.target.closest(".row");
     if (around) around.querySelectorAll(".js-plotly-plot").forEach(function (el) {
       if (el.clientHeight && el._fullLayout && Math.abs(el._fullLayout.height - el.clientHeight) > 1) window.Plotly.Plots.resize(el);
@@ -136,9 +150,11 @@
   var waiting;
   window.addEventListener("resize", function () {
     clearTimeout(waiting);
-    waiting = setTimeout(function () { document.querySelectorAll("[data-figure]").forEach(function (el) { if (el.dataset.narrow !== String(el.clientWidth < 520)) draw(el); }); }, 150);
+    waiting = setTimeout(function () { document.querySelectorAll("[data-figure]").forEach(function (el) { if (el.dataset.narrow !== String(el.clientWidth < 520)) draw(el); }); reachable(document); }, 150);
   });
   root.classList.add("js");
+  // What is folded on phones only: open as sent, so that it is whole without this script and on paper.
+  if (matchMedia("(max-width: 767px)").matches) document.querySelectorAll("details[data-fold=narrow]").forEach(function (d) { d.open = false; });
   if (window.costgovTheme) pressed();
   ready(document);
 })();

@@ -196,9 +196,9 @@ def _save(actor: AbstractBaseUser | None, mapping: ColumnMapping, as_of: datetim
     before = held.document if held is not None else None
     if seen is not None and seen != version_of(before):
         what = (
-            f"meanwhile another mapping was kept for these columns, “{held.name}”, and this one would replace it"
+            f"Meanwhile another mapping was kept for these columns, “{held.name}”, and this one would replace it"
             if held is not None
-            else "meanwhile the mapping was deleted"
+            else "Meanwhile the mapping was deleted"
         )
         raise MappingChanged((Contradiction("", what, "Compare the two; press the button again to have this one"),))
     row = held or KeptRow(header_hash=mapping.header_hash, created_by_id=actor.pk if actor is not None else None)

@@ -47,6 +47,7 @@ TITLES: Final[Mapping[str, str]] = {item.name: item.what for item in GUIDE} | {
 }
 _CONFLICT: Final = "--replace"
 MODELS_SHOWN: Final = 200
+VALUES_SHOWN: Final = 3
 _BUCKETED: Final = frozenset({SUMS_NAME, *(item.name for item in BUCKET_FORMATS)})
 _REMEMBERED: Final = tuple(switch for switch in SWITCHES if not switch.is_of_file)
 _ASKING: Final = {item.name: item.switches for item in RECORD_FORMATS}
@@ -91,6 +92,11 @@ class ImportRow:
             return "lines"
         return "rows" if self.format in _BUCKETED else "requests"
 
+    @property
+    def unit_of_accepted(self) -> str:
+        """The unit after the number of accepted ones: 1 request, 2 requests."""
+        return self.unit.removesuffix("s") if self.accepted == 1 else self.unit
+
 
 @dataclass(frozen=True, slots=True)
 class ModelBrought:
@@ -99,6 +105,17 @@ class ModelBrought:
     model: str
     requests: int | None
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemGroup:
+    """Rows that are wrong in the same way: where, the first few of their values, and what to do about all of them."""
+
+    field: str
+    message: str
+    remedy: str
+    lines: tuple[int, ...]
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +138,22 @@ class ImportDetail:
     question: str = ""
     """Name of the setting that the file needs and cannot tell (billing/importers/records.py)."""
     costs: CostsBrought | None = None
+
+    @property
+    def alike(self) -> tuple[ProblemGroup, ...]:
+        """The problems, equal ones together, in the order in which they were met. Line 0 = of the file as a whole."""
+        groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+        for problem in self.problems:
+            key = (str(problem.get("field") or ""), str(problem["message"]), str(problem["remedy"]))
+            groups.setdefault(key, []).append(problem)
+        return tuple(
+            ProblemGroup(
+                *key,
+                lines=tuple(dict.fromkeys(int(one["line"]) for one in found if one.get("line"))),
+                values=tuple(dict.fromkeys(str(one["value"]) for one in found if one.get("value")))[:VALUES_SHOWN],
+            )
+            for key, found in groups.items()
+        )
 
     @property
     def place_word(self) -> str:

@@ -31,7 +31,7 @@ class Coding(Session):
         run("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         try:
             run(
-                f"CREATE OR REPLACE TEMP TABLE staged AS SELECT {', '.join(columns)}, n.no AS names, t.no AS traits, "
+                f"CREATE OR REPLACE TABLE staged AS SELECT {', '.join(columns)}, n.no AS names, t.no AS traits, "
                 "CASE WHEN n.no IS NULL THEN r.names END AS name_text, "
                 f"CASE WHEN t.no IS NULL THEN r.traits END AS trait_text, {is_bad} AS is_bad FROM ({rows}) r "
                 "LEFT JOIN name_texts n ON n.written = r.names LEFT JOIN trait_texts t ON t.written = r.traits"
@@ -56,7 +56,7 @@ class Coding(Session):
         return bool(self.one(f"SELECT count(*) FROM {part}_texts")[0] > before)
 
     def code_columns(self, table: str, columns: Sequence[str]) -> None:
-        """Make few-valued text columns of a temporary table ENUMs, where their dictionary is small beside the rows."""
+        """Make few-valued text columns of a table ENUMs, where their dictionary is small beside the rows."""
         rows, days = self.one(
             "SELECT count(*), date_diff('day', min(occurred_at), max(occurred_at)) + 1 FROM staged WHERE NOT is_bad"
         )
@@ -70,8 +70,8 @@ class Coding(Session):
         coded = [name for name, size in zip(columns, sizes, strict=True) if size <= most]
         for name in coded:
             self.connection.execute(
-                f"CREATE OR REPLACE TEMP TYPE {name}_code AS ENUM (SELECT DISTINCT {name} FROM {table} ORDER BY 1)"
+                f"CREATE OR REPLACE TYPE {name}_code AS ENUM (SELECT DISTINCT {name} FROM {table} ORDER BY 1)"
             )
         if coded:
             casts = ", ".join(f"CAST({name} AS {name}_code) AS {name}" for name in coded)
-            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * REPLACE ({casts}) FROM {table}")
+            self.connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * REPLACE ({casts}) FROM {table}")

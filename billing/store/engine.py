@@ -14,6 +14,7 @@ from billing.importers.sql import MACROS
 from billing.store.identity import Identity
 from billing.store.places import Place, place_of
 from billing.store.reading import Reading
+from billing.store.session import THREADS
 from billing.store.staging import Staging
 from billing.store.values import StoredImport
 from billing.store.writing import Writing, prefix
@@ -35,7 +36,7 @@ class RequestStore:
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.temp))  # two readers at once share nothing
         connection = duckdb.connect(
             config={
-                "threads": 2,
+                "threads": THREADS,
                 "memory_limit": MEMORY_LIMIT,
                 "preserve_insertion_order": False,
                 "temp_directory": str(folder / "spill"),
@@ -114,12 +115,10 @@ class Engine(Staging, Identity, Writing, Reading):
         self.folder = folder
 
     def progress_share(self) -> float:
-        """Share of the running query, 0..1; may be asked from another thread."""
+        """Share of what runs, 0..1; may be asked from another thread."""
+        if (done := self.share_done) is not None:
+            return done
         return min(max(self.connection.query_progress(), 0.0), 100.0) / 100
-
-    def interrupt(self) -> None:
-        """Break off the running query; may be called from another thread."""
-        self.connection.interrupt()
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a read-only query of ours (tests and back-tests)."""

@@ -43,7 +43,7 @@ class Identity(Canonical):
         records that stand for both. With `replace` conflicts are settled for the file's (later) row.
         """
         run = self.connection.execute
-        run("CREATE OR REPLACE TEMP TABLE dropped (row_no BIGINT)")
+        run("CREATE OR REPLACE TABLE dropped (row_no BIGINT)")
         run("CREATE OR REPLACE TEMP TABLE superseded (import_id BIGINT, request_id VARCHAR)")
         run("CREATE OR REPLACE TEMP TABLE merged (owner BIGINT)")
         run(

@@ -33,7 +33,7 @@ class Labels(Session):
         )
         columns = ", ".join(TRAIT_COLUMNS)
         run(
-            f"CREATE OR REPLACE TEMP TABLE labelled_traits AS SELECT traits, period, {columns}, request_class, "
+            f"CREATE OR REPLACE TABLE labelled_traits AS SELECT traits, period, {columns}, request_class, "
             f"class_origin, label_version FROM ({self.labelled(rows, plan)})"
         )
         return period

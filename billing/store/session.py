@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
 if TYPE_CHECKING:
     from billing.store.engine import RequestStore
+
+THREADS: Final = 2
 
 
 def is_out_of_room(error: BaseException) -> bool:
@@ -23,11 +30,70 @@ def is_out_of_room(error: BaseException) -> bool:
 
 
 class Session:
-    """A DuckDB connection on a store, with a folder for temporary files."""
+    """A DuckDB connection on a store, with a folder for temporary files.
+
+    Temporary tables are seen by this connection alone; what `side_by_side` reads must be tables of the database,
+    which is gone with the connection too.
+    """
 
     store: RequestStore
     connection: duckdb.DuckDBPyConnection
     folder: Path
+    beside: tuple[duckdb.DuckDBPyConnection, ...] = ()
+    share_done: float | None = None
+
+    def side_by_side(self, jobs: Sequence[Callable[[duckdb.DuckDBPyConnection], None]]) -> None:
+        """Run independent statements two at a time, each on a connection of its own to the same database.
+
+        When one fails no other begins, and those that run have ended before its error is raised: afterwards nothing is
+        written any more.
+        """
+        if not jobs:
+            return
+        free: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
+        self.beside = tuple(self.connection.cursor() for _ in range(min(THREADS, len(jobs))))
+        for each in self.beside:
+            free.put(each)
+        ended_jobs, failed = count(1), Event()
+        self.share_done = 0.0
+
+        def work(job: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+            if failed.is_set():
+                return
+            connection = free.get()
+            try:
+                job(connection)
+            except BaseException:
+                failed.set()
+                raise
+            finally:
+                free.put(connection)
+            self.share_done = next(ended_jobs) / len(jobs)
+
+        pool = ThreadPoolExecutor(len(self.beside), thread_name_prefix="store")
+        started: list[Future[None]] = []
+        try:
+            started += [pool.submit(work, job) for job in jobs]
+            ended, _ = wait(started, return_when=FIRST_EXCEPTION)
+            for future in ended:
+                future.result()
+        except BaseException:
+            failed.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            while any(not future.done() for future in started):
+                self.interrupt()  # again each time: between two statements it has no effect
+                wait(started, timeout=0.05)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            beside, self.beside, self.share_done = self.beside, (), None
+            for each in beside:
+                each.close()
+
+    def interrupt(self) -> None:
+        """Break off what runs; may be called from another thread."""
+        for each in (self.connection, *self.beside):
+            each.interrupt()
 
     def one(self, sql: str) -> tuple[Any, ...]:
         row = self.connection.execute(sql).fetchone()

@@ -4,7 +4,12 @@
 import shutil
 from collections.abc import Callable
 from datetime import date, datetime
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
+
+import duckdb
 
 from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, TRAIT_COLUMNS
 from billing.store.coding import Coding
@@ -13,8 +18,8 @@ from billing.store.sql import instant, listed, quoted
 from billing.store.staging import REQUEST_ID
 from billing.store.values import COUNTER_COLUMNS, NEW_SOURCE, STORE_COLUMNS, ClassifyPlan, StoredImport
 
-ROWS_AT_ONCE: Final = 1_500_000
 _BLOCK: Final = 122_880  # rows that DuckDB keeps together, with their range of times
+ROWS_AT_ONCE: Final = 12 * _BLOCK
 _TOTAL: Final = " + ".join(COUNTER_COLUMNS[:4])
 _BAND: Final = (
     f"CASE WHEN is_failed THEN '' WHEN {_TOTAL} <= 100000 THEN '0-100k' WHEN {_TOTAL} <= 200000 THEN '100k-200k' "
@@ -45,25 +50,26 @@ class Writing(Labels, Coding):
         keep = "NOT is_bad"
         if self.one("SELECT count(*) FROM dropped")[0]:
             keep += " AND rowid NOT IN (SELECT row_no FROM dropped)"
-        (count,) = self.one("SELECT count(*) FROM staged")
-        number = 0
-        for begin in range(0, count, ROWS_AT_ONCE):
+        found = self.connection.execute(
+            f"SELECT part, day, count(*) FROM (SELECT DISTINCT rowid // {ROWS_AT_ONCE} AS part, "
+            f"rowid // {_BLOCK} AS block, CAST(occurred_at AS DATE) AS day FROM staged WHERE {keep}) "
+            "GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        number, jobs = 0, []
+        for part, group in groupby(found, itemgetter(0)):
+            days = [(day, blocks) for _, day, blocks in group]
+            begin = part * ROWS_AT_ONCE
             where = f"rowid >= {begin} AND rowid < {begin + ROWS_AT_ONCE} AND {keep}"
-            days = self.connection.execute(
-                f"SELECT DISTINCT CAST(occurred_at AS DATE) FROM staged WHERE {where} ORDER BY 1"
-            ).fetchall()
             # In the order of time a pass a day reads each block about once; else one pass that splits is cheaper.
-            (reads,) = self.one(
-                f"SELECT count(*) FROM (SELECT DISTINCT rowid // {_BLOCK}, CAST(occurred_at AS DATE) "
-                f"FROM staged WHERE {where})"
-            )
-            if reads > 2 * len(days) + 2 * ROWS_AT_ONCE // _BLOCK:
+            if sum(blocks for _, blocks in days) > 2 * len(days) + 2 * ROWS_AT_ONCE // _BLOCK:
                 number = self._write_split(item, rows.format(period=period, where=where), number)
                 continue
-            for (day,) in days:
+            for day, _ in days:
                 inside = f"{where} AND occurred_at >= DATE '{day}' AND occurred_at < DATE '{day}' + INTERVAL 1 DAY"
-                self._write_day(item, rows.format(period=period, where=inside), str(day), number)
+                query = rows.format(period=period, where=inside)
+                jobs.append(partial(self._write_day, item, query, str(day), number))
                 number += 1
+        self.side_by_side(jobs)
         self._write_merged(item, "owner IS NULL", number, source_id=source_id, plan=plan, canonical=canonical)
 
     def without_superseded(
@@ -139,10 +145,19 @@ class Writing(Labels, Coding):
             self._write_day(item, rows, str(day), number)
             number += 1
 
-    def _write_day(self, item: StoredImport, query: str, day: str, number: int, compression: str = "snappy") -> None:
+    def _write_day(
+        self,
+        item: StoredImport,
+        query: str,
+        day: str,
+        number: int,
+        connection: duckdb.DuckDBPyConnection | None = None,
+        *,
+        compression: str = "snappy",
+    ) -> None:
         target = self.folder / f"day-{number}.parquet"
         columns = ", ".join(STORE_COLUMNS)
-        self.connection.execute(
+        (connection or self.connection).execute(
             f"COPY (SELECT {columns} FROM ({query})) TO {quoted(target)} (FORMAT parquet, COMPRESSION {compression})"
         )
         self.store.place.put(target, day, f"{prefix(item)}{number}.parquet")
@@ -173,7 +188,7 @@ class Writing(Labels, Coding):
                 [raws, [canonical(raw) for raw in raws]],
             )
         self.connection.execute(
-            "CREATE OR REPLACE TEMP TABLE named_combos AS SELECT c.* EXCLUDE (is_bad), m.model "
+            "CREATE OR REPLACE TABLE named_combos AS SELECT c.* EXCLUDE (is_bad), m.model "
             "FROM name_combos c JOIN models m USING (model_raw)"
         )
 

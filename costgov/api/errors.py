@@ -27,6 +27,7 @@ from costgov.queries.class_page import UnknownClass
 from costgov.queries.forecast_inputs import ForecastRefused
 from costgov.queries.recommendation import NoBaseline
 from costgov.queries.spend import UnknownDimension
+from costgov.refusals import NoRoomForUpload
 from gateway.engine import PolicyError
 from routing.importers.base import EvalImportError
 from routing.operations.policies import PolicyRefused
@@ -59,6 +60,7 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (DocumentRefused, 400, "invalid"),
     (BadQuery, 400, "invalid"),
     (StoreUnreachable, 503, "store_unreachable"),
+    (NoRoomForUpload, 507, "no_room"),
 )
 
 

@@ -1,5 +1,6 @@
 """A month's page: the settlement (live, or as it was closed), what people said of it, the answer in one sentence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -109,7 +110,8 @@ def month_view(*, month: date, as_of: datetime) -> MonthView:
     period = BillingPeriod.objects.filter(month=month).select_related("closed_by").first()
     closing = _closing(period)
     value = _settlement(month, period if closing else None, as_of)
-    answer, detail = _closed_words(value, closing) if closing else _open_words(value)
+    due = due_adjustments(month=month, as_of=as_of)
+    answer, detail = _closed_words(value, due) if closing else _open_words(value)
     comments = PeriodComment.objects.filter(month=month).select_related("author")
     return MonthView(
         month=month,
@@ -123,7 +125,7 @@ def month_view(*, month: date, as_of: datetime) -> MonthView:
             for row in comments
         ),
         booked=booked_adjustments(month=month),
-        due=due_adjustments(month=month, as_of=as_of),
+        due=due,
         carried=booked_adjustments(booked_month=month),
     )
 
@@ -155,10 +157,14 @@ def _closing(period: BillingPeriod | None) -> Closing | None:
     return Closing(by, period.closed_at, period.prices_known_at, period.frozen_hash)
 
 
-def _closed_words(value: MonthSettlement, closing: Closing) -> tuple[str, str]:
+def _closed_words(value: MonthSettlement, due: Sequence[Adjustment]) -> tuple[str, str]:
     figure = value.invoice_usd if value.invoice_usd is not None else value.computed_usd
     answer = f"{value.month:%B} is closed at {usd(figure, 2)}; {_all_explained(value)}."
-    return answer, "Its usage, prices and causes are frozen: what came later is booked in open months."
+    frozen = "Its usage, prices and causes are frozen"
+    if not due:
+        return answer, f"{frozen}: what came later is booked in open months."
+    waits = "One adjustment that came later waits" if len(due) == 1 else f"{len(due)} adjustments that came later wait"
+    return answer, f"{frozen}. {waits} to be booked in {due[0].booked_month:%B %Y}."
 
 
 def _open_words(value: MonthSettlement) -> tuple[str, str]:

@@ -53,6 +53,11 @@ class Statement:
     def change(self) -> float | None:
         return float(self.cost_usd / self.before_usd - 1) if self.before_usd else None
 
+    @property
+    def counts_requests(self) -> bool:
+        """Every line knows how many requests it is of; otherwise a column of them would be mostly dashes."""
+        return all(line.requests is not None for line in self.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Showback:
@@ -77,6 +82,11 @@ class Showback:
         if self.closed_usd is None or self.basis != "list":
             return None
         return self.total.cost_usd - self.closed_usd or None
+
+    @property
+    def counts_requests(self) -> bool:
+        """Every statement tells requests."""
+        return all(one.counts_requests for one in self.statements)
 
     @property
     def unallocated(self) -> Statement | None:

@@ -1,10 +1,13 @@
 """Filters of the pages about prices."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from billing.core.pricing import plain_number, plain_price
 from billing.queries.price_list import slot_words
@@ -67,3 +70,10 @@ def more_or_less(value: Any, places: int = 2) -> str:
     if not isinstance(value, Decimal):
         return UNKNOWN
     return f"{usd(abs(value), places)} {'less' if value < 0 else 'more'}"
+
+
+@register.simple_tag
+def invalid(wrong: Mapping[str, str], name: str, row: int | None = None, field: str = "") -> SafeString | str:
+    """Ties a control to its problem: {% invalid wrong "source" %}, {% invalid wrong "rate" 0 "to" %}"""
+    ids = wrong.get(name if row is None else f"{name}-{row}-{field}")
+    return format_html(' aria-invalid="true" aria-describedby="{}"', ids) if ids else ""

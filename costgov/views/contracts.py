@@ -1,7 +1,7 @@
 """Contracts: what was agreed beside the list, proposed by one person and approved by another."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -29,7 +29,7 @@ from billing.queries.prices import price_book
 from costgov.jsonout import dumps
 from costgov.pages import cached, now, page, right_required, today
 from costgov.price_forms import KIND_LABELS
-from costgov.price_row_forms import CREDIT, RATE, Row, documents, posted_rows, shown_rows, worded
+from costgov.price_row_forms import CREDIT, RATE, Row, documents, posted_rows, shown_rows, worded, wrong_fields
 from costgov.queries.price_effects import PriceEffects, price_effects
 
 KIND_CHOICES = [
@@ -42,12 +42,13 @@ _HEAD = ("name", "channel", "from", "to", "source", "checked_on", "note")
 
 @dataclass(frozen=True, slots=True)
 class FormPage:
-    """The form as typed; `problems` say what is wrong with it."""
+    """The form as typed; `problems` say what is wrong with it, `wrong` which fields they are about."""
 
     head: Mapping[str, str]
     rates: Sequence[Row]
     credits: Sequence[Row]
     problems: tuple[str, ...] = ()
+    wrong: Mapping[str, str] = field(default_factory=dict)
     kinds: Sequence[tuple[str, str]] = field(default_factory=lambda: KIND_CHOICES)
     tiers: Sequence[tuple[str, str]] = field(default_factory=lambda: TIER_CHOICES)
     channels: Sequence[str] = CHANNELS
@@ -113,7 +114,7 @@ def contract_new(request: HttpRequest) -> HttpResponse:
     try:
         row = propose_contract(actor=request.user, new=parse_contract(document), as_of=now())  # type: ignore[arg-type]
     except ContractRefused as refused:
-        shown = FormPage(head, typed.rates, typed.credits, worded(refused.problems))
+        shown = replace(typed, problems=worded(refused.problems), wrong=wrong_fields(refused.problems))
         return _form(request, shown, status=400)
     messages.success(request, f"{row.name} is proposed. It prices nothing until somebody else approves it.")
     return redirect("contract", contract_id=row.pk)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from audit.roles import Right
 from billing.core.showback import FIELDS, Rule
-from billing.core.words import channel_values
+from billing.core.words import CHANNELS
 from billing.exports.cells import Cell
 from billing.exports.tables import Table
 from billing.importers.cost_centre_files import MAX_BYTES, CostCentreFileError, read_cost_centres
@@ -35,6 +35,7 @@ from costgov.timespan import only
 
 _DATE: Final = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
 PREVIEW_DAYS: Final = 30
+SUGGESTED: Final = ("workspace", "api_key", "request_class")
 
 
 class CentreForm(forms.Form):
@@ -45,6 +46,15 @@ class CentreForm(forms.Form):
     )
     owner = forms.CharField(max_length=255, label="Owner", required=False)
 
+    def __init__(self, *args: Any, is_edit: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("team", "owner"):
+            self.fields[name].widget.attrs["list"] = f"held-{name}"
+        if is_edit:
+            # Another code would be another cost centre.
+            self.fields["code"].widget.attrs["readonly"] = True
+            self.fields["code"].help_text = "It stays: register another cost centre for another code."
+
 
 class MappingForm(forms.Form):
     """Which usage goes to which cost centre. What stays empty means any."""
@@ -53,20 +63,22 @@ class MappingForm(forms.Form):
     workspace = forms.CharField(max_length=255, label="Workspace", required=False)
     api_key = forms.CharField(max_length=255, label="API key", required=False)
     request_class = forms.CharField(max_length=255, label="Class", required=False)
-    channel = forms.CharField(
-        max_length=255, label="Channel", required=False, help_text=f"{channel_values()}; empty = any."
-    )
+    channel = forms.ChoiceField(label="Channel", required=False, choices=[("", "Any channel"), *CHANNELS.items()])
     valid_from = forms.DateField(label="From", required=False, widget=_DATE, help_text="Empty: always.")
     valid_to = forms.DateField(
-        label="Ends before", required=False, widget=_DATE, help_text="The first day it no longer holds; mostly empty."
+        label="Until before",
+        required=False,
+        widget=_DATE,
+        help_text="The first day it no longer holds, e.g. 1 Sep for August as its last month. Empty: it goes on.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rows = CostCentre.objects.values_list("code", "name")
         self.fields["cost_centre"].choices = [(code, f"{code} {name}") for code, name in rows]  # type: ignore[attr-defined]
-        for name in FIELDS:
-            self.fields[name].widget = forms.TextInput(attrs={"list": f"seen-{name}", "autocomplete": "off"})
+        for name in SUGGESTED:
+            attrs = {"list": f"seen-{name}", "autocomplete": "off", "placeholder": "any"}
+            self.fields[name].widget = forms.TextInput(attrs=attrs)
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -90,6 +102,11 @@ class Carried:
     valid_from: date | None
     valid_to: date | None
 
+    @property
+    def last_day(self) -> date | None:
+        """The last day it holds, in a sentence clearer than the first one on which it does not."""
+        return self.valid_to - timedelta(days=1) if self.valid_to is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:
@@ -112,34 +129,37 @@ class CentreRow:
 @dataclass(frozen=True, slots=True)
 class CentresPage:
     centres: tuple[CentreRow, ...]
-    seen: dict[str, list[str]]
+    seen: dict[str, list[tuple[str, str]]]
+    """Values to choose from and what each is called, for the lists beside the fields."""
     has_usage: bool
     words: Words
 
 
-def seen_values() -> dict[str, list[str]]:
-    """What usage names, for the lists beside the fields."""
+def seen_values(known: Words) -> dict[str, list[tuple[str, str]]]:
+    """What usage names, and every class there is: a class may be mapped before its first request."""
     held = usage_days()
-    if held is None:
-        return {name: [] for name in FIELDS}
-    found = {}
-    for name in FIELDS:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name in SUGGESTED:
         dimension = "class" if name == "request_class" else name
-        sums = usage_sums(start=held[0], end=held[1] + timedelta(days=1), by=(dimension,))
-        found[name] = [value for n in range(len(sums)) if (value := sums.values(n)[0])]
+        values = set(known.classes) if dimension == "class" else set()
+        if held is not None:
+            sums = usage_sums(start=held[0], end=held[1] + timedelta(days=1), by=(dimension,))
+            values |= {value for n in range(len(sums)) if (value := sums.values(n)[0])}
+        found[name] = [(value, known.of(dimension, value)) for value in sorted(values)]
     return found
 
 
 def centres_page() -> CentresPage:
     rows = CostCentre.objects.prefetch_related("mappings")
+    known = words()
     return CentresPage(
         centres=tuple(
             CentreRow(row.code, row.name, row.team, row.owner, tuple(_carried(one) for one in row.mappings.all()))
             for row in rows
         ),
-        seen=seen_values(),
+        seen=seen_values(known),
         has_usage=usage_days() is not None,
-        words=words(),
+        words=known,
     )
 
 
@@ -171,17 +191,20 @@ def _show(
 ) -> HttpResponse:
     edited = CostCentre.objects.filter(code=request.GET.get("edit", "")).first()
     facts = {name: getattr(edited, name) for name in ("code", "name", "team", "owner")} if edited is not None else {}
+    view = centres_page()
     return page(
         request,
         "costgov/cost_centres.html",
-        centres_page(),
+        view,
         nav="spend",
         status=status,
-        centre_form=centre or CentreForm(initial=facts),
+        centre_form=centre or CentreForm(initial=facts, is_edit=edited is not None),
         mapping_form=mapping or MappingForm(),
         preview=preview,
         removed=removed,
         edited=edited,
+        teams=sorted({row.team for row in view.centres if row.team}),
+        owners=sorted({row.owner for row in view.centres if row.owner}),
     )
 
 

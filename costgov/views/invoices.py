@@ -1,13 +1,13 @@
 """Invoices: the months and where they stand, one month reconciled, entering and reading an invoice, closing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -46,6 +46,7 @@ from costgov.templatetags.costgov_invoices import anchor
 from costgov.timespan import only
 
 LINES_SHOWN: Final = 60
+FOLDED_FROM: Final = 4  # that many matching lines wait behind a button on phones
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 TOLERANCES: Final = (
     ("line_usd", "A line, in dollars", "0.01"),
@@ -53,6 +54,18 @@ TOLERANCES: Final = (
     ("invoice_line_usd", "An invoice, in dollars for each of its lines", "0.01"),
     ("unclassified_share", "Unclassified cost, as a share", "0.05"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class TaxForm:
+    """The form of a tax rate as typed; `problems` by field."""
+
+    values: Mapping[str, str]
+    problems: Mapping[str, str]
+
+    @classmethod
+    def of(cls, data: QueryDict, problems: Mapping[str, str]) -> "TaxForm":
+        return cls({name: data.get(name, "") for name in ("issuer", "percent", "valid_from", "note")}, problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +102,20 @@ class ClosePage:
 def invoices(request: HttpRequest) -> HttpResponse:
     """Every month: figures, residual, what is missing."""
     only(request, ())
+    return months_page(request)
+
+
+def months_page(request: HttpRequest, *, tax_form: TaxForm | None = None) -> HttpResponse:
+    """The list; with a tax rate that was refused, its form as it was typed."""
     shown = ListPage(months_shown(), today().replace(day=1), tax_rates().rates)
-    return page(request, "costgov/invoices.html", shown, nav="invoices")
+    return page(
+        request,
+        "costgov/invoices.html",
+        shown,
+        nav="invoices",
+        status=400 if tax_form is not None else 200,
+        tax_form=tax_form,
+    )
 
 
 @require_GET
@@ -118,7 +143,20 @@ def month(request: HttpRequest, name: str) -> HttpResponse:
             for one in reversed(view.comments)
         ),
     )
-    return page(request, "costgov/month.html", shown, nav="invoices")
+    return page(
+        request,
+        "costgov/month.html",
+        shown,
+        nav="invoices",
+        folded=_folded([line.state for line in lines if anchor(line.key) != opened]),
+        folded_invoice=_folded([line.state for line in value.invoice_lines]),
+    )
+
+
+def _folded(states: list[str]) -> int:
+    """How many matching lines a phone shows only when asked; 0 where they are few."""
+    matching = states.count("matches")
+    return matching if matching >= FOLDED_FROM else 0
 
 
 def _view(name: str) -> MonthView:

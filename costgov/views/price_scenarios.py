@@ -30,7 +30,7 @@ from billing.operations.price_scenarios import delete_price_scenario, save_price
 from costgov.jsonout import dumps
 from costgov.pages import cached, now, page, right_required, today
 from costgov.price_forms import BAND_LABELS, KIND_LABELS
-from costgov.price_row_forms import CHANGE, MANY, PRICE, Row, documents, posted_rows, shown_rows, worded
+from costgov.price_row_forms import CHANGE, MANY, PRICE, Row, documents, posted_rows, shown_rows, worded, wrong_fields
 from costgov.queries.price_effects import PriceEffects, scenario_effects
 from costgov.views.contracts import KIND_CHOICES, TIER_CHOICES
 
@@ -67,6 +67,8 @@ class FormPage:
     kept_changes: int = 0
     kept_prices: int = 0
     problems: tuple[str, ...] = ()
+    wrong: Mapping[str, str] = field(default_factory=dict)
+    """Fields that problems are about, with the ids of their texts."""
     kinds: Sequence[tuple[str, str]] = field(default_factory=lambda: KIND_CHOICES)
     tiers: Sequence[tuple[str, str]] = field(default_factory=lambda: TIER_CHOICES)
     price_kinds: Sequence[tuple[str, str]] = field(default_factory=lambda: [("", ""), *KIND_LABELS.items()])
@@ -141,7 +143,9 @@ def _edit(request: HttpRequest, scenario_id: int | None, kept: PriceScenario | N
             scenario_id=scenario_id,
         )
     except DocumentRefused as refused:
-        return _form(request, replace(typed, problems=worded(refused.problems)), status=400)
+        unlisted = {name: len(rows) for name, rows in of_file.items()}
+        wrong = {} if action == "read" else wrong_fields(refused.problems, unlisted=unlisted)
+        return _form(request, replace(typed, problems=worded(refused.problems), wrong=wrong), status=400)
     except ImportRefused as refusal:
         return _form(request, replace(typed, problems=(str(refusal),)), status=400)
     messages.success(request, f"{row.name} is kept. It prices nothing real: choose it where a page asks for prices.")

@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +15,7 @@ from billing.core.money import MoneyError, parse_usd
 from billing.core.periods import PeriodError, parse_day
 from billing.operations.tax_rates import TaxRateRefused, state_tax_rate, withdraw_tax_rate
 from costgov.pages import now, right_required
+from costgov.views.invoices import TaxForm, months_page
 
 
 @require_POST
@@ -24,18 +26,32 @@ def tax_rate_add(request: HttpRequest) -> HttpResponse:
         row = state_tax_rate(
             actor=request.user,  # type: ignore[arg-type]
             issuer=request.POST.get("issuer", ""),
-            percent=_percent(request.POST.get("percent", "")),
-            valid_from=_day(request.POST.get("valid_from", "")),
+            **_read(request),
             note=request.POST.get("note", ""),
             as_of=now(),
         )
     except TaxRateRefused as refusal:
-        messages.error(request, str(refusal))
+        # Drawn at once: what was typed is still there, and each problem stands at its field.
+        return months_page(request, tax_form=TaxForm.of(request.POST, refusal.problems))
     else:
         messages.success(
             request, f"Kept: {row}. Tax of its invoices in open months is compared with it; closed months stay."
         )
     return _back()
+
+
+def _read(request: HttpRequest) -> dict[str, Any]:
+    """Both values, or every problem with them. Raises TaxRateRefused."""
+    found: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, parse in (("percent", _percent), ("valid_from", _day)):
+        try:
+            found[name] = parse(request.POST.get(name, ""))
+        except TaxRateRefused as refusal:
+            problems |= refusal.problems
+    if problems:
+        raise TaxRateRefused(problems)
+    return found
 
 
 def _percent(text: str) -> Decimal:
@@ -46,6 +62,8 @@ def _percent(text: str) -> Decimal:
 
 
 def _day(text: str) -> date:
+    if not text.strip():
+        raise TaxRateRefused({"valid_from": "Give the first day it holds."})
     try:
         return parse_day(text.strip())
     except PeriodError as error:

@@ -1,5 +1,6 @@
 """No room, no permission: an import says which disk and what to do, and leaves nothing half-written."""
 
+import html
 import json
 import subprocess
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     if made.returncode != 0:
         pytest.skip("a small disk cannot be mounted here: needs root (CAP_SYS_ADMIN)")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def large_log(path: Path) -> Path:
@@ -180,3 +181,26 @@ def test_a_store_nobody_answers_for(import_it: ImportIt, settings: Any, tmp_path
         assert "Check COSTGOV_REQUEST_STORE, its credentials and the network" in answer.content.decode()
     s3fs.S3FileSystem.clear_instance_cache()
     assert (Import.objects.get(pk=done.import_id).state, DailyUsage.objects.count()) == ("done", 1)
+
+
+@pytest.mark.django_db
+def test_a_disk_too_small_for_what_a_browser_sends(settings: Any, tmp_path: Path, small: Path) -> None:
+    """Django writes an upload down before any of our code sees it."""
+    settings.COSTGOV_VAR = tmp_path
+    settings.FILE_UPLOAD_TEMP_DIR = str(small)
+    user = get_user_model().objects.create_user(username="eva", password="a long password here")
+    user.groups.add(Group.objects.get(name="engineer"))
+    large_log(tmp_path / "log.jsonl")
+    for client, path, field in (
+        (Client(), "/imports/upload/", "files"),
+        (Client(), "/api/v1/imports", "file"),
+        (Client(enforce_csrf_checks=True), "/imports/upload/", "files"),  # as in a browser: the check reads the form
+    ):
+        client.force_login(user)
+        client.get("/imports/")
+        with (tmp_path / "log.jsonl").open("rb") as file:
+            form = {"csrfmiddlewaretoken": client.cookies[settings.CSRF_COOKIE_NAME].value, field: file}
+            answer = client.post(path, form)
+        assert answer.status_code == 507, (path, answer.status_code)
+        assert "Make room on the server's disk" in html.unescape(answer.content.decode())
+    assert not Import.objects.exists() and files_in(small) == []

@@ -88,9 +88,9 @@ def test_a_dictionary_larger_than_its_rows_is_not_written(tmp_path: Path) -> Non
     store = RequestStore(tmp_path / "store", tmp_path / "temp")
     with store.engine("test") as engine:
         engine.stage(MessagesApiLog(), written(tmp_path, 26_000), "gzip", channel="anthropic", within=WITHIN)
-        engine.connection.execute("CREATE TEMP TABLE few AS SELECT DISTINCT model_raw FROM name_combos")
+        engine.connection.execute("CREATE TABLE few AS SELECT DISTINCT model_raw FROM name_combos")
         engine.connection.execute(
-            "CREATE TEMP TABLE many AS SELECT facts || repeat(' ', 400) AS facts, '' AS empty FROM trait_combos"
+            "CREATE TABLE many AS SELECT facts || repeat(' ', 400) AS facts, '' AS empty FROM trait_combos"
         )
         engine.code_columns("few", ["model_raw"])
         engine.code_columns("many", ["facts", "empty"])

@@ -60,6 +60,13 @@
     if (!card || !card.querySelector("table, a[href^='#']")) say("chart without a data table: " + el.dataset.figure);
     if (!card || !card.querySelector(".chart-sum")) say("chart without a summary: " + el.dataset.figure);
   });
+  document.querySelectorAll("main .table-responsive").forEach((el) => {
+    const hidden = el.scrollWidth - el.clientWidth;
+    if (!seen(el) || hidden <= 1) return;
+    if (el.tabIndex < 0 || !label(el)) say(`scrolls, and the keyboard does not reach it: ${name(el)}`);
+    // A stacked table has room for everything; what still hangs out of its card was not meant to.
+    if (innerWidth >= 1440 && el.querySelector(".table-stack")) say(`table ${hidden} px wider than its card: ${name(el)}`);
+  });
   document.querySelectorAll("[aria-invalid=true]").forEach((el) => { if (!el.getAttribute("aria-describedby")) say("error not bound to its field: " + el.name); });
 
   // ---- Colours: WCAG contrast of text against the nearest opaque ground ----

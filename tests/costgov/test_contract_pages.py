@@ -15,6 +15,7 @@ from audit.models import AuditEntry
 from billing.models import BillingPeriod, Contract, Price, PriceScenario
 from billing.operations.prices import seed_list_prices
 from billing.queries.prices import price_book
+from costgov.price_row_forms import wrong_fields
 from tests.billing.test_contract_operations import DOCUMENT, SCENARIO
 from tests.billing.test_price_files import LITELLM
 from tests.billing.usage_rows import count_usage
@@ -69,6 +70,30 @@ def test_an_empty_installation_invites_to_enter_one(buyer):
     assert viewer.get("/prices/contracts/new/").status_code == 403
 
 
+def test_a_problem_is_tied_to_its_field(buyer):
+    bad = {**TYPED, "source": "", "rate-percent_off": ["10", "140"], "rate-usd_per_unit": ["", ""], "credit-from": [""]}
+    page = text_of(buyer.post("/prices/contracts/new/", bad))
+    problems = dict(re.findall(r'<li class="f-bad" id="(problem-\d)">.*?<span class="fb">(.*?)</span>', page))
+    tied = re.findall(r'name="([\w-]+)" aria-invalid="true" aria-describedby="(problem-\d)"', page)
+    said = {name: problems[number] for name, number in tied}
+    assert set(said) == {"source", "rate-percent_off", "credit-from"} and len(tied) == len(problems) == 3
+    assert said["source"].startswith("Source: missing")
+    assert said["rate-percent_off"].startswith("Rate 2, per cent off: 140")
+    assert said["credit-from"].startswith("Credit 1, from: missing")
+
+
+def test_a_what_if_problem_is_tied_to_its_field(buyer):
+    page = text_of(buyer.post("/prices/scenarios/new/", {"action": "save", "title": "", "change-percent": ["-140"]}))
+    assert 'name="title" aria-invalid="true" aria-describedby="problem-1"' in page and 'Name: "";' in page
+    assert 'name="change-percent" aria-invalid="true" aria-describedby="problem-2"' in page
+
+
+def test_problems_of_rows_that_a_form_does_not_list_are_at_no_field():
+    assert wrong_fields(["changes[50].percent: 1", "changes[2].from: 2"], unlisted={"changes": 50}) == {
+        "change-0-percent": "problem-1", "change--48-from": "problem-2",
+    }  # fmt: skip
+
+
 def test_a_contract_is_proposed_seen_and_approved_by_another(buyer, admin):
     row = propose(buyer)
     page = text_of(buyer.get(f"/prices/contracts/{row.pk}/"))
@@ -92,7 +117,7 @@ def test_a_contract_is_proposed_seen_and_approved_by_another(buyer, admin):
 def test_a_form_that_cannot_be_used_keeps_what_was_typed(buyer):
     answer = buyer.post("/prices/contracts/new/", {**TYPED, "rate-percent_off": ["ten", ""], "source": ""})
     page = text_of(answer)
-    assert answer.status_code == 400 and "Rate 1, per cent off:" in page and "source: missing" in page
+    assert answer.status_code == 400 and "Rate 1, per cent off:" in page and "Source: missing" in page
     assert 'value="ten"' in page and 'value="Acme 2026"' in page
     more = text_of(buyer.post("/prices/contracts/new/", {**TYPED, "action": "add"}))
     assert more.count('name="rate-model"') == 4 and not Contract.objects.exists()

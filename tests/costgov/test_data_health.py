@@ -291,6 +291,7 @@ def test_months_over_and_unsettled() -> None:
     (bare,) = found("no-report")
     assert (bare.level, bare.title, bare.usd) == ("warning", "Oct 2026 has no cost report", Decimal(1))
     (unpaid,) = found("no-invoice")
+    assert unpaid.link == f"/invoices/{unpaid.last:%Y-%m}/", "the remedy opens the month itself, not the list"
     assert (unpaid.level, unpaid.title) == ("warning", "Oct 2026 has no invoice")
     BillingPeriod.objects.create(
         month=date(2026, 10, 1), state="closed", closed_at=AS_OF, prices_known_at=AS_OF, frozen={}, frozen_hash="x"

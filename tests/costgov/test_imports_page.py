@@ -152,6 +152,27 @@ def test_problems_are_named_by_line_or_by_row(engineer: Client, tmp_path: Path, 
     assert f'data-l="{word}">2</td>' in shown
 
 
+def test_alike_problems_are_said_once(engineer: Client) -> None:
+    rows = [envelope(n, usage={"output_tokens": -(n % 5) - 1}) for n in range(1, 21)]
+    upload(engineer, log([*rows, envelope(21, usage={"output_tokens": "many"})]))
+    row = Import.objects.get()
+    with pytest.raises(ImportRefused):
+        run_queued_import(import_id=row.pk, as_of=AS_OF)
+    shown = text_of(engineer.get(f"/imports/{row.pk}/"))
+    assert shown.count('data-l="What to do"') == 2
+    assert 'data-l="Line">1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 8 more</td>' in shown
+    assert "<code>-2</code>, <code>-3</code>, <code>-4</code></span>" in shown and "<code>-5</code>" not in shown
+    assert "21 problems, equal ones together" in shown
+    assert 'aria-label="In figures"' not in shown  # it was a row of dashes
+
+
+def test_one_accepted_request_is_one_request(engineer: Client) -> None:
+    upload(engineer, log([envelope(1)]))
+    row = Import.objects.get()
+    run_queued_import(import_id=row.pk, as_of=AS_OF)
+    assert "1 new request of 9 Nov 2026" in text_of(engineer.get(f"/imports/{row.pk}/"))
+
+
 def test_a_refused_file_says_line_field_value_and_remedy(engineer: Client) -> None:
     upload(engineer, log([envelope(1), envelope(2, usage={"output_tokens": -3})]))
     row = Import.objects.get()

@@ -261,7 +261,11 @@ class TestSteps:
         cache.clear()
         text = text_of(paula.get("/invoices/2026-10/"))
         assert "Since it was closed" in text and "Not booked yet" in text and "$20.35" in text
+        assert "One adjustment that came later waits to be booked in November 2026." in text_of(
+            paula.get("/invoices/2026-10/")
+        )
         text = text_of(paula.post("/invoices/2026-10/adjust/", follow=True))
+        assert "waits to be booked" not in text
         assert "Booked in November 2026: 1 adjustment." in text
         assert "Adjustments of earlier months booked here" not in text
         save_invoice(actor=None, entry=invoice(month=date(2026, 11, 1), number="N"), as_of=AS_OF)
@@ -460,6 +464,17 @@ class TestOneValue:
         assert "entered already" in answer.json()["error"]["message"]
 
 
+def test_every_field_that_needs_another_look_is_marked(paula):
+    bad = {**FORM, "issuer": "", "number": "", "issued_on": "", "total_amount": "12,x", "amount": ["abc", "70.00", ""]}
+    answer = paula.post("/invoices/new/", bad)
+    text = text_of(answer)
+    assert answer.status_code == 400 and problems(answer.content.decode()) == []
+    for name in ("issuer", "number", "issued_on", "total_amount"):
+        assert f'aria-describedby="{name}-d" aria-invalid="true"' in text, name
+    # The problem of a line is tied to what the line says and to its amount.
+    assert text.count('aria-invalid="true" aria-describedby="line-1-e"') == 2 and 'id="line-1-e"' in text
+
+
 class TestTaxRates:
     RATE = {"issuer": "Anthropic PBC", "percent": "7 %", "valid_from": "2026-01-01", "note": "Order form."}
 
@@ -486,8 +501,18 @@ class TestTaxRates:
          ({"valid_from": "x"}, "first day"), ({"issuer": ""}, "Name the issuer")],
     )  # fmt: skip
     def test_refused(self, paula, changes, said):
-        assert said in text_of(paula.post("/tax-rates/", {**self.RATE, **changes}, follow=True))
+        answer = paula.post("/tax-rates/", {**self.RATE, **changes})
+        text = text_of(answer)
+        assert answer.status_code == 400 and said in text and problems(answer.content.decode()) == []
         assert TaxRate.objects.count() == 0
+        # What was typed is still there, open, and the problem stands at its field.
+        assert '<details class="data" open>' in text and 'value="Order form."' in text
+        (name,) = changes
+        assert f'id="tax-{name}-e"' in text and text.count('aria-invalid="true"') == 1
+
+    def test_every_problem_of_a_rate_is_said_at_once(self, paula):
+        text = text_of(paula.post("/tax-rates/", {**self.RATE, "percent": "x", "valid_from": ""}))
+        assert text.count('aria-invalid="true"') == 2
 
     def test_through_the_api_with_explaining_and_taking_back(self, paula):
         paula.post("/invoices/new/", {**FORM, "amount": ["1,000.00", "71.00", ""], "total_amount": "1071"})

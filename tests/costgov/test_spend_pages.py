@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -235,8 +236,36 @@ class TestShowback:
     def test_no_such_month(self, buyer, month):
         assert buyer.get(f"/spend/showback/?month={month}").status_code == 400
 
+    def test_requests_stand_only_where_every_line_counts_them(self, buyer):
+        page = text(buyer.get("/spend/showback/?month=2026-10"))
+        assert '<th scope="col" class="num">Requests</th>' in page and "counts tokens only" not in page
+        view = showback(month=self.MONTH, as_of=TODAY)
+        whole = view.statements[0]
+        assert whole.counts_requests and view.counts_requests
+        silent = replace(whole, lines=(*whole.lines, replace(whole.lines[0], requests=None)))
+        assert not silent.counts_requests
+        assert not replace(view, statements=(*view.statements, silent)).counts_requests
+
 
 class TestCostCentres:
+    def test_a_mapping_says_its_last_day(self, buyer):
+        centre("4711", request_class="triage", valid_from=date(2026, 8, 1), valid_to=date(2026, 9, 1))
+        page = text(buyer.get("/spend/cost-centres/"))
+        assert "from 1 Aug 2026 until 31 Aug 2026" in page
+
+    def test_its_fields_suggest_what_there_is(self, buyer):
+        centre("4711", channel="anthropic")
+        page = text(buyer.get("/spend/cost-centres/?edit=4711"))
+        assert 'list="seen-request_class"' in page and '<option value="triage" label="Ticket triage"></option>' in page
+        assert '<option value="bedrock">Amazon Bedrock</option>' in page
+        assert '<datalist id="held-team"><option value="Research"></option></datalist>' in page
+        # A changed code would be another cost centre.
+        assert "readonly" in page and "Keep the change" in page
+        assert "readonly" not in text(buyer.get("/spend/cost-centres/"))
+        asked = {"cost_centre": "4711", "channel": "smoke signals", "step": "save"}
+        answer = buyer.post("/spend/cost-centres/map/", asked)
+        assert answer.status_code == 422 and 'aria-invalid="true"' in text(answer)
+
     def test_a_mapping_says_what_it_moves_before_it_is_saved(self, buyer):
         centre("4711")
         asked = {"cost_centre": "4711", "request_class": "triage", "workspace": "", "api_key": "", "channel": "",
@@ -388,3 +417,18 @@ class TestFiles:
         assert buyer.get("/download/secrets.csv").status_code == 404
         assert buyer.get("/download/spend.pdf").status_code == 404
         assert Client().get("/download/spend.csv").status_code == 302  # log in first
+
+
+@pytest.mark.parametrize(
+    ("path", "current"),
+    [("/spend/", "Explorer"), ("/spend/showback/?month=2026-10", "Showback"), ("/spend/cost-centres/", "Cost centres")],
+)
+def test_the_parts_of_spend_lead_to_each_other_and_say_which_is_shown(buyer, path, current):
+    page = text(buyer.get(path))
+    tabs = page.split('<nav class="seg mb-3" aria-label="Spend">')[1].split("</nav>")[0]
+    assert [one.split("</a>")[0].split(">")[-1] for one in tabs.split("<a ")[1:]] == [
+        "Explorer",
+        "Showback",
+        "Cost centres",
+    ]
+    assert tabs.count("aria-current") == 1 and f'aria-current="page">{current}</a>' in tabs

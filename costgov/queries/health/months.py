@@ -109,4 +109,4 @@ def _stated(one: MonthSettlement) -> Decimal:
 
 
 def _month_link(month: date) -> str:
-    return link("reconcile", f"{month:%Y-%m}") or link("invoices") or link("imports")
+    return link("month", f"{month:%Y-%m}")
