@@ -88,10 +88,11 @@ def child(requests: int) -> None:
 
 def _forget(clear: Callable[[], Any]) -> None:
     """Everything a new process on new data would not know."""
-    from routing.core import verdicts
+    from routing.core import decisions
 
     clear()
-    verdicts._measured.cache_clear()
+    decisions._measured.cache_clear()
+    decisions._measured_tally.cache_clear()
 
 
 def main() -> None:

@@ -31,7 +31,8 @@ KINDS: Final = {
     "commitments", "terms", "terms-new", "sizing", "imports", "import-detail", "prices", "price-add", "model-alias",
     "spend-lines", "audit", "settings", "patterns", "invoices", "month", "month-close", "invoice-add", "invoice-detail",
     "invoice-edit", "data-health", "column-mappings", "usage-formats", "spend", "showback", "cost-centres", "contracts",
-    "contract-new", "savings", "evidence-needed", "price-scenarios", "price-scenario-new", "price-file", "cost-centre-unmap",
+    "contract-new", "savings", "evidence-needed", "price-scenarios", "price-scenario-new", "price-file",
+    "cost-centre-unmap",
 }  # fmt: skip
 
 VOID: Final = {"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
