@@ -193,6 +193,11 @@ class PriceBook:
         return ()
 
     @property
+    def priced_models(self) -> frozenset[str]:
+        """Models of which some look-up may find a price, today or in a closed month: of any other none does."""
+        return self.models.union(*(month.book.models for month in self.closed if month.book is not None))
+
+    @property
     def by_channel(self) -> bool:
         """The channel matters to some look-up: usage of several must be priced apart."""
         return False

@@ -24,6 +24,7 @@ Small = NDArray[np.int32]
 Rows = slice | NDArray[np.bool_] | NDArray[np.int64]
 UNKNOWN_REQUESTS: Final = -1
 MAX_SUM: Final = 2**62
+UNKNOWN_SHOWN: Final = 50  # models no price is known of that are named one by one
 KIND_ROWS: Final = tuple(COUNTERS.index(COUNTER_OF_KIND[kind]) for kind in PRICED_KINDS)
 
 
@@ -106,7 +107,7 @@ def costs_of(table: UsageTable, pricer: Pricer) -> Costs:
     """Every row at its own day's price. Raises TooLarge unless the table is `widened`.
 
     A look-up is made once per price key and stretch of days between two changes of any price, as the book gives the
-    same answer all along.
+    same answer all along. Of a model no price is known of none is made.
     """
     width = len(pricer.book.change_days()) + 1
     price_keys, place = _places(table, pricer)
@@ -115,6 +116,8 @@ def costs_of(table: UsageTable, pricer: Pricer) -> Costs:
         raise TooLarge("the counts of this usage do not fit in 64 bits")
     size = len(price_keys) * width
     day_of = np.zeros(size, dtype=np.int64)
+    known = pricer.book.priced_models
+    may_cost = np.repeat(np.array([key.model in known for key in price_keys], dtype=bool), width)
     day_of[place] = table.days  # any day will do: all of a place lie between the same two changes of price
     found: _Rates = {}
     low: _Rates = {}
@@ -122,7 +125,7 @@ def costs_of(table: UsageTable, pricer: Pricer) -> Costs:
     for line, kind in enumerate(PRICED_KINDS):
         used = np.zeros(size, dtype=bool)
         used[place[table.counts[KIND_ROWS[line]] > 0]] = True
-        for spot in np.flatnonzero(used).tolist():
+        for spot in np.flatnonzero(used & may_cost).tolist():
             priced = pricer.line(price_keys[spot // width], kind, 1, date.fromordinal(int(day_of[spot])))
             if isinstance(priced, CostLine):
                 found[line, spot] = priced.price.usd_per_each.normalize(EXACT)
@@ -161,25 +164,94 @@ def _bounds(
     return Bounds(least, most, is_open)
 
 
-def missing_lines(table: UsageTable, costs: Costs, pricer: Pricer) -> list[tuple[UnpricedLine, date, date]]:
-    """What has no price, with the first and last day of it: one per price key, kind and stretch of days."""
-    rows = np.flatnonzero(costs.unpriced.any(axis=0))
+@dataclass(frozen=True, slots=True)
+class OtherUnpriced:
+    """What many models that no price is known of have together, beside those named: its cost is unknown."""
+
+    models: int
+    tokens: int
+    searches: int
+    first_day: date
+    last_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What has no price, with the first and last day of it; `rest` is not among the lines."""
+
+    lines: tuple[tuple[UnpricedLine, date, date], ...]
+    rest: OtherUnpriced | None
+
+
+def missing_lines(table: UsageTable, costs: Costs, pricer: Pricer, kinds: Sequence[str] = PRICED_KINDS) -> Missing:
+    """What has no price: a line per price key, kind and stretch of days.
+
+    Models the book knows are all there; of those it does not, the UNKNOWN_SHOWN with the most tokens, the others as one
+    sum: a log with a new name on every line would else make as many lines as it has.
+    """
+    asked = [(row, kind) for row, kind in zip(KIND_ROWS, PRICED_KINDS, strict=True) if kind in kinds]
+    rows = np.flatnonzero(costs.unpriced[[row for row, _ in asked]].any(axis=0))
     if not len(rows):
-        return []
-    some, unpriced = table.part(rows), costs.unpriced[:, rows]
+        return Missing((), None)
+    some, unpriced = _used_keys(table.part(rows)), costs.unpriced[:, rows]
+    units = np.zeros_like(some.counts)
+    for row, _ in asked:
+        units[row] = np.where(unpriced[row], some.counts[row], 0)
+    is_named, rest = _named_models(some, units, pricer.book.priced_models)
+    if rest is not None:
+        some, units = _used_keys(some.part(is_named)), units[:, is_named]
     price_keys, place = _places(some, pricer)
     width = len(pricer.book.change_days()) + 1
     found = []
-    for line, kind in enumerate(PRICED_KINDS):
-        of_kind = unpriced[KIND_ROWS[line]]
-        for spot in np.unique(place[of_kind]).tolist():
-            here = of_kind & (place == spot)
-            days, units = some.days[here], int(some.counts[KIND_ROWS[line]][here].sum())
-            first, last = date.fromordinal(int(days.min())), date.fromordinal(int(days.max()))
-            priced = pricer.line(price_keys[spot // width], kind, units, first)
+    for row, kind in asked:
+        here = np.flatnonzero(units[row] > 0)
+        if not len(here):
+            continue
+        here = here[np.argsort(place[here], kind="stable")]
+        spots = place[here]
+        starts = np.flatnonzero(np.concatenate(([True], spots[1:] != spots[:-1])))
+        sums = np.add.reduceat(units[row][here], starts)
+        days = some.days[here]
+        firsts, lasts = np.minimum.reduceat(days, starts), np.maximum.reduceat(days, starts)
+        for n, spot in enumerate(spots[starts].tolist()):
+            first, last = date.fromordinal(int(firsts[n])), date.fromordinal(int(lasts[n]))
+            priced = pricer.line(price_keys[spot // width], kind, int(sums[n]), first)
             if isinstance(priced, UnpricedLine):
                 found.append((priced, first, last))
-    return found
+    return Missing(tuple(found), rest)
+
+
+def _named_models(
+    table: UsageTable, units: Ints, known: frozenset[str]
+) -> tuple[NDArray[np.bool_], OtherUnpriced | None]:
+    """Rows of models to be named, and what the others have together. `units` without a price, a line per counter."""
+    models = codes_of_keys(table, table.column("model"))
+    tokens, searches = units[:-1].sum(axis=0), units[-1]
+    is_unknown = np.array([label not in known and label != "" for label in models.labels])
+    if int(is_unknown.sum()) <= UNKNOWN_SHOWN:
+        return np.ones(len(table), dtype=bool), None
+    by_model = np.zeros((2, len(models.labels)), dtype=units.dtype)
+    np.add.at(by_model[0], models.code, tokens)
+    np.add.at(by_model[1], models.code, searches)
+    unknown = np.flatnonzero(is_unknown).tolist()
+    unknown.sort(key=lambda n: (-by_model[0, n], -by_model[1, n], n))
+    is_other = np.zeros(len(models.labels), dtype=bool)
+    is_other[unknown[UNKNOWN_SHOWN:]] = True
+    others = is_other[models.code]
+    rest = OtherUnpriced(
+        models=len(unknown) - UNKNOWN_SHOWN,
+        tokens=int(tokens[others].sum()),
+        searches=int(searches[others].sum()),
+        first_day=date.fromordinal(int(table.days[others].min())),
+        last_day=date.fromordinal(int(table.days[others].max())),
+    )
+    return ~others, rest
+
+
+def _used_keys(table: UsageTable) -> UsageTable:
+    """The same rows with only the keys they have."""
+    used, key = np.unique(table.key, return_inverse=True)
+    return replace(table, keys=tuple(table.keys[n] for n in used.tolist()), key=key.astype(np.int32))
 
 
 _Rates = dict[tuple[int, int], Decimal]  # by number of the kind and place

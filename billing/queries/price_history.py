@@ -11,7 +11,8 @@ from billing.models import ModelRelease, Price
 from billing.queries.price_list import PriceLine, Rates, UnpricedGroup, price_lines, slot_words, unpriced_groups
 from billing.queries.price_timeline import PriceTimeline, price_timeline
 from billing.queries.prices import list_price, price_book
-from billing.queries.usage import UnpricedUsage, priced_usage, usage_days
+from billing.queries.usage import UnpricedUsage, unpriced_usage, usage_days
+from billing.queries.usage_sums import usage_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ def model_page(*, model: str, on: date) -> ModelPage | None:
     days = usage_days()
     unpriced: tuple[UnpricedUsage, ...] = ()
     if days is not None:
-        usage = priced_usage(start=days[0], end=days[1] + timedelta(days=1), by=("model",), book=book)
-        unpriced = tuple(line for line in usage.unpriced if line.model == model)
+        sums = usage_sums(start=days[0], end=days[1] + timedelta(days=1), where={"model": model}, book=book)
+        unpriced = unpriced_usage(sums.missing.lines)
     waiting = list(Price.objects.filter(model=model, approved_at=None).order_by("pk"))
     if release is None and not rows and not unpriced and not waiting:
         return None

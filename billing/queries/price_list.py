@@ -12,6 +12,7 @@ from billing.core.money import sum_usd
 from billing.core.pricebook import Cause, PriceBook, PriceKey, PriceNotFound
 from billing.core.pricebook import Price as ListPrice
 from billing.core.usage import BAND_EDGES_TOK, PRICED_KINDS, REQUEST_BANDS, TOKEN_KINDS
+from billing.core.usage_table import OtherUnpriced
 from billing.models import ModelRelease, Price
 from billing.queries.prices import price_book
 from billing.queries.usage import UnpricedUsage, priced_usage, usage_days
@@ -97,9 +98,10 @@ class PriceList:
     checked_from: date | None
     checked_to: date | None
     unpriced: tuple[UnpricedGroup, ...]
+    unpriced_rest: OtherUnpriced | None
     unpriced_tok: int
     unpriced_share: float
-    unpriced_models: tuple[str, ...]
+    unpriced_models: int
     usage_start: date | None
     usage_end: date | None
     ahead: tuple[Ahead, ...]
@@ -126,12 +128,13 @@ def price_list(
     days = usage_days()
     start, end = (days[0], days[1] + timedelta(days=1)) if days else (None, None)
     unpriced: tuple[UnpricedUsage, ...] = ()
+    rest = None
     tokens = 0
     if start is not None and end is not None:
         usage = priced_usage(start=start, end=end, book=book)
-        unpriced = usage.unpriced
+        unpriced, rest = usage.unpriced, usage.unpriced_rest
         tokens = sum(sum(group.counts[f"{kind}_tok"] for kind in TOKEN_KINDS) for group in usage.groups)
-    missing = sum(line.quantity for line in unpriced if line.token_kind in TOKEN_KINDS)
+    missing = sum(line.quantity for line in unpriced if line.token_kind in TOKEN_KINDS) + (rest.tokens if rest else 0)
     return PriceList(
         on=on,
         service_tier=service_tier,
@@ -143,9 +146,10 @@ def price_list(
         checked_from=min((line.checked_on for line in lines), default=None),
         checked_to=max((line.checked_on for line in lines), default=None),
         unpriced=unpriced_groups(unpriced),
+        unpriced_rest=rest,
         unpriced_tok=missing,
         unpriced_share=missing / tokens if tokens else 0.0,
-        unpriced_models=tuple(dict.fromkeys(line.model or "(no model)" for line in unpriced)),
+        unpriced_models=len({line.model for line in unpriced}) + (rest.models if rest else 0),
         usage_start=start,
         usage_end=end,
         ahead=_ahead(book, releases, on),

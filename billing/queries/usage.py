@@ -13,6 +13,7 @@ from billing.core.money import ZERO, sum_usd
 from billing.core.pricebook import Cause, Price, PriceBook, PriceKey
 from billing.core.pricing import CostLine, Pricer, UnpricedLine, cost_formula, interval
 from billing.core.usage import COUNTER_OF_KIND, COUNTERS, PRICED_KINDS, TOKEN_KINDS
+from billing.core.usage_table import UNKNOWN_SHOWN, OtherUnpriced
 from billing.models import DailyUsage
 from billing.queries.prices import price_book
 from billing.queries.usage_sums import UsageSums, usage_sums
@@ -69,10 +70,11 @@ class PricedGroup:
 
 @dataclass(frozen=True, slots=True)
 class PricedUsage:
-    """Groups in order of their values, and everything unpriced in them."""
+    """Groups in order of their values, and everything unpriced in them: `unpriced_rest` is what no line names."""
 
     groups: tuple[PricedGroup, ...]
     unpriced: tuple[UnpricedUsage, ...]
+    unpriced_rest: OtherUnpriced | None
 
 
 def usage_days() -> tuple[date, date] | None:
@@ -89,7 +91,7 @@ def priced_usage(*, start: date, end: date, by: Sequence[str] = (), book: PriceB
     Raises KeyError for an unknown dimension.
     """
     sums = usage_sums(start=start, end=end, by=by, book=book)
-    return PricedUsage(tuple(priced_groups(sums)), unpriced_usage(sums.missing))
+    return PricedUsage(tuple(priced_groups(sums)), unpriced_usage(sums.missing.lines), sums.missing.rest)
 
 
 def priced_groups(sums: UsageSums) -> Iterator[PricedGroup]:
@@ -152,7 +154,10 @@ class ExplainedLine:
 
 @dataclass(frozen=True, slots=True)
 class CostLines:
-    """How the cost of a period comes about. `cost_usd` is the exact sum of the lines; `unpriced` is beside it."""
+    """How the cost of a period comes about. `cost_usd` is the exact sum of the lines; `unpriced` is beside it.
+
+    `unpriced_rest`: what models beyond those named in `unpriced` have; `unpriced_tok` includes it.
+    """
 
     start: date
     end: date
@@ -162,6 +167,7 @@ class CostLines:
     unpriced: tuple[UnpricedUsage, ...]
     cost_usd: Decimal
     unpriced_tok: int
+    unpriced_rest: OtherUnpriced | None = None
 
 
 def cost_lines(
@@ -180,7 +186,11 @@ def cost_lines(
     only = {name: value for name, value in (("class", request_class), ("model", model)) if value is not None}
     parts: dict[tuple[Price, tuple[str, ...]], list[tuple[CostLine, date, date]]] = defaultdict(list)
     missing = _Unpriced()
-    for row in _sums(start, end, pricer.book, only):
+    rest = None
+    named = None
+    if model is None:
+        named, rest = _named_models(start, end, pricer.book, only)
+    for row in _sums(start, end, pricer.book, only, named if rest is not None else None):
         for kind in PRICED_KINDS:
             if not (quantity := row.counts[COUNTER_OF_KIND[kind]]):
                 continue
@@ -200,7 +210,8 @@ def cost_lines(
         tuple(lines),
         unpriced,
         sum_usd(line.cost_usd for line in lines),
-        sum(line.quantity for line in unpriced if line.token_kind in TOKEN_KINDS),
+        sum(line.quantity for line in unpriced if line.token_kind in TOKEN_KINDS) + (rest.tokens if rest else 0),
+        rest,
     )
 
 
@@ -283,21 +294,56 @@ class _Sum:
     counts: Mapping[str, int]
 
 
-def _sums(start: date, end: date, book: PriceBook, only: Mapping[str, str]) -> list[_Sum]:
-    """Sums by price key, apart wherever a price changes: between two changes all days cost the same."""
+def _named_models(
+    start: date, end: date, book: PriceBook, only: Mapping[str, str]
+) -> tuple[list[str], OtherUnpriced | None]:
+    """Models whose lines are told one by one, and what the others have: as in billing.core.usage_table."""
+    known = sorted(book.priced_models | {""})
+    tokens = " + ".join(f"sum({name})" for name in COUNTERS[:-1])
+    filters = "".join(f" AND {_ONLY[name]} = %s" for name in only)
+    query = (
+        "WITH others AS (SELECT model, min(date) AS first, max(date) AS last, "  # noqa: S608
+        f"({tokens})::numeric AS tokens, sum({COUNTERS[-1]})::numeric AS searches, row_number() OVER "
+        f'(ORDER BY {tokens} DESC, sum({COUNTERS[-1]}) DESC, model COLLATE "C") AS place '
+        f"FROM {DailyUsage._meta.db_table} WHERE date >= %s AND date < %s{filters} AND model <> ALL(%s) "
+        f"GROUP BY model HAVING ({tokens}) + sum({COUNTERS[-1]}) > 0) "
+        f"SELECT model, 1, first, last, tokens, searches FROM others WHERE place <= {UNKNOWN_SHOWN} "
+        "UNION ALL SELECT NULL, count(*), min(first), max(last), sum(tokens), sum(searches) FROM others "
+        f"WHERE place > {UNKNOWN_SHOWN} HAVING count(*) > 0"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(query, [start, end, *only.values(), known])
+        rows = cursor.fetchall()
+    rest = [
+        OtherUnpriced(models, int(tokens), int(searches), first, last)
+        for model, models, first, last, tokens, searches in rows
+        if model is None
+    ]
+    return [*known, *(row[0] for row in rows if row[0] is not None)], rest[0] if rest else None
+
+
+def _sums(start: date, end: date, book: PriceBook, only: Mapping[str, str], models: Sequence[str] | None) -> list[_Sum]:
+    """Sums by price key, apart wherever a price changes: between two changes all days cost the same.
+
+    Only of some `models` (None = all).
+    """
     change_days = book.change_days()
     key_names = (*_PRICE_COLUMNS, "channel") if book.by_channel else _PRICE_COLUMNS
     columns = ", ".join(key_names)
     sums = ", ".join(f"sum({name})::int8" for name in COUNTERS)
     segment = "width_bucket(date, %s::date[])" if change_days else "%s::int"
     filters = "".join(f" AND {_ONLY[name]} = %s" for name in only)
+    filters += " AND model = ANY(%s)" if models is not None else ""
     query = (
         f"SELECT {columns}, {segment} AS segment, min(date), max(date), {sums} "  # noqa: S608
         f"FROM {DailyUsage._meta.db_table} WHERE date >= %s AND date < %s{filters} GROUP BY {columns}, segment"
     )
     keys = len(key_names)
     with connection.cursor() as cursor:
-        cursor.execute(query, [list(change_days) or 0, start, end, *only.values()])
+        cursor.execute(
+            query,
+            [list(change_days) or 0, start, end, *only.values(), *([list(models)] if models is not None else [])],
+        )
         return [
             _Sum(
                 key=PriceKey(**dict(zip(key_names, row[:keys], strict=True))),

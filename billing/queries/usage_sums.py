@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from billing.core.pricebook import PriceBook
-from billing.core.pricing import Pricer, UnpricedLine
+from billing.core.pricing import Pricer
 from billing.core.showback import FIELDS, Rule, Rules
 from billing.core.usage import PRICED_KINDS
 from billing.core.usage_table import (
@@ -17,6 +17,7 @@ from billing.core.usage_table import (
     Codes,
     Costs,
     Groups,
+    Missing,
     UsageTable,
     codes_of_days,
     codes_of_keys,
@@ -59,7 +60,7 @@ class UsageSums:
     codes: tuple[Codes, ...]
     groups: Groups
     costs: Costs
-    missing: tuple[tuple[UnpricedLine, date, date], ...]
+    missing: Missing
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -108,18 +109,17 @@ def usage_sums(
             rows &= codes.code == codes.labels.index(value) if value in codes.labels else False
         table, costs = table.part(rows), costs.part(rows)
     dims = [known.codes(table, name) for name in by if name != TOKEN_KIND]
-    missing = missing_lines(table, costs, Pricer(facts.book))
-    if only_kind is None and TOKEN_KIND not in by:
-        return UsageSums(tuple(by), tuple(dims), grouped(table, costs, dims), costs, tuple(missing))
-    place = by.index(TOKEN_KIND) if TOKEN_KIND in by else len(dims)
     kinds = PRICED_KINDS if only_kind is None else (only_kind,)
+    missing = missing_lines(table, costs, Pricer(facts.book), kinds)
+    if only_kind is None and TOKEN_KIND not in by:
+        return UsageSums(tuple(by), tuple(dims), grouped(table, costs, dims), costs, missing)
+    place = by.index(TOKEN_KIND) if TOKEN_KIND in by else len(dims)
     groups = grouped_by_kind(table, costs, dims, place, kinds)
     dims.insert(place, KIND_CODES)
-    missing = [line for line in missing if line[0].kind in kinds]
     # Grouped by kind although only filtered by it: the one kind is no dimension of the answer.
     if TOKEN_KIND not in by:
         groups, dims = replace(groups, values=groups.values[:-1]), dims[:-1]
-    return UsageSums(tuple(by), tuple(dims), groups, costs, tuple(missing))
+    return UsageSums(tuple(by), tuple(dims), groups, costs, missing)
 
 
 class _Known:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from audit.queries import data_version
 from billing.core.money import sum_usd
 from billing.core.pricebook import PriceBook
+from billing.core.usage_table import OtherUnpriced
 from billing.queries.prices import price_book, price_version, release_facts
 from billing.queries.series import daily_usage, models_without_request_counts
 from billing.queries.usage import UnpricedUsage, usage_days
@@ -128,6 +129,7 @@ class Overview:
     unpriced: tuple[UnpricedUsage, ...]
     unpriced_tok: int
     unpriced_models: tuple[str, ...]
+    unpriced_rest: OtherUnpriced | None
     unclassified: Unclassified
     standing: Standing
     saving: SavingSummary | None
@@ -153,6 +155,18 @@ class Overview:
         if self.latest_usage_day is None:
             return 0
         return max((self.window_end - self.latest_usage_day).days - 1, 0)
+
+    @property
+    def unpriced_count(self) -> int:
+        """How many models have no price for some of their usage."""
+        return len(self.unpriced_models) + (self.unpriced_rest.models if self.unpriced_rest is not None else 0)
+
+    @property
+    def unpriced_words(self) -> str:
+        """Their names; beyond four the first three and how many more."""
+        if self.unpriced_count <= 4:
+            return ", ".join(self.unpriced_models)
+        return f"{', '.join(self.unpriced_models[:3])} and {self.unpriced_count - 3:,} more models"
 
     @property
     def per_request_change(self) -> float | None:
@@ -193,6 +207,7 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
         unpriced=now_spend.unpriced,
         unpriced_tok=now_spend.total.unpriced_tok,
         unpriced_models=tuple(sorted({row.model or "no model named" for row in now_spend.unpriced})),
+        unpriced_rest=now_spend.unpriced_rest,
         unclassified=now_spend.unclassified,
         standing=_standing(lines.lines),
         saving=_saving(lines, now_spend.total.cost_usd),

@@ -12,6 +12,7 @@ from billing.core.money import ZERO
 from billing.core.periods import next_month
 from billing.core.pricebook import PriceBook
 from billing.core.usage import COUNTERS
+from billing.core.usage_table import OtherUnpriced
 from billing.models import BillingPeriod
 from billing.queries.books import book_for
 from billing.queries.drivers import costs_on, usage_blocks
@@ -89,6 +90,8 @@ class SpendReport:
     rest: SpendRow | None
     closed_usd: Decimal | None = None
     """What the month was closed with, where all usage of one closed month is asked for, at list prices."""
+    unpriced_rest: OtherUnpriced | None = None
+    """What models beyond those named in `unpriced` have together: in the total as well."""
     since_closed_usd: Decimal | None = None
     """What came after its closing: in the total, but booked as the month's adjustment. None where nothing did."""
 
@@ -129,7 +132,8 @@ def spend(
         by=tuple(by),
         rows=tuple(_rows(sums, shown)),
         total=total,
-        unpriced=unpriced_usage(sums.missing),
+        unpriced=unpriced_usage(sums.missing.lines),
+        unpriced_rest=sums.missing.rest,
         unclassified=_unclassified(first, last, only, priced.book, total),
         basis=priced.basis,
         scenario=priced.scenario,

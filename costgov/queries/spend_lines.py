@@ -52,7 +52,9 @@ def spend_lines(
         scenario=priced.scenario,
         prices=priced.words,
         lowest_usd=found.cost_usd + sum_usd(gap.lowest_usd or ZERO for gap in found.unpriced),
-        highest_usd=None if None in most else found.cost_usd + sum_usd(usd for usd in most if usd is not None),
+        highest_usd=None
+        if None in most or found.unpriced_rest is not None
+        else found.cost_usd + sum_usd(usd for usd in most if usd is not None),
         list_usd=_at_list(found.lines),
     )
 

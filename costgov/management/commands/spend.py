@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 
 from billing.core.money import round_usd
 from billing.core.periods import PeriodError, parse_day
+from billing.core.usage_table import OtherUnpriced
 from billing.core.words import percent
 from billing.queries.books import BASES, LIST, UnknownPrices
 from costgov.jsonout import dumps
@@ -64,6 +65,16 @@ class Command(BaseCommand):
                 f"Unpriced: {line.quantity:,} {line.token_kind} of {line.model or '(no model)'}: "
                 f"{line.reason}. {_between(line.lowest_usd, line.highest_usd)}{line.remedy}."
             )
+        if report.unpriced_rest is not None:
+            self.stdout.write(f"Unpriced: {others_words(report.unpriced_rest)}")
+
+
+def others_words(rest: OtherUnpriced) -> str:
+    """What models beyond those named have together."""
+    searches = f" and {rest.searches:,} web searches" if rest.searches else ""
+    return (
+        f"{rest.tokens:,} tokens{searches} of {rest.models:,} more models without prices. They cost an unknown amount."
+    )
 
 
 def _beside(row: SpendRow) -> str:

@@ -12,6 +12,7 @@ from billing.core.periods import PeriodError, parse_day
 from billing.queries.books import BASES, LIST, UnknownPrices, book_for
 from billing.queries.usage import CostLines, UnpricedUsage, cost_lines, usage_days
 from costgov.jsonout import dumps
+from costgov.management.commands.spend import others_words
 
 
 class Command(BaseCommand):
@@ -75,6 +76,8 @@ class Command(BaseCommand):
                 f"Unpriced: {gap.quantity:,} {gap.token_kind} of {gap.model or '(no model)'}: "
                 f"{gap.reason}. {_between(gap)}{gap.remedy}."
             )
+        if found.unpriced_rest is not None:
+            self.stdout.write(f"Unpriced: {others_words(found.unpriced_rest)}")
 
 
 def _between(gap: UnpricedUsage) -> str:

@@ -8,11 +8,13 @@ from typing import Final
 
 from django.db.models import F, Max, Min, Sum
 
-from billing.core.health import Finding, Level
+from billing.core.health import LEVELS, Finding, Level
 from billing.core.money import ZERO, sum_usd
 from billing.core.usage import COUNTERS
+from billing.core.usage_table import OtherUnpriced
 from billing.models import DailyUsage, ModelRelease, Price
 from billing.queries.usage import PricedGroup, UnpricedUsage, priced_usage
+from billing.queries.usage_table import list_book
 from costgov.queries.health.words import day_words, link, sentence, some
 from costgov.templatetags.costgov_format import integer, tok
 
@@ -29,12 +31,12 @@ def usage_findings(*, start: date, end: date, as_of: datetime) -> tuple[list[Fin
     """Findings about usage of days [start, end), and its cost."""
     usage = priced_usage(start=start, end=end, by=("class", "workspace", "api_key"))
     total = sum_usd(group.cost_usd for group in usage.groups)
-    found = [*_unpriced(usage.unpriced), *_unclassified(usage.groups, total, start, end)]
+    found = [*_unpriced(usage.unpriced, usage.unpriced_rest), *_unclassified(usage.groups, total, start, end)]
     found += _models(as_of, frozenset(line.model for line in usage.unpriced))
     return found, total
 
 
-def _unpriced(lines: Sequence[UnpricedUsage]) -> list[Finding]:
+def _unpriced(lines: Sequence[UnpricedUsage], rest: OtherUnpriced | None) -> list[Finding]:
     """One per model and reason; where its price is known within bounds it is a warning with the most it can be."""
     groups: dict[tuple[str, str, str], list[UnpricedUsage]] = defaultdict(list)
     for line in lines:
@@ -67,7 +69,7 @@ def _unpriced(lines: Sequence[UnpricedUsage]) -> list[Finding]:
                 action="Open Prices",
             )
         )
-    return _shortened(found, "models without a price", "Open Prices", link("prices"))
+    return _shortened(found, "models without a price", "Open Prices", link("prices"), rest)
 
 
 def _unclassified(groups: Sequence[PricedGroup], total: Decimal, start: date, end: date) -> list[Finding]:
@@ -119,9 +121,11 @@ def _models(as_of: datetime, unpriced: frozenset[str]) -> list[Finding]:
     """Models nobody has placed, retired ones still used, and prices of used ones nobody has looked at lately."""
     today = as_of.date()
     tokens = sum((F(name) for name in _TOKENS[1:]), F(_TOKENS[0]))
-    rows = DailyUsage.objects.values("model").annotate(total=Sum(tokens), first=Min("date"), last=Max("date"))
-    used = {row["model"]: row for row in rows if row["model"] and not row["model"].startswith("(")}
     releases = {row.canonical_id: row for row in ModelRelease.objects.all()}
+    # Of what has neither a place nor a price the findings above speak; there may be very many of them.
+    rows = DailyUsage.objects.filter(model__in={*releases, *list_book().priced_models}).values("model")
+    rows = rows.annotate(total=Sum(tokens), first=Min("date"), last=Max("date"))
+    used = {row["model"]: row for row in rows if row["model"] and not row["model"].startswith("(")}
     found: list[Finding] = []
     for model, row in sorted(used.items()):
         release = releases.get(model)
@@ -217,24 +221,35 @@ def _unchecked(models: Sequence[str], today: date) -> list[Finding]:
     ]
 
 
-def _shortened(found: list[Finding], what: str, action: str, to: str) -> list[Finding]:
-    """The first few, and one for the rest together."""
-    if len(found) <= _SHOWN + 1:
+def _shortened(
+    found: list[Finding], what: str, action: str, to: str, unnamed: OtherUnpriced | None = None
+) -> list[Finding]:
+    """The first few, and one for the rest together, with what nobody named one by one."""
+    if len(found) <= _SHOWN + 1 and unnamed is None:
         return found
     kept, rest = found[:_SHOWN], found[_SHOWN:]
     amounts = [one.usd for one in rest if one.usd is not None]
+    count, tokens = len(rest), sum(one.tokens or 0 for one in rest)
+    firsts, lasts = [one.first for one in rest if one.first], [one.last for one in rest if one.last]
+    if unnamed is not None:
+        count, tokens = count + unnamed.models, tokens + unnamed.tokens
+        firsts, lasts = [*firsts, unnamed.first_day], [*lasts, unnamed.last_day]
     return [
         *kept,
         Finding(
-            level=min((one.level for one in rest), key=("error", "warning", "note").index),
-            topic=rest[0].topic,
-            key=f"{rest[0].key.partition(':')[0]}:rest",
-            title=f"{len(rest):,} more {what}",
+            level="error" if unnamed else min((one.level for one in rest), key=LEVELS.index),
+            topic=found[0].topic,
+            key=f"{found[0].key.partition(':')[0]}:rest",
+            title=f"{count:,} more {what}",
             text="Each alone is smaller than those named.",
-            remedy="The page lists them all.",
+            remedy="So many names are rarely models: look at the log that brought them. The page names the largest."
+            if unnamed
+            else "The page lists them all.",
             usd=sum_usd(amounts) if amounts else None,
             is_estimate=any(one.is_estimate for one in rest),
-            tokens=sum(one.tokens or 0 for one in rest) or None,
+            tokens=tokens or None,
+            first=min(firsts, default=None),
+            last=max(lasts, default=None),
             link=to,
             action=action,
         ),
