@@ -27,6 +27,11 @@ def _execute() -> None:
 
     try:
         execute_from_command_line(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough (… | head): nothing is left to flush into. A shell calls that 141.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except OSError as error:
         if type(error).__name__ != "StoreUnreachable":  # by name: only some commands need what it is of
             raise

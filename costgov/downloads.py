@@ -12,7 +12,7 @@ from typing import Final
 
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import path
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from billing.exports.tables import CSV_TYPE, XLSX_TYPE, Table, TooManyRows, csv_file, xlsx_file
 from costgov.pages import BadQuery
@@ -52,7 +52,7 @@ def answer(pieces: Iterator[bytes], file_name: str, content_type: str) -> Stream
     return found
 
 
-@require_GET
+@require_safe
 def fetch(request: HttpRequest, name: str, ending: str) -> StreamingHttpResponse:
     """/download/spend.csv?… with the parameters of its page."""
     if name not in TABLES or ending not in TYPES:

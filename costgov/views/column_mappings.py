@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from audit.roles import Right
 from billing.core.column_mapping import ColumnMapping, MappingError, contradictions, parse_mapping
@@ -70,7 +70,7 @@ class MappingEditPage:
     problems: tuple[str, ...]
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @right_required(Right.IMPORT_USAGE)
 def describe(request: HttpRequest, import_id: int) -> HttpResponse:
     """What the columns are. A POST shows the same with its first rows; `keep` in it imports the table."""
@@ -140,12 +140,12 @@ def discard(request: HttpRequest, import_id: int) -> HttpResponse:
     return redirect("imports")
 
 
-@require_GET
+@require_safe
 def mappings(request: HttpRequest) -> HttpResponse:
     return page(request, "billing/column_mappings.html", MappingsPage(kept_mappings()), nav="imports")
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @right_required(Right.IMPORT_USAGE)
 def edit(request: HttpRequest, mapping_id: int) -> HttpResponse:
     """Change a kept mapping: it holds for files imported from now on."""

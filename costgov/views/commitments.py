@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.roles import Right
 from billing.core.sizing_record import SizingRecord, rules
@@ -51,12 +51,12 @@ class TermsPage:
     job: SizingJob
 
 
-@require_GET
+@require_safe
 def commitments(request: HttpRequest) -> HttpResponse:
     return page(request, "costgov/commitments.html", commitments_page(as_of=now()), nav="commitments")
 
 
-@require_GET
+@require_safe
 def sizing_detail(request: HttpRequest, sizing_id: int) -> HttpResponse:
     try:
         shown = sizing_page(sizing_id=sizing_id, as_of=now())
@@ -78,7 +78,7 @@ def sizing_detail(request: HttpRequest, sizing_id: int) -> HttpResponse:
     )
 
 
-@require_GET
+@require_safe
 def sizing_sheet(request: HttpRequest, sizing_id: int) -> HttpResponse:
     """The workbook as a download."""
     try:
@@ -151,7 +151,7 @@ def _form_page(request: HttpRequest, shown: TermsFormPage, status: int = 200) ->
     return page(request, "costgov/terms_form.html", shown, nav="commitments", status=status)
 
 
-@require_GET
+@require_safe
 def terms(request: HttpRequest, terms_id: int) -> HttpResponse:
     """One offer; when its sizing has just ended, that sizing."""
     shown = _terms_page(terms_id)
@@ -160,7 +160,7 @@ def terms(request: HttpRequest, terms_id: int) -> HttpResponse:
     return page(request, "costgov/terms.html", shown, nav="commitments")
 
 
-@require_GET
+@require_safe
 def terms_progress(request: HttpRequest, terms_id: int) -> HttpResponse:
     """The fragment the page asks for while the job runs; at its end it leads to the sizing."""
     shown = _terms_page(terms_id)
@@ -179,7 +179,7 @@ def terms_size(request: HttpRequest, terms_id: int) -> HttpResponse:
     return redirect(f"{reverse('terms', args=[terms_id])}?sized")
 
 
-@require_GET
+@require_safe
 def terms_json(request: HttpRequest, terms_id: int) -> HttpResponse:
     """The offer as a document that the form and the command read."""
     kept = _terms_page(terms_id).kept

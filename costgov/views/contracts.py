@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.roles import Right
 from billing.core.contract_documents import CHANNELS, SCHEMA, ContractRefused, parse_contract
@@ -64,13 +64,13 @@ class DetailPage:
     problems: tuple[str, ...] = ()
 
 
-@require_GET
+@require_safe
 def contracts(request: HttpRequest) -> HttpResponse:
     view: ContractsPage = cached("contracts", lambda: contracts_page(as_of=now()), on=today())
     return page(request, "billing/contracts.html", {"view": view}, nav="prices")
 
 
-@require_GET
+@require_safe
 def contract(request: HttpRequest, contract_id: int) -> HttpResponse:
     return _detail(request, contract_id)
 
@@ -158,7 +158,7 @@ def _day(text: str) -> date:
         raise ContractRefused([f"{said}: give the first day without the contract."]) from error
 
 
-@require_GET
+@require_safe
 def contract_json(request: HttpRequest, contract_id: int) -> HttpResponse:
     """The contract as a document that the command reads."""
     row = Contract.objects.filter(pk=contract_id).first()

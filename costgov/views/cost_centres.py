@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from audit.roles import Right
 from billing.core.showback import FIELDS, Rule
@@ -173,7 +173,7 @@ def _said(rule: Rule) -> str:
     return text[0].upper() + text[1:]
 
 
-@require_GET
+@require_safe
 def cost_centres(request: HttpRequest) -> HttpResponse:
     """All of them, with the forms for whoever may edit. ?edit=CODE fills the form of one."""
     only(request, ("edit",))
@@ -268,7 +268,7 @@ def _preview(rules: list[Rule]) -> MappingPreview | None:
     return mapping_preview(rules=rules, start=max(held[0], end - timedelta(days=PREVIEW_DAYS)), end=end)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @right_required(Right.EDIT_COST_CENTRES)
 def remove_mapping(request: HttpRequest, mapping_id: int) -> HttpResponse:
     """GET shows what its removal moves; POST removes it."""

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from billing.core.health import LEVELS, TOPICS
 from costgov.health import current_health
@@ -35,7 +35,7 @@ class HealthPage:
     shown: int
 
 
-@require_GET
+@require_safe
 def data_health_page(request: HttpRequest) -> HttpResponse:
     health = current_health()
     level = choice(request, "level", ["", *LEVELS], "")
@@ -55,7 +55,7 @@ def data_health_page(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_GET
+@require_safe
 def badge(request: HttpRequest) -> HttpResponse:
     """The number of errors beside the menu entry, asked for by pages that do not know it yet."""
     return render(request, "costgov/_health_badge.html", {"errors": current_health().errors})

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.roles import Right
 from billing.importers.base import ImportRefused
@@ -117,7 +117,7 @@ class DetailView:
     """Ways to answer what the file could not tell: words and address of each."""
 
 
-@require_GET
+@require_safe
 def imports(request: HttpRequest) -> HttpResponse:
     return _imports(request, UploadForm(initial=_wanted(request)))
 
@@ -187,7 +187,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     return redirect("imports")
 
 
-@require_GET
+@require_safe
 def detail(request: HttpRequest, import_id: int) -> HttpResponse:
     found = import_detail(import_id=import_id)
     if found is None:
@@ -217,7 +217,7 @@ def _ways_to_answer(found: ImportDetail, base: str) -> tuple[tuple[str, str], ..
 
 
 @never_cache
-@require_GET
+@require_safe
 def progress(request: HttpRequest, import_id: int) -> HttpResponse:
     """A fragment of the running import; when it has ended the list gets its last row, its own page a reload."""
     row = import_row(import_id=import_id)

@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.roles import Right
 from billing.core.money import MoneyError, parse_usd
@@ -98,7 +98,7 @@ class ClosePage:
     seen_hash: str
 
 
-@require_GET
+@require_safe
 def invoices(request: HttpRequest) -> HttpResponse:
     """Every month: figures, residual, what is missing."""
     only(request, ())
@@ -118,7 +118,7 @@ def months_page(request: HttpRequest, *, tax_form: TaxForm | None = None) -> Htt
     )
 
 
-@require_GET
+@require_safe
 def month(request: HttpRequest, name: str) -> HttpResponse:
     """One month; ?line= opens one line, ?show=all lists every line."""
     only(request, ("line", "show"))
@@ -293,14 +293,14 @@ def month_adjust(request: HttpRequest, name: str) -> HttpResponse:
     return _step(request, name, step, "#adjustments")
 
 
-@require_GET
+@require_safe
 def month_xlsx(request: HttpRequest, name: str) -> HttpResponse:
     view = _view(name)
     content = month_workbook(view.settlement, state=view.state, answer=view.answer)
     return _attachment(content, XLSX, f"reconciliation-{view.month:%Y-%m}.xlsx")
 
 
-@require_GET
+@require_safe
 def month_lines_csv(request: HttpRequest, name: str) -> HttpResponse:
     view = _view(name)
     content = month_csv(view.settlement)
@@ -396,7 +396,7 @@ def _form_page(request: HttpRequest, form: InvoiceForm, row: Invoice | None, sta
     return page(request, "costgov/invoice_form.html", shown, nav="invoices", status=status)
 
 
-@require_GET
+@require_safe
 def invoice_detail(request: HttpRequest, invoice_id: int) -> HttpResponse:
     row = _invoice(invoice_id, withdrawn=True)
     lines = tuple(row.lines.all())

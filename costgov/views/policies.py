@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.roles import Right
 from costgov import charts
@@ -50,7 +50,7 @@ class StepPage:
     shown: ChangePage
 
 
-@require_GET
+@require_safe
 def policies(request: HttpRequest) -> HttpResponse:
     shown = _policies()
     task = request.GET.get("reclassify", "")
@@ -70,7 +70,7 @@ def _policies() -> PoliciesPage:
         return policies_page(as_of=now(), draft=None, no_draft=str(reason))
 
 
-@require_GET
+@require_safe
 def policy_draft(request: HttpRequest) -> HttpResponse:
     try:
         shown = draft_shown()
@@ -108,7 +108,7 @@ def propose(request: HttpRequest) -> HttpResponse:
     return redirect("change-detail", change_id=change.pk)
 
 
-@require_GET
+@require_safe
 def change_detail(request: HttpRequest, change_id: int) -> HttpResponse:
     shown = _change(request, change_id)
     extras = _case_extras(shown.case) if shown.case is not None else {}
@@ -156,7 +156,7 @@ def _take(request: HttpRequest, change_id: int, step: str) -> str:
     )
 
 
-@require_GET
+@require_safe
 def version_detail(request: HttpRequest, version: int) -> HttpResponse:
     try:
         shown = version_page(version=version, policy=request.GET.get("policy", ""), as_of=now())
@@ -196,7 +196,7 @@ def reclassify(request: HttpRequest) -> HttpResponse:
     return redirect(f"{reverse('policies')}?reclassify={task_id}")
 
 
-@require_GET
+@require_safe
 def reclassify_progress(request: HttpRequest, task_id: str) -> HttpResponse:
     return page(request, "costgov/_reclassify.html", {"progress": reclassification(task_id=task_id)}, nav="policies")
 

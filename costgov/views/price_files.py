@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from audit.roles import Right
 from billing.core.price_difference import STATES, PriceDifference, PriceRow
@@ -187,7 +187,7 @@ def _page(request: HttpRequest, shown: FilePage, status: int = 200) -> HttpRespo
 # ---- Proposed prices -----------------------------------------------------------------------------------------------
 
 
-@require_GET
+@require_safe
 def proposed(request: HttpRequest) -> HttpResponse:
     """?price=1&price=2 (default: all that wait): what approving them would change."""
     only(request, ("price",))

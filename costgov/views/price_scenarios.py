@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from audit.roles import Right
 from billing.core.documents import DocumentRefused
@@ -76,7 +76,7 @@ class FormPage:
     bands: Mapping[str, str] = field(default_factory=lambda: dict(BAND_LABELS))
 
 
-@require_GET
+@require_safe
 def scenarios(request: HttpRequest) -> HttpResponse:
     rows = [
         ScenarioRow(
@@ -90,7 +90,7 @@ def scenarios(request: HttpRequest) -> HttpResponse:
     return page(request, "billing/price_scenarios.html", {"rows": rows}, nav="prices")
 
 
-@require_GET
+@require_safe
 def scenario(request: HttpRequest, scenario_id: int) -> HttpResponse:
     row = _row(scenario_id)
     found = parse_price_scenario(row.document)
@@ -219,7 +219,7 @@ def scenario_delete(request: HttpRequest, scenario_id: int) -> HttpResponse:
     return redirect("price-scenarios")
 
 
-@require_GET
+@require_safe
 def scenario_json(request: HttpRequest, scenario_id: int) -> HttpResponse:
     """The scenario as a document that the form and the API read."""
     row = _row(scenario_id)

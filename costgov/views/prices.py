@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.roles import Right
 from billing.core.pricing import plain_price
@@ -71,7 +71,7 @@ class ModelPricesPage:
     place_form: PlaceForm
 
 
-@require_GET
+@require_safe
 def prices(request: HttpRequest) -> HttpResponse:
     """The list, or with ?model= one model."""
     only(request, _PARAMETERS)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from costgov import charts
 from costgov.pages import page
@@ -17,7 +17,7 @@ from costgov.templatetags.costgov_format import month, usd
 LEVER_WORDS = {"routing": "Routed", "caching": "Cached", "batch": "Batched"}
 
 
-@require_GET
+@require_safe
 def savings_page(request: HttpRequest) -> HttpResponse:
     period = request.GET.get("period", "28d")
     try:
@@ -37,7 +37,7 @@ def savings_page(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_GET
+@require_safe
 def evidence_needed_page(request: HttpRequest) -> HttpResponse:
     try:
         view = evidence_needed_shown()
@@ -46,7 +46,7 @@ def evidence_needed_page(request: HttpRequest) -> HttpResponse:
     return page(request, "costgov/evidence_needed.html", view, nav="savings")
 
 
-@require_GET
+@require_safe
 def model_outlook_page(request: HttpRequest, model: str) -> HttpResponse:
     try:
         view = model_outlook_shown(model=model)

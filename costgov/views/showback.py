@@ -5,7 +5,7 @@ from datetime import date
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from billing.exports.cells import Cell
 from billing.exports.tables import Table
@@ -45,7 +45,7 @@ def _usual() -> date:
     return next((month for month in held if month < this), held[0] if held else this.replace(day=1))
 
 
-@require_GET
+@require_safe
 def statements(request: HttpRequest) -> HttpResponse:
     """The statement of one month."""
     value = _asked(request)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from billing.core.money import round_usd
 from billing.exports.cells import csv_bytes
@@ -109,7 +109,7 @@ def asked(request: HttpRequest) -> Asked:
     return Asked(timespan(request, today=today(), default="28"), by, where, basis)
 
 
-@require_GET
+@require_safe
 def explorer(request: HttpRequest) -> HttpResponse:
     """?by=class&and=month, any filter by the name of its dimension, and a period."""
     wanted = asked(request)
@@ -339,7 +339,7 @@ def change_table(request: HttpRequest) -> Table:
                  [*["text"] * len(by), *["usd"] * len(figures)])  # fmt: skip
 
 
-@require_GET
+@require_safe
 def focus_file(request: HttpRequest) -> HttpResponseBase:
     """The period as FOCUS 1.2 rows, streamed month by month."""
     only(request, PARAMETERS)

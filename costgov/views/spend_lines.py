@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from billing.models import Contract
 from billing.queries.books import BASES, LIST, UnknownPrices
@@ -23,7 +23,7 @@ class LinesPage:
     prices: SpendLines
 
 
-@require_GET
+@require_safe
 def lines(request: HttpRequest) -> HttpResponse:
     """?class= (a slug, or (none) for unclassified usage), ?model=, and a period; empty means all.
 

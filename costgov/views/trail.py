@@ -2,14 +2,14 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from costgov.pages import BadQuery, page
 from costgov.queries.trail import trail_page
 from costgov.timespan import only
 
 
-@require_GET
+@require_safe
 def audit(request: HttpRequest) -> HttpResponse:
     only(request, ("object", "id", "action", "person", "page"))
     asked = request.GET

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.roles import Right
 from billing.importers.cost_format_guide import COST_GUIDE, CostFormatGuide
@@ -34,7 +34,7 @@ class FormatsView:
     costs: tuple[CostFormatGuide, ...]
 
 
-@require_GET
+@require_safe
 def formats(request: HttpRequest) -> HttpResponse:
     view = FormatsView(GUIDE, INPUT_INCLUDES_CACHE.how, COST_GUIDE)
     return page(request, "billing/usage_formats.html", view, nav="imports")

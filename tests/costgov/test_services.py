@@ -158,3 +158,17 @@ def test_a_command_on_an_unprepared_database_names_the_remedy(monkeypatch: pytes
     MigrationRecorder.Migration.objects.filter(app="routing").delete()
     with pytest.raises(SystemExit, match=r"manage\.py prepare"):
         manage._execute()
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
+    """`manage.py … | head` closes the pipe."""
+    root = Path(__file__).parents[2]
+    command = subprocess.Popen(
+        [sys.executable, "manage.py", "help"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert command.stdout is not None
+    command.stdout.close()
+    assert command.stderr is not None
+    said = command.stderr.read().decode()
+    command.stderr.close()
+    assert (command.wait(timeout=60), said) == (141, "")
