@@ -367,7 +367,9 @@ def test_command_page_and_api_say_the_same_savings(demo, printed, client, settin
         assert usd(Decimal(part["saving_usd"])) in page and usd(Decimal(part["shapley_usd"])) in page
     for name in ("uniform_cost_usd", "recommended_cost_usd"):
         assert usd(Decimal(printed["total"][name])) in page
-    assert usd(Decimal(client.get("/api/v1/savings").json()["shown"]["saving_usd"])) in page
+    shown = client.get("/api/v1/savings").json()["shown"]
+    assert usd(Decimal(shown["saving_usd"])) in page
+    assert (shown["measured_usd"], "if the baseline model takes the tokens assumed." in page) == ("0.00", True)
 
 
 def test_parts_sum_exactly_to_the_total_difference(printed):
