@@ -32,7 +32,10 @@ class Limits:
 
 
 class Choosable(Protocol):
-    """One model a class may be served by: its cost in the window (usd), its pass rate (None = unknown)."""
+    """One model a class may be served by: its cost in the window (usd), its pass rate (None = unknown).
+
+    `failures_usd`: what its failures are priced at in the window (φ); it decides, and is in no cost that is shown.
+    """
 
     @property
     def model(self) -> str: ...
@@ -40,6 +43,8 @@ class Choosable(Protocol):
     def cost_usd(self) -> Decimal: ...
     @property
     def quality(self) -> float | None: ...
+    @property
+    def failures_usd(self) -> Decimal: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,8 @@ def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
     if not classes:
         raise ValueError("there is no class to choose for")
     models = sorted({each.model for row in classes for each in row.choosable} | {row.incumbent for row in classes})
-    estate = _estate(classes, models)
+    estate = _estate(classes, models, with_failures=True)
+    paid = _estate(classes, models, with_failures=False)
     free = choose(estate)
     problem = ""
     try:
@@ -116,25 +122,26 @@ def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
         unlimited_quality=free.quality(estate),
         rated_share=float(rated),
         moved_share=found.moved_share(estate),
-        cost_usd=found.cost_usd(estate),
-        unlimited_cost_usd=free.cost_usd(estate),
+        cost_usd=found.cost_usd(paid),
+        unlimited_cost_usd=free.cost_usd(paid),
         problem=problem,
     )
 
 
 def estate_of(classes: Sequence[ClassToChoose]) -> tuple[Estate, tuple[str, ...]]:
-    """The classes as arrays, and the models their columns stand for."""
+    """The classes as arrays in money alone, and the models their columns stand for."""
     models = sorted({each.model for row in classes for each in row.choosable} | {row.incumbent for row in classes})
-    return _estate(classes, models), tuple(models)
+    return _estate(classes, models, with_failures=False), tuple(models)
 
 
-def _estate(classes: Sequence[ClassToChoose], models: Sequence[str]) -> Estate:
+def _estate(classes: Sequence[ClassToChoose], models: Sequence[str], *, with_failures: bool) -> Estate:
     column = {model: number for number, model in enumerate(models)}
     shape = (len(classes), len(models))
     cost, quality = np.full(shape, np.nan), np.full(shape, np.nan)
     for number, row in enumerate(classes):
         for each in row.choosable:
-            cost[number, column[each.model]] = float(each.cost_usd)
+            usd = each.cost_usd + each.failures_usd if with_failures else each.cost_usd
+            cost[number, column[each.model]] = float(usd)
             if each.quality is not None:
                 quality[number, column[each.model]] = each.quality
     return Estate(
