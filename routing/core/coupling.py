@@ -5,7 +5,7 @@ become exact decimals that a policy can state.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Protocol
 
@@ -29,6 +29,16 @@ class Limits:
     @property
     def is_empty(self) -> bool:
         return self.quality_floor is None and self.move_share is None and not self.model_caps
+
+    def without(self, name: str) -> "Limits":
+        """The other limits: `name` as in `LimitCost` ("quality_floor", "move_share", "model_cap:<model>")."""
+        kind, _, model = name.partition(":")
+        return replace(
+            self,
+            quality_floor=None if kind == "quality_floor" else self.quality_floor,
+            move_share=None if kind == "move_share" else self.move_share,
+            model_caps={other: cap for other, cap in self.model_caps.items() if other != model},
+        )
 
 
 class Choosable(Protocol):
@@ -67,11 +77,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class LimitCost:
-    """A limit that binds, in words, and what it costs: usd of the window for one more point of it."""
+    """A limit that binds, in words, and what it costs in the window, in usd of money and priced failures.
+
+    `usd_per_point`: what one more point of it would save, at the margin. `usd`: what the estate would save without it,
+    the other limits kept; limits that bind together may each cost less than both.
+    """
 
     name: str
     text: str
     usd_per_point: float
+    usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +132,7 @@ def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
     return Coupled(
         parts={row.request_class: _parts(found.shares[number], models) for number, row in enumerate(classes)},
         limits=limits,
-        binding=() if problem else _binding(found, limits, models),
+        binding=() if problem else _binding(found, estate, limits, models),
         quality=found.quality(estate),
         unlimited_quality=free.quality(estate),
         rated_share=float(rated),
@@ -185,7 +200,7 @@ def _parts(shares: "np.ndarray[tuple[int], np.dtype[np.float64]]", models: Seque
     return Part(models[first], 1 - second), Part(models[rest[0]], second)
 
 
-def _binding(found: Choice, limits: Limits, models: Sequence[str]) -> tuple[LimitCost, ...]:
+def _binding(found: Choice, estate: Estate, limits: Limits, models: Sequence[str]) -> tuple[LimitCost, ...]:
     rows = []
     for name, price in found.prices_usd.items():
         kind, _, column = name.partition(":")
@@ -196,7 +211,10 @@ def _binding(found: Choice, limits: Limits, models: Sequence[str]) -> tuple[Limi
         else:
             model = models[int(column)]
             text = f"{model} serves at most {percent(limits.model_caps[model])} of all requests"
-        rows.append(LimitCost(name if not column else f"{kind}:{models[int(column)]}", text, price / 100))
+        named = f"{kind}:{models[int(column)]}" if column else kind
+        without = _at_most_two(estate, _constraints(limits.without(named), models))
+        saved = max(found.cost_usd(estate) - without.cost_usd(estate), 0.0)
+        rows.append(LimitCost(named, text, price / 100, saved))
     return tuple(rows)
 
 
