@@ -1,5 +1,6 @@
 """The estate as a whole: the frontier of cost and quality, and the constraints every policy has to keep."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from audit.roles import Right, may, require
 from billing.core.words import percent
+from billing.queries.series import model_name, model_names
 from costgov import charts
 from costgov.charts.frontier import FrontierMark, frontier
 from costgov.pages import now, page
@@ -50,7 +52,7 @@ class ConstraintsForm(forms.Form):
         for row in models:
             self.fields[_PREFIX + row.model] = forms.DecimalField(
                 label=f"{row.name} at most, %", required=False, min_value=0, max_value=100, max_digits=7,
-                decimal_places=4, help_text=f"Serves {percent(row.share)} now.",
+                decimal_places=4, help_text=f"Serves {percent(row.share)} now." if row.share else "Serves nothing now.",
             )  # fmt: skip
 
     @property
@@ -143,6 +145,9 @@ def frontier_page(request: HttpRequest) -> HttpResponse:
         view = frontier_shown()
     except NoBaseline as reason:
         return page(request, "costgov/savings_missing.html", {"reason": str(reason)}, nav="savings")
+    held = model_names()
+    moved = [*view.corners, *view.if_cleared]
+    names = {model: model_name(held, model).name for row in moved for model in (row.before, row.after) if model}
     return page(
         request,
         "costgov/frontier.html",
@@ -150,7 +155,8 @@ def frontier_page(request: HttpRequest) -> HttpResponse:
         nav="savings",
         as_of=now(),
         view=view,
-        figure=_figure(view),
+        names=names,
+        figure=_figure(view, names),
         summary=_summary(view),
         recommended=view.point("recommended"),
         current=view.point("current"),
@@ -158,19 +164,19 @@ def frontier_page(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _figure(view: FrontierView) -> charts.Figure | None:
+def _figure(view: FrontierView, names: Mapping[str, str]) -> charts.Figure | None:
     if not view.corners:
         return None
     marks = [
         FrontierMark(point.name, point.cost_usd_per_month, point.quality, _POLICY[point.kind]) for point in view.points
     ]
-    return frontier(_marks(view.corners), marks, _marks(view.if_cleared))
+    return frontier(_marks(view.corners, names), marks, _marks(view.if_cleared, names))
 
 
-def _marks(corners: tuple[Corner, ...]) -> list[FrontierMark]:
+def _marks(corners: tuple[Corner, ...], names: Mapping[str, str]) -> list[FrontierMark]:
     return [
         FrontierMark(
-            f"{corner.title}: {corner.before} → {corner.after}" if corner.request_class else "Cheapest",
+            f"{corner.title}: {names[corner.before]} → {names[corner.after]}" if corner.request_class else "Cheapest",
             corner.cost_usd_per_month,
             corner.quality,
         )

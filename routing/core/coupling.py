@@ -7,6 +7,7 @@ become exact decimals that a policy can state.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
+from itertools import combinations
 from typing import Protocol
 
 import numpy as np
@@ -113,9 +114,9 @@ class Coupled:
 def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
     """The policy of least expected cost that keeps the limits, as named shares.
 
-    A class is served by at most two models (a policy states a target and a baseline); where more would be cheaper,
-    classes are kept whole instead. Shares are whole basis points, rounded towards the model with the larger share, so a
-    limit may be missed by less than one basis point of one class. Raises ValueError for an empty estate.
+    A class is served by at most two models, as a policy states a target and a baseline. Shares are whole basis
+    points, rounded towards the model with the larger share, so a limit may be missed by less than one basis point of
+    one class. Raises ValueError for an empty estate.
     """
     if not classes:
         raise ValueError("there is no class to choose for")
@@ -178,13 +179,30 @@ def _constraints(limits: Limits, models: Sequence[str]) -> Constraints:
 
 
 def _at_most_two(estate: Estate, constraints: Constraints) -> Choice:
+    """The choice with at most two models for a class. Raises Infeasible.
+
+    Several limits may split one class in three. Such a class is then tried with each two of its models, the cheapest
+    kept; where no two will do, every class stays whole.
+    """
     found = choose(estate, constraints)
-    if ((found.shares > 0).sum(axis=1) > 2).any():
-        return choose(
-            estate,
-            Constraints(constraints.move_share, constraints.quality_floor, constraints.model_caps, is_whole=True),
-        )
-    return found
+    many = np.flatnonzero((found.shares > 0).sum(axis=1) > 2)
+    if not len(many):
+        return found
+    best: Choice | None = None
+    row = int(many[0])
+    for pair in combinations(np.flatnonzero(found.shares[row] > 0).tolist(), 2):
+        allowed = estate.admissible.copy()
+        allowed[row] = False
+        allowed[row, list(pair)] = True
+        # A class with an unrated model less must not become rated: the floor is over the same classes.
+        tried = replace(estate, admissible=allowed, quality=np.where(estate.is_rated[:, None], estate.quality, np.nan))
+        try:
+            other = _at_most_two(tried, constraints)
+        except Infeasible:
+            continue
+        if best is None or other.cost_usd(estate) < best.cost_usd(estate):
+            best = other
+    return best or choose(estate, replace(constraints, is_whole=True))
 
 
 def _parts(shares: "np.ndarray[tuple[int], np.dtype[np.float64]]", models: Sequence[str]) -> tuple[Part, ...]:

@@ -97,7 +97,10 @@ class Judged:
     ranked: tuple[Option, ...]
 
     def to_choose(self) -> ClassToChoose:
-        """What may serve the class when all are chosen together: a move for money must count as cheaper."""
+        """What may serve the class when all are chosen together.
+
+        A move for money must count as cheaper; one away from a model that may not serve is not for money.
+        """
         problem, now = self.problem, self.incumbent.unit_cost_usd
         assert now is not None
         known = {candidate.model: candidate for candidate in problem.candidates}
@@ -106,7 +109,8 @@ class Judged:
             for option in self.ranked
             if option.unit_cost_usd is not None
             and (
-                option.model == problem.incumbent
+                not self.incumbent.is_admissible
+                or option.model == problem.incumbent
                 or option.unit_cost_usd >= now
                 or known[option.model].counts_as_cheaper is not False
             )

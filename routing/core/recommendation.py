@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from functools import cache
 from itertools import combinations
 from typing import Literal
 
@@ -107,6 +108,11 @@ class Recommendation:
 
 def lever_sets(levers: Sequence[Lever]) -> tuple[LeverSet, ...]:
     """Every subset of the levers, smallest first."""
+    return _lever_sets(tuple(levers))
+
+
+@cache
+def _lever_sets(levers: tuple[Lever, ...]) -> tuple[LeverSet, ...]:
     return tuple(frozenset(chosen) for size in range(len(levers) + 1) for chosen in combinations(levers, size))
 
 
@@ -300,9 +306,11 @@ def _missing_evidence(
     rows = []
     for option in options:
         waits = option.verdict in {"not_enough_evidence", "no_evidence"} or option.is_stale
+        if option.is_admissible or not waits:
+            continue
         candidate = problem.candidate(option.model)
         refused = bool(candidate.refusal) or candidate.counts_as_cheaper is False
-        if option.is_admissible or refused or not waits or option.unit_cost_usd is None or target.unit_cost_usd is None:
+        if refused or option.unit_cost_usd is None or target.unit_cost_usd is None:
             continue
         if option.unit_cost_usd < target.unit_cost_usd:
             saving = window_cost_usd(problem.units, target.unit_cost_usd - option.unit_cost_usd)

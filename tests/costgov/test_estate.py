@@ -342,5 +342,5 @@ def test_the_frontier_page_says_what_the_next_point_costs(people: dict[str, Any]
     client = Client()
     client.force_login(people["vic"])
     shown = client.get("/frontier/").content.decode()
-    assert "moves Reply drafting from claude-sonnet-4-5 to claude-opus-4-5, at $15 a month" in shown
+    assert "moves Reply drafting from Sonnet 4-5 to Opus 4-5, at $15 a month" in shown
     assert "a mean quality of <strong>97.00%</strong>" in shown
