@@ -18,6 +18,7 @@ class Right(StrEnum):
     IMPORT_USAGE = "import usage"
     IMPORT_EVALS = "import eval results"
     EDIT_CLASSES = "edit classes and quality bars"
+    SET_CONSTRAINTS = "set the constraints of the estate"
     PROPOSE_POLICY = "propose a policy"
     APPROVE_POLICY = "approve a policy's quality evidence"
     ACTIVATE_POLICY = "activate a policy"
@@ -39,6 +40,7 @@ _ENGINEERING = {
     Right.IMPORT_USAGE,
     Right.IMPORT_EVALS,
     Right.EDIT_CLASSES,
+    Right.SET_CONSTRAINTS,
     Right.PROPOSE_POLICY,
     Right.APPROVE_POLICY,
     Right.ACTIVATE_POLICY,

@@ -3,13 +3,16 @@
     python bench/choice.py [--classes N] [--models N] [--json]
 
 Budgets: without coupling 0.5 s (here: choosing alone), a move cap or a floor 1 s, three constraints 5 s. Beside each:
-the floor, NumPy's argmin over the same costs.
+the floor, NumPy's argmin over the same costs. The last row is the whole recommendation on values instead of arrays:
+every option of every class judged, with its reason in words, its cost under every set of levers and what evidence would
+be worth; it has no budget of its own (most of it is Python making 200,000 options, and collecting garbage).
 """
 
 import argparse
 import json
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from routing.core.choice import Constraints, Estate, cheapest, choose, frontier
+from routing.core.levers import NO_CACHE, LeverCosts
+from routing.core.options import Candidate, ClassProblem
+from routing.core.recommendation import lever_sets, recommend
 
 SEED = 20261125
 
@@ -65,7 +71,32 @@ def measure(classes: int, models: int) -> list[dict[str, object]]:
     start = time.perf_counter()
     corners = len(frontier(estate))
     rows.append({"what": f"frontier, {corners} corners", "seconds": round(time.perf_counter() - start, 4)})
+    problems = posed(estate)
+    start = time.perf_counter()
+    recommend(problems)
+    rows.append({"what": "recommend() on values, free", "seconds": round(time.perf_counter() - start, 4)})
     return rows
+
+
+def posed(estate: Estate) -> list[ClassProblem]:
+    """The same estate as the recommender is given it; costs are of one request of the class."""
+    sets = lever_sets(("caching", "batch"))
+    found = []
+    for row in range(estate.classes):
+        units = Decimal(str(round(float(estate.requests[row]), 3)))
+        candidates = []
+        for column in range(estate.cost_usd.shape[1]):
+            usd = Decimal(str(round(float(estate.cost_usd[row, column]), 6))) / units
+            model = f"m{column:02}"
+            costs = LeverCosts(model, dict.fromkeys(sets, usd), NO_CACHE, (), Decimal(0), "")
+            clears = bool(estate.admissible[row, column])
+            verdict = "clears" if clears else "not_enough_evidence"
+            quality = float(estate.quality[row, column])
+            candidates.append(Candidate(model, costs, "measured", verdict, False, False, "", True, 9, verdict, quality))
+        now = candidates[int(estate.incumbent[row])]
+        assert now.costs is not None
+        found.append(ClassProblem(f"c{row}", units, "request", now.model, now.costs, Decimal(1), tuple(candidates)))
+    return found
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from costgov.pages import cached, now, today
 from costgov.queries.class_lines import ClassLines, class_lines
 from costgov.queries.class_page import ClassPage, class_page
+from costgov.queries.estate import ConstraintsView, FrontierView, constraints_view, frontier_view
 from costgov.queries.evals import Quality, quality
 from costgov.queries.evidence_needed import EvidenceNeeded, ModelOutlook, evidence_needed, model_outlook
 from costgov.queries.overview import Overview, overview
@@ -32,6 +33,16 @@ def recommendation_shown(*, baseline_model: str = "") -> RecommendationView:
 def savings_shown(*, period: str = "") -> Savings:
     """Proven, unproven and realised savings of today. Raises NoBaseline, NoSuchPeriod."""
     return cached("savings", lambda: savings(as_of=now(), period=period), day=today(), period=period)
+
+
+def constraints_shown() -> ConstraintsView:
+    """The constraints of the estate and what they cost, as of today."""
+    return cached("constraints", lambda: constraints_view(as_of=now()), day=today())
+
+
+def frontier_shown() -> FrontierView:
+    """Cost and quality of the estate, as of today. Raises NoBaseline."""
+    return cached("frontier", lambda: frontier_view(as_of=now()), day=today())
 
 
 def evidence_needed_shown() -> EvidenceNeeded:

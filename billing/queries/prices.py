@@ -94,23 +94,23 @@ def list_price(row: Price) -> ListPrice:
     )
 
 
-def model_prices(*, on: date, book: PriceBook | None = None) -> dict[str, ModelPrices]:
-    """Rates of every priced model on a day. A model priced by prompt length has none without the length."""
+def model_prices(*, on: date, book: PriceBook | None = None, geo: str = "global") -> dict[str, ModelPrices]:
+    """Rates of every priced model on a day in an inference geo. One priced by prompt length has none without it."""
     prices = book if book is not None else price_book()
     limits = dict(ModelRelease.objects.values_list("canonical_id", "min_cacheable_tok"))
     found = {}
     for model in sorted(prices.models):
-        standard, reason = _tier(prices, model, "standard", on)
-        batch, _ = _tier(prices, model, "batch", on)
+        standard, reason = _tier(prices, model, "standard", on, geo)
+        batch, _ = _tier(prices, model, "batch", on, geo)
         found[model] = ModelPrices(
             model, standard, batch, limits.get(model), f"{model}: {reason}" if standard is None else ""
         )
     return found
 
 
-def _tier(book: PriceBook, model: str, tier: str, on: date) -> tuple[TierPrices | None, str]:
+def _tier(book: PriceBook, model: str, tier: str, on: date, geo: str) -> tuple[TierPrices | None, str]:
     """The one look-up, for a prompt of unknown length; or why it gives no price for one of the kinds."""
-    key = PriceKey(model, tier, geo="global", speed="standard")
+    key = PriceKey(model, tier, geo=geo, speed="standard")
     rates: dict[str, Decimal] = {}
     for kind in TOKEN_KINDS:
         try:

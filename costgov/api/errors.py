@@ -30,6 +30,7 @@ from costgov.queries.spend import UnknownDimension
 from costgov.refusals import NoRoomForUpload
 from gateway.engine import PolicyError
 from routing.importers.base import EvalImportError
+from routing.operations.constraints import ConstraintsRefused
 from routing.operations.policies import PolicyRefused
 from routing.queries.bundles import NothingActive
 from routing.queries.changes import NoSuchChange
@@ -46,6 +47,7 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (ObjectDoesNotExist, 404, "not_found"),
     (PolicyError, 400, "invalid_policy"),
     (PolicyRefused, 409, "refused"),
+    (ConstraintsRefused, 400, "invalid"),
     (DeletionRefused, 409, "refused"),
     (NoBaseline, 409, "no_baseline"),
     (ForecastRefused, 409, "refused"),

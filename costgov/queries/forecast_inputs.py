@@ -358,9 +358,9 @@ def _costs_of_day(
         if costs.baseline is not None and not row.unpriced_tok:
             found["baseline"][i] = float(costs.baseline) * scale
         for policy, choice in (("target", row.plan.target), ("approved", row.plan.approved)):
-            model_costs = costs.by_model.get(choice.model) if choice is not None else None
-            if choice is not None and model_costs is not None:
-                found[policy][i] = float(model_costs.unit_cost_usd(choice.levers)) * scale
+            unit_cost = choice.unit_cost_usd(costs.by_model) if choice is not None else None
+            if unit_cost is not None:
+                found[policy][i] = unit_cost * scale
     return found
 
 

@@ -1,7 +1,7 @@
 """What is planned for each class: the recommended move, and how much of it somebody has already approved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from billing.core.forecasting import Floats
 from costgov.queries.recommendation import recommended_document
-from routing.core.levers import LeverSet
+from routing.core.levers import LEVERS, LeverCosts, LeverSet
 from routing.models import ChangeRequest
 from routing.queries.incumbents import FULL_ROLLOUT_BASIS_POINTS
 from routing.queries.policies import activations_with_documents
@@ -23,10 +23,30 @@ Standing = Literal["stays", "in force", "approved", "proven", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model with the levers used on it."""
+    """A model with the levers used on it.
+
+    Where a limit of the estate splits the class, it serves `share` of the requests and `rest` the others, and a rollout
+    is complete at that share. Two choices of the same model and levers are the same, whatever their shares.
+    """
 
     model: str
     levers: LeverSet
+    share: float = field(default=1.0, compare=False)
+    rest: str = field(default="", compare=False)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (self.model, self.rest) if self.rest else (self.model,)
+
+    def unit_cost_usd(self, by_model: Mapping[str, LeverCosts]) -> float | None:
+        """Cost of a unit once rolled out, usd; None where one of its models has no price."""
+        own, other = by_model.get(self.model), by_model.get(self.rest)
+        if own is None or (self.rest and other is None):
+            return None
+        cost = float(own.unit_cost_usd(self.levers))
+        if other is None:
+            return cost
+        return self.share * cost + (1 - self.share) * float(other.unit_cost_usd(frozenset(LEVERS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +72,7 @@ class ClassPlan:
 
     @property
     def models(self) -> tuple[str, ...]:
-        return tuple(choice.model for choice in (self.target, self.approved) if choice is not None)
+        return tuple(model for choice in (self.target, self.approved) if choice is not None for model in choice.models)
 
     def target_share(self, staged: Floats) -> Floats:
         return _share(self.target, self.constant_share, staged)
@@ -76,7 +96,7 @@ def class_plans(report: RecommendationReport, *, as_of: datetime) -> dict[str, C
             levers.add("caching")
         if row.target_costs.batch_share > 0:
             levers.add("batch")
-        target = Choice(row.target, frozenset(levers))
+        target = Choice(row.target, frozenset(levers), float(row.target_share), row.split_with)
         wanted = recommended.get(row.request_class) or _assignment(target)
         active, since = in_force.get(row.request_class, (None, None))
         agreed = approved["assignments"].get(row.request_class) if approved is not None else None
@@ -100,8 +120,10 @@ def _plan(
 ) -> ClassPlan:
     is_old = since is not None and since.date() <= report.start
     if active is not None and _same(active, wanted):
-        share = _basis_points(active) / 10_000
-        if is_old and served_share >= SERVED_SHARE and share * 10_000 >= FULL_ROLLOUT_BASIS_POINTS:
+        # Of what is planned: a class to be split is all there at its share.
+        share = min(_basis_points(active) / 10_000 / target.share, 1.0)
+        is_full = share * 10_000 >= FULL_ROLLOUT_BASIS_POINTS
+        if is_old and served_share >= SERVED_SHARE * target.share and is_full:
             return ClassPlan(slug, "in force", None, None, None, None, move, "")
         return ClassPlan(slug, "approved", target, share, target, share, move, "")
     is_untouched = active is None or _choice(active) is None

@@ -171,11 +171,15 @@ class UnsolvedRow:
 
 @dataclass(frozen=True, slots=True)
 class BindingLimit:
-    """A limit of the whole estate that changes the choice, in words, and what a point more of it saves a month."""
+    """A limit of the whole estate that changes the choice, in words.
+
+    What one more point of it would save a month, and what the estate would save without it, the other limits kept.
+    """
 
     name: str
     text: str
     usd_per_point_and_month: Decimal
+    usd_per_month: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,17 +352,22 @@ def view_of(report: RecommendationReport) -> RecommendationView:
             for row in recommendation.unsolved
         ),
         missing_evidence=tuple(sorted(missing, key=lambda row: (-row.saving_usd, row.request_class, row.model))),
-        limits=_limits_row(recommendation.coupled, report.days),
+        limits=limits_row(recommendation.coupled, report.days),
     )
 
 
-def _limits_row(coupled: Coupled | None, days: int) -> LimitsRow | None:
+def limits_row(coupled: Coupled | None, days: int) -> LimitsRow | None:
     if coupled is None:
         return None
     cost = Decimal(0) if coupled.problem else Decimal(str(coupled.cost_usd - coupled.unlimited_cost_usd))
     return LimitsRow(
         binding=tuple(
-            BindingLimit(each.name, each.text, per_month(Decimal(str(each.usd_per_point)), days).quantize(CENT))
+            BindingLimit(
+                each.name,
+                each.text,
+                per_month(Decimal(str(each.usd_per_point)), days).quantize(CENT),
+                per_month(Decimal(str(each.usd)), days).quantize(CENT),
+            )
             for each in coupled.binding
         ),
         cost_usd_per_month=per_month(cost, days).quantize(CENT),

@@ -15,7 +15,7 @@ from billing.core.usage import COUNTERS
 from billing.core.usage_table import OtherUnpriced
 from billing.models import BillingPeriod
 from billing.queries.books import book_for
-from billing.queries.drivers import costs_on, usage_blocks
+from billing.queries.drivers import BlockCost, costs_on, usage_blocks
 from billing.queries.prices import price_book
 from billing.queries.usage import UnpricedUsage, unpriced_usage, usage_days
 from billing.queries.usage_sums import DIMENSIONS, TIME_DIMENSIONS, UsageSums, usage_sums
@@ -170,16 +170,25 @@ def current_costs(*, start: date, end: date, on: date) -> dict[str, CurrentCost]
     book = price_book()
     plain = [replace(row, key=replace(row.key, geo="global", speed="standard")) for row in usage]
     own, global_standard = costs_on(usage, book, on), costs_on(plain, book, on)
+    at_own_speed = global_standard
+    if any(row.key.speed not in ("", "standard") for row in usage):
+        at_own_speed = costs_on([replace(row, key=replace(row.key, geo="global")) for row in usage], book, on)
     found = {}
     for (request_class, block), cost in own.items():
         if not cost.is_priced:
             found[request_class] = CurrentCost(None)
             continue
-        usual = global_standard[request_class, block]
-        tokens_usd, usual_usd = cost.cost_usd - cost.searches_usd, usual.cost_usd - usual.searches_usd
-        premium = tokens_usd / usual_usd if usual.is_priced and usual_usd else Decimal(1)
-        found[request_class] = CurrentCost(cost.cost_usd, premium, cost.searches_usd)
+        usual, fast = global_standard[request_class, block], at_own_speed[request_class, block]
+        found[request_class] = CurrentCost(
+            cost.cost_usd, _premium(cost, usual), cost.searches_usd, speed_premium=_premium(fast, usual)
+        )
     return found
+
+
+def _premium(cost: BlockCost, usual: BlockCost) -> Decimal:
+    """What tokens cost over what the same cost globally at standard speed; 1 where either has no price."""
+    tokens_usd, usual_usd = cost.cost_usd - cost.searches_usd, usual.cost_usd - usual.searches_usd
+    return tokens_usd / usual_usd if cost.is_priced and usual.is_priced and usual_usd else Decimal(1)
 
 
 def _order(sums: UsageSums) -> list[int]:

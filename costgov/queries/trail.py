@@ -19,6 +19,7 @@ _OBJECTS: dict[str, tuple[str, str]] = {
     "change_request": ("Change", "change-detail"),
     "policy_version": ("Policy version", "policy-version"),
     "request_class": ("Class", "class-detail"),
+    "estate_constraints": ("Constraints", ""),
     "import": ("Usage import", "import-detail"),
     "eval_import": ("Eval import", "eval-import"),
     "commitment_sizing": ("Commitment sizing", "sizing"),

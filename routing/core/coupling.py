@@ -5,8 +5,9 @@ become exact decimals that a policy can state.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
+from itertools import combinations
 from typing import Protocol
 
 import numpy as np
@@ -30,9 +31,22 @@ class Limits:
     def is_empty(self) -> bool:
         return self.quality_floor is None and self.move_share is None and not self.model_caps
 
+    def without(self, name: str) -> "Limits":
+        """The other limits: `name` as in `LimitCost` ("quality_floor", "move_share", "model_cap:<model>")."""
+        kind, _, model = name.partition(":")
+        return replace(
+            self,
+            quality_floor=None if kind == "quality_floor" else self.quality_floor,
+            move_share=None if kind == "move_share" else self.move_share,
+            model_caps={other: cap for other, cap in self.model_caps.items() if other != model},
+        )
+
 
 class Choosable(Protocol):
-    """One model a class may be served by: its cost in the window (usd), its pass rate (None = unknown)."""
+    """One model a class may be served by: its cost in the window (usd), its pass rate (None = unknown).
+
+    `failures_usd`: what its failures are priced at in the window (φ); it decides, and is in no cost that is shown.
+    """
 
     @property
     def model(self) -> str: ...
@@ -40,6 +54,8 @@ class Choosable(Protocol):
     def cost_usd(self) -> Decimal: ...
     @property
     def quality(self) -> float | None: ...
+    @property
+    def failures_usd(self) -> Decimal: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +78,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class LimitCost:
-    """A limit that binds, in words, and what it costs: usd of the window for one more point of it."""
+    """A limit that binds, in words, and what it costs in the window, in usd of money and priced failures.
+
+    `usd_per_point`: what one more point of it would save, at the margin. `usd`: what the estate would save without it,
+    the other limits kept; limits that bind together may each cost less than both.
+    """
 
     name: str
     text: str
     usd_per_point: float
+    usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +114,15 @@ class Coupled:
 def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
     """The policy of least expected cost that keeps the limits, as named shares.
 
-    A class is served by at most two models (a policy states a target and a baseline); where more would be cheaper,
-    classes are kept whole instead. Shares are whole basis points, rounded towards the model with the larger share, so a
-    limit may be missed by less than one basis point of one class. Raises ValueError for an empty estate.
+    A class is served by at most two models, as a policy states a target and a baseline. Shares are whole basis
+    points, rounded towards the model with the larger share, so a limit may be missed by less than one basis point of
+    one class. Raises ValueError for an empty estate.
     """
     if not classes:
         raise ValueError("there is no class to choose for")
     models = sorted({each.model for row in classes for each in row.choosable} | {row.incumbent for row in classes})
-    estate = _estate(classes, models)
+    estate = _estate(classes, models, with_failures=True)
+    paid = _estate(classes, models, with_failures=False)
     free = choose(estate)
     problem = ""
     try:
@@ -111,30 +133,31 @@ def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
     return Coupled(
         parts={row.request_class: _parts(found.shares[number], models) for number, row in enumerate(classes)},
         limits=limits,
-        binding=() if problem else _binding(found, limits, models),
+        binding=() if problem else _binding(found, estate, limits, models),
         quality=found.quality(estate),
         unlimited_quality=free.quality(estate),
         rated_share=float(rated),
         moved_share=found.moved_share(estate),
-        cost_usd=found.cost_usd(estate),
-        unlimited_cost_usd=free.cost_usd(estate),
+        cost_usd=found.cost_usd(paid),
+        unlimited_cost_usd=free.cost_usd(paid),
         problem=problem,
     )
 
 
 def estate_of(classes: Sequence[ClassToChoose]) -> tuple[Estate, tuple[str, ...]]:
-    """The classes as arrays, and the models their columns stand for."""
+    """The classes as arrays in money alone, and the models their columns stand for."""
     models = sorted({each.model for row in classes for each in row.choosable} | {row.incumbent for row in classes})
-    return _estate(classes, models), tuple(models)
+    return _estate(classes, models, with_failures=False), tuple(models)
 
 
-def _estate(classes: Sequence[ClassToChoose], models: Sequence[str]) -> Estate:
+def _estate(classes: Sequence[ClassToChoose], models: Sequence[str], *, with_failures: bool) -> Estate:
     column = {model: number for number, model in enumerate(models)}
     shape = (len(classes), len(models))
     cost, quality = np.full(shape, np.nan), np.full(shape, np.nan)
     for number, row in enumerate(classes):
         for each in row.choosable:
-            cost[number, column[each.model]] = float(each.cost_usd)
+            usd = each.cost_usd + each.failures_usd if with_failures else each.cost_usd
+            cost[number, column[each.model]] = float(usd)
             if each.quality is not None:
                 quality[number, column[each.model]] = each.quality
     return Estate(
@@ -156,13 +179,30 @@ def _constraints(limits: Limits, models: Sequence[str]) -> Constraints:
 
 
 def _at_most_two(estate: Estate, constraints: Constraints) -> Choice:
+    """The choice with at most two models for a class. Raises Infeasible.
+
+    Several limits may split one class in three. Such a class is then tried with each two of its models, the cheapest
+    kept; where no two will do, every class stays whole.
+    """
     found = choose(estate, constraints)
-    if ((found.shares > 0).sum(axis=1) > 2).any():
-        return choose(
-            estate,
-            Constraints(constraints.move_share, constraints.quality_floor, constraints.model_caps, is_whole=True),
-        )
-    return found
+    many = np.flatnonzero((found.shares > 0).sum(axis=1) > 2)
+    if not len(many):
+        return found
+    best: Choice | None = None
+    row = int(many[0])
+    for pair in combinations(np.flatnonzero(found.shares[row] > 0).tolist(), 2):
+        allowed = estate.admissible.copy()
+        allowed[row] = False
+        allowed[row, list(pair)] = True
+        # A class with an unrated model less must not become rated: the floor is over the same classes.
+        tried = replace(estate, admissible=allowed, quality=np.where(estate.is_rated[:, None], estate.quality, np.nan))
+        try:
+            other = _at_most_two(tried, constraints)
+        except Infeasible:
+            continue
+        if best is None or other.cost_usd(estate) < best.cost_usd(estate):
+            best = other
+    return best or choose(estate, replace(constraints, is_whole=True))
 
 
 def _parts(shares: "np.ndarray[tuple[int], np.dtype[np.float64]]", models: Sequence[str]) -> tuple[Part, ...]:
@@ -178,7 +218,7 @@ def _parts(shares: "np.ndarray[tuple[int], np.dtype[np.float64]]", models: Seque
     return Part(models[first], 1 - second), Part(models[rest[0]], second)
 
 
-def _binding(found: Choice, limits: Limits, models: Sequence[str]) -> tuple[LimitCost, ...]:
+def _binding(found: Choice, estate: Estate, limits: Limits, models: Sequence[str]) -> tuple[LimitCost, ...]:
     rows = []
     for name, price in found.prices_usd.items():
         kind, _, column = name.partition(":")
@@ -189,7 +229,10 @@ def _binding(found: Choice, limits: Limits, models: Sequence[str]) -> tuple[Limi
         else:
             model = models[int(column)]
             text = f"{model} serves at most {percent(limits.model_caps[model])} of all requests"
-        rows.append(LimitCost(name if not column else f"{kind}:{models[int(column)]}", text, price / 100))
+        named = f"{kind}:{models[int(column)]}" if column else kind
+        without = _at_most_two(estate, _constraints(limits.without(named), models))
+        saved = max(found.cost_usd(estate) - without.cost_usd(estate), 0.0)
+        rows.append(LimitCost(named, text, price / 100, saved))
     return tuple(rows)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from routing.core.levers import Lever, LeverCosts
 from routing.core.recommendation import ClassRecommendation, Recommendation
 
 DEFAULT_CLASS = "general"
@@ -65,7 +66,7 @@ def draft_document(
     recommended = {row.request_class: row for row in recommendation.classes}
     previous: dict[str, Any] = document["assignments"]
     document["assignments"] = {
-        slug: recommended_assignment(recommended[slug], recommendation)
+        slug: recommended_assignment(recommended[slug], recommendation, previous.get(slug))
         if slug in recommended
         else previous.get(slug, KEEP)
         for slug in sorted(used)
@@ -97,6 +98,9 @@ def describe(assignment: Mapping[str, Any]) -> str:
     basis_points = assignment.get("rollout", {}).get("basis_points", 10_000)
     if basis_points < 10_000:
         words.append(f"for {basis_points / 100:g}% of requests")
+        rest = assignment.get("baseline", {}).get("model")
+        if rest:
+            words.append(f"the rest on {rest}")
     return ", ".join(words)
 
 
@@ -143,15 +147,29 @@ def _class_entry(row: RegisteredClass | None, slug: str) -> dict[str, str]:
     return {name: value for name, value in entry.items() if value}
 
 
-def recommended_assignment(row: ClassRecommendation, recommendation: Recommendation) -> dict[str, Any]:
-    """Target with the levers that pay. A client that caches by itself keeps its own marks ("keep", the default)."""
-    target: dict[str, Any] = {"model": row.target}
-    costs = row.target_costs
-    if "caching" in recommendation.levers and costs.caching.ttl in {"5m", "1h"}:
+def recommended_assignment(
+    row: ClassRecommendation, recommendation: Recommendation, previous: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Target with the levers that pay. A client that caches by itself keeps its own marks ("keep", the default).
+
+    A class that a limit of the whole estate splits states the other model as its baseline and the share in basis
+    points. The salt of the `previous` assignment stays, so that a larger share only ever adds conversations.
+    """
+    assignment: dict[str, Any] = {"target": _target(row.target, row.target_costs, recommendation.levers)}
+    if row.split_with and row.split_costs is not None:
+        salt = (previous or {}).get("rollout", {}).get("salt", row.request_class)
+        assignment["baseline"] = _target(row.split_with, row.split_costs, recommendation.levers)
+        assignment["rollout"] = {"basis_points": int(row.target_share * 10_000), "salt": salt}
+    return assignment
+
+
+def _target(model: str, costs: LeverCosts, levers: Sequence[Lever]) -> dict[str, Any]:
+    target: dict[str, Any] = {"model": model}
+    if "caching" in levers and costs.caching.ttl in {"5m", "1h"}:
         target["cache"] = {"mode": "auto", "ttl": costs.caching.ttl}
-    if "batch" in recommendation.levers and costs.batch_share > 0:
+    if "batch" in levers and costs.batch_share > 0:
         target["batch"] = "preferred"
-    return {"target": target}
+    return target
 
 
 def _models(document: Mapping[str, Any], max_input_tok: Mapping[str, int | None]) -> dict[str, dict[str, Any]]:

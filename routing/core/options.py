@@ -1,7 +1,7 @@
 """What may serve a class, and why (methods.md §4.1)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from routing.core.coupling import ClassToChoose
@@ -13,6 +13,7 @@ class Candidate:
     """One model for one class. `refusal` says why policy, region or retirement forbid it ('' = allowed).
 
     `counts_as_cheaper` is the one-sided 95 % test of methods.md §2; None = its factors are assumed, the point decides.
+    `quality`: pass rate on its cases, None = unknown.
     """
 
     model: str
@@ -33,7 +34,8 @@ class ClassProblem:
     """One class: how much of it there is in the window, what serves it, and what could.
 
     `volume`: its weight among the classes, in one unit for all (requests where all are known); default `units`.
-    `is_protected`: its owner wants no move recommended.
+    `is_protected`: its owner wants no move recommended. `failure_usd`: what a failed answer costs (methods.md §2, φ);
+    it decides between models, and is in no cost or saving.
     """
 
     request_class: str
@@ -45,6 +47,7 @@ class ClassProblem:
     candidates: tuple[Candidate, ...]
     volume: Decimal | None = None
     is_protected: bool = False
+    failure_usd: Decimal | None = None
 
     def candidate(self, model: str) -> Candidate:
         return next(candidate for candidate in self.candidates if candidate.model == model)
@@ -52,7 +55,11 @@ class ClassProblem:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A candidate as judged: may it serve the class, at what unit cost, and in which words."""
+    """A candidate as judged: may it serve the class, at what unit cost, and in which words.
+
+    `failures_usd`: what its failed answers are expected to cost per unit, (1 − pass rate)·φ; 0 where no price of a
+    failure decides.
+    """
 
     model: str
     unit_cost_usd: Decimal | None
@@ -62,6 +69,14 @@ class Option:
     verdict: str
     verdict_text: str
     is_stale: bool
+    failures_usd: Decimal = Decimal(0)
+
+    @property
+    def compared_usd(self) -> Decimal:
+        """What models are compared by. Raises ValueError without a cost."""
+        if self.unit_cost_usd is None:
+            raise ValueError(f"{self.model} has no cost to compare")
+        return self.unit_cost_usd + self.failures_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,7 @@ class _Choosable:
     model: str
     cost_usd: Decimal
     quality: float | None
+    failures_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +97,34 @@ class Judged:
     ranked: tuple[Option, ...]
 
     def to_choose(self) -> ClassToChoose:
-        """What may serve the class when all are chosen together: a move for money must count as cheaper."""
+        """What may serve the class when all are chosen together.
+
+        A move for money must count as cheaper; one away from a model that may not serve is not for money.
+        """
         problem, now = self.problem, self.incumbent.unit_cost_usd
         assert now is not None
-        choosable = [
-            _Choosable(option.model, problem.units * option.unit_cost_usd, problem.candidate(option.model).quality)
+        known = {candidate.model: candidate for candidate in problem.candidates}
+        allowed = [
+            option
             for option in self.ranked
             if option.unit_cost_usd is not None
             and (
-                option.model == problem.incumbent
+                not self.incumbent.is_admissible
+                or option.model == problem.incumbent
                 or option.unit_cost_usd >= now
-                or problem.candidate(option.model).counts_as_cheaper is not False
+                or known[option.model].counts_as_cheaper is not False
             )
         ]
-        if not choosable:  # an incumbent below its bar and nothing that clears: it stays, and is listed so
-            choosable = [
-                _Choosable(problem.incumbent, problem.units * now, problem.candidate(problem.incumbent).quality)
-            ]
+        # An incumbent below its bar and nothing that clears: it stays, and is listed so.
+        choosable = [
+            _Choosable(
+                option.model,
+                problem.units * (option.unit_cost_usd or Decimal(0)),
+                known[option.model].quality,
+                problem.units * option.failures_usd,
+            )
+            for option in allowed or [self.incumbent]
+        ]
         volume = problem.units if problem.volume is None else problem.volume
         return ClassToChoose(problem.request_class, volume, problem.incumbent, choosable)
 
@@ -115,11 +142,31 @@ def judged(problem: ClassProblem, levers: Sequence[Lever]) -> Judged:
     incumbent = next(option for option in options if option.model == problem.incumbent)
     if incumbent.unit_cost_usd is None:
         raise ValueError(f"{problem.request_class}: no cost for its incumbent {problem.incumbent}")
+    if problem.failure_usd:
+        options = _with_failures(options, problem, problem.failure_usd)
+        incumbent = next(option for option in options if option.model == problem.incumbent)
     ranked = sorted(
         (option for option in options if option.is_admissible and option.unit_cost_usd is not None),
-        key=lambda option: (option.unit_cost_usd, option.model != problem.incumbent, option.model),
+        key=lambda option: (option.compared_usd, option.model != problem.incumbent, option.model),
     )
     return Judged(problem, options, incumbent, tuple(ranked))
+
+
+def _with_failures(options: tuple[Option, ...], problem: ClassProblem, failure_usd: Decimal) -> tuple[Option, ...]:
+    """The options with what their failures cost; unchanged where one that may serve has no known pass rate.
+
+    A failure is one of a request: units that are tokens cannot be compared by it.
+    """
+    quality = {candidate.model: candidate.quality for candidate in problem.candidates}
+    rivals = [option for option in options if option.is_admissible or option.model == problem.incumbent]
+    if problem.unit_name != "request" or any(quality[option.model] is None for option in rivals):
+        return options
+    return tuple(
+        option
+        if (rate := quality[option.model]) is None
+        else replace(option, failures_usd=(1 - Decimal(str(rate))) * failure_usd)
+        for option in options
+    )
 
 
 def _clears(candidate: Candidate) -> bool:

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from functools import cache
 from itertools import combinations
 from typing import Literal
 
-from billing.core.words import percent
+from billing.core.words import percent, signed
 from routing.core.attribution import MICRO_USD, shapley, waterfall
 from routing.core.choice import frontier
 from routing.core.coupling import Coupled, Limits, Part, couple, estate_of
 from routing.core.levers import LEVERS, Lever, LeverCosts, LeverSet
 from routing.core.options import ClassProblem, Judged, Option, judged
 
-Move = Literal["keep", "save", "restore_quality", "limit", "below_bar_nothing_to_move_to"]
+Move = Literal["keep", "save", "avoid_failures", "restore_quality", "limit", "below_bar_nothing_to_move_to"]
 ONE = Decimal(1)
 
 
@@ -32,8 +33,8 @@ class MissingEvidence:
 class ClassRecommendation:
     """The choice for one class. Costs are usd in the window; `costs[levers]` against the uniform baseline.
 
-    Where a limit of the whole estate splits the class, `target` serves `target_share` of it and `split_with` the rest,
-    and the costs are those of both.
+    Where a limit of the whole estate splits the class, `target` serves `target_share` of it and `split_with` the rest
+    (at `split_costs`), and the costs are those of both.
     """
 
     request_class: str
@@ -52,6 +53,7 @@ class ClassRecommendation:
     missing_evidence: tuple[MissingEvidence, ...]
     target_share: Decimal = Decimal(1)
     split_with: str = ""
+    split_costs: LeverCosts | None = None
 
     @property
     def uniform_cost_usd(self) -> Decimal:
@@ -106,6 +108,11 @@ class Recommendation:
 
 def lever_sets(levers: Sequence[Lever]) -> tuple[LeverSet, ...]:
     """Every subset of the levers, smallest first."""
+    return _lever_sets(tuple(levers))
+
+
+@cache
+def _lever_sets(levers: tuple[Lever, ...]) -> tuple[LeverSet, ...]:
     return tuple(frozenset(chosen) for size in range(len(levers) + 1) for chosen in combinations(levers, size))
 
 
@@ -208,6 +215,7 @@ def _recommended(row: Judged, levers: tuple[Lever, ...], parts: Sequence[Part]) 
         missing_evidence=() if problem.is_protected else _missing_evidence(problem, row.options, target, levers),
         target_share=share,
         split_with=other,
+        split_costs=rest,
     )
 
 
@@ -252,6 +260,9 @@ def _choose(problem: ClassProblem, incumbent: Option, ranked: Sequence[Option]) 
     for option in ranked:
         if option.model == incumbent.model:
             break
+        assert option.unit_cost_usd is not None and incumbent.unit_cost_usd is not None
+        if option.unit_cost_usd >= incumbent.unit_cost_usd:  # ranked first only by what its failures cost less
+            return option, "avoid_failures", _fewer_failures(option, incumbent)
         if problem.candidate(option.model).counts_as_cheaper is not False:
             return option, "save", f"{option.model} clears the bar and costs least per {problem.unit_name}"
     if incumbent.verdict == "falls_short":
@@ -260,6 +271,16 @@ def _choose(problem: ClassProblem, incumbent: Option, ranked: Sequence[Option]) 
     if not_shown:
         return incumbent, "keep", f"{', '.join(not_shown)} is not shown to be cheaper with 95% confidence"
     return incumbent, "keep", ""
+
+
+def _fewer_failures(option: Option, incumbent: Option) -> str:
+    """Why a model that costs more money is the better choice where a failure has a price."""
+    assert option.unit_cost_usd is not None and incumbent.unit_cost_usd is not None
+    more, fewer = option.unit_cost_usd - incumbent.unit_cost_usd, incumbent.failures_usd - option.failures_usd
+    return (
+        f"{option.model} costs {signed(more, 5)} usd more a request, and its failures {signed(fewer, 5)} usd less at "
+        "the price the class puts on one"
+    )
 
 
 def _window_costs(
@@ -285,9 +306,11 @@ def _missing_evidence(
     rows = []
     for option in options:
         waits = option.verdict in {"not_enough_evidence", "no_evidence"} or option.is_stale
+        if option.is_admissible or not waits:
+            continue
         candidate = problem.candidate(option.model)
         refused = bool(candidate.refusal) or candidate.counts_as_cheaper is False
-        if option.is_admissible or refused or not waits or option.unit_cost_usd is None or target.unit_cost_usd is None:
+        if refused or option.unit_cost_usd is None or target.unit_cost_usd is None:
             continue
         if option.unit_cost_usd < target.unit_cost_usd:
             saving = window_cost_usd(problem.units, target.unit_cost_usd - option.unit_cost_usd)

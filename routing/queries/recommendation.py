@@ -5,16 +5,26 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from billing.core.pricebook import PriceBook
 from billing.queries.prices import ModelPrices, model_prices, price_version, release_facts, routable_models
 from billing.queries.profiles import ServedUsage, served_usage
+from routing.core.coupling import Limits
 from routing.core.evidence import CaseResult
 from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates
 from routing.core.options import Candidate, ClassProblem
 from routing.core.recommendation import Recommendation, Unsolved, recommend
-from routing.core.traffic import ClassTraffic, ModelFactors, class_traffic, model_costs, model_factors
+from routing.core.traffic import (
+    ClassTraffic,
+    ModelFactors,
+    class_traffic,
+    model_costs,
+    model_factors,
+    tokenizer_factor,
+)
 from routing.models import ClassException, RequestClass
+from routing.queries.constraints import limits_in_force
 from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts
 from routing.queries.incumbents import ActivePolicy, active_policy, incumbents
 
@@ -45,17 +55,25 @@ class CurrentCost:
 
     Part of it no move changes: `premium` is what its tokens cost at their own inference geo and speed over global and
     standard ones (1 = nothing), `searches_usd` what its web searches cost. Both are added to every model's cost.
+    `speed_premium` is the part of it that the speed makes: a class that must stay in one inference geo is costed at
+    that geo's own prices.
     """
 
     cost_usd: Decimal | None
     premium: Decimal = Decimal(1)
     searches_usd: Decimal = Decimal(0)
+    speed_premium: Decimal = Decimal(1)
 
-    def added_to(self, costs: LeverCosts, units: Decimal) -> LeverCosts:
-        return costs.surcharged(premium=self.premium, extra_usd=self.searches_usd / units if units else Decimal(0))
+    def added_to(self, costs: LeverCosts, units: Decimal, *, geo: str = "") -> LeverCosts:
+        """`geo`: the inference geo whose prices the costs are at; '' = global ones."""
+        return costs.surcharged(
+            premium=self.speed_premium if geo else self.premium,
+            extra_usd=self.searches_usd / units if units else Decimal(0),
+        )
 
 
 _NOTHING = CurrentCost(None)
+_LEAST = Decimal("0.000001")  # a class without volume still has to be chosen for
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +106,23 @@ class _Estate:
     verdicts: Mapping[str, ClassVerdicts]
     exceptions: frozenset[tuple[str, str]]
     models: tuple[str, ...]
+    max_input_tok: Mapping[str, int | None] = field(default_factory=dict)
+    geo_prices: Mapping[str, Mapping[str, ModelPrices]] = field(default_factory=dict)
     # Asked for once per eval case: built once per model and set of prices.
-    known_rates: dict[str, ModelRates | str] = field(default_factory=dict)
+    known_rates: dict[tuple[str, str], ModelRates | str] = field(default_factory=dict)
 
-    def rates(self, model: str) -> ModelRates | str:
-        """Rates of a model, or in words why there are none."""
-        if model not in self.known_rates:
-            self.known_rates[model] = self._rates(model)
-        return self.known_rates[model]
+    def rates(self, model: str, geo: str = "") -> ModelRates | str:
+        """Rates of a model (in an inference geo), or in words why there are none."""
+        if (model, geo) not in self.known_rates:
+            self.known_rates[model, geo] = self._rates(model, geo)
+        return self.known_rates[model, geo]
 
-    def _rates(self, model: str) -> ModelRates | str:
-        found = self.prices.get(model)
+    def _rates(self, model: str, geo: str) -> ModelRates | str:
+        found = (self.geo_prices[geo] if geo else self.prices).get(model)
         if found is None:
             return f"{model} has no price: add one on the Prices page"
         if found.standard is None:
-            return found.reason
+            return f"no price for {model} in inference geo {geo}, where the class must stay" if geo else found.reason
         return ModelRates(
             model=model,
             standard=_rates(found.standard),
@@ -120,6 +140,7 @@ class _Facts:
     by_class: Mapping[str, list[ServedUsage]]
     serving: Mapping[str, str]
     current: Mapping[str, CurrentCost]
+    problems: tuple[ClassProblem, ...] = ()
 
 
 def reference_models(report: RecommendationReport) -> dict[str, str]:
@@ -139,7 +160,12 @@ def plan_costs(
 
     `models`: which models besides the incumbent to cost per class. `book`: other prices than the list's (what-if).
     """
-    estate = replace(report.facts.estate, prices=model_prices(on=on, book=book), known_rates={})
+    estate = replace(
+        report.facts.estate,
+        prices=model_prices(on=on, book=book),
+        geo_prices=_geo_prices(report.facts.classes, on, book),
+        known_rates={},
+    )
     found = {}
     for row in report.facts.classes:
         served, incumbent = report.facts.by_class.get(row.slug), report.facts.serving.get(row.slug)
@@ -148,9 +174,13 @@ def plan_costs(
         traffic = _traffic(row, served, incumbent, estate)
         results = _by_candidate(estate.results.get(row.slug, []))
         wanted = {incumbent, report.baseline_model, *models.get(row.slug, ())}
-        costs = {model: _costs(model, incumbent, traffic, results, estate)[0] for model in sorted(wanted)}
+        geo = row.required_geo
+        costs = {model: _costs(model, incumbent, traffic, results, estate, geo)[0] for model in sorted(wanted)}
         extras = report.facts.current.get(row.slug, _NOTHING)
-        costs = {model: cost if cost is None else extras.added_to(cost, traffic.units) for model, cost in costs.items()}
+        costs = {
+            model: cost if cost is None else extras.added_to(cost, traffic.units, geo=geo)
+            for model, cost in costs.items()
+        }
         baseline = costs[report.baseline_model]
         found[row.slug] = PlanCosts(
             request_class=row.slug,
@@ -171,12 +201,14 @@ def recommendation_report(
     current_costs: Mapping[str, CurrentCost],
     levers: Sequence[Lever] = LEVERS,
     environment: str = "prod",
+    limits: Limits | None = None,
 ) -> RecommendationReport:
     """Recommend for the 28 whole days before `as_of`.
 
     `current_costs`: what each class's usage in that window costs at the prices in force on the day of `as_of`, the same
     that every model is priced at: a price that changed in between is no saving.
-    A class without counted usage, cost or price is listed as unsolved with the reason.
+    A class without counted usage, cost or price is listed as unsolved with the reason. `limits`: others than those the
+    estate has in force.
     """
     end = as_of.date()
     start = end - timedelta(days=WINDOW_DAYS)
@@ -188,17 +220,24 @@ def recommendation_report(
     by_class: dict[str, list[ServedUsage]] = defaultdict(list)
     for served in usage:
         by_class[served.request_class].append(served)
-    problems: list[ClassProblem | Unsolved] = []
-    unsolved: list[ClassProblem | Unsolved] = []
-    for row in classes:
-        cost = current_costs.get(row.slug, _NOTHING)
-        problem = _problem(row, by_class.get(row.slug, []), serving.get(row.slug), baseline_model, cost, estate)
-        (problems if isinstance(problem, ClassProblem) else unsolved).append(problem)
+    posed = [
+        _problem(
+            row,
+            by_class.get(row.slug, []),
+            serving.get(row.slug),
+            baseline_model,
+            current_costs.get(row.slug, _NOTHING),
+            estate,
+        )
+        for row in classes
+    ]
+    problems = _in_one_unit([row for row in posed if isinstance(row, ClassProblem)], by_class, serving, estate)
     return RecommendationReport(
         recommendation=recommend(
-            [row for row in problems if isinstance(row, ClassProblem)],
+            problems,
             levers=levers,
-            unsolved=[row for row in unsolved if isinstance(row, Unsolved)],
+            unsolved=[row for row in posed if isinstance(row, Unsolved)],
+            limits=limits_in_force(as_of=as_of) if limits is None else limits,
         ),
         baseline_model=baseline_model,
         start=start,
@@ -206,12 +245,44 @@ def recommendation_report(
         price_version=price_version(),
         policy=policy,
         verdicts=estate.verdicts,
-        facts=_Facts(estate, tuple(classes), by_class, serving, current_costs),
+        facts=_Facts(estate, tuple(classes), by_class, serving, current_costs, tuple(problems)),
     )
 
 
+def _in_one_unit(
+    problems: Sequence[ClassProblem],
+    by_class: Mapping[str, Sequence[ServedUsage]],
+    serving: Mapping[str, str],
+    estate: _Estate,
+) -> list[ClassProblem]:
+    """The classes weighed in one unit: requests where all count them, else input tokens.
+
+    Tokens are on the tokenizer of what serves the class now, as its own units are. An empty class weighs nothing: it is
+    given the least weight there is, as a choice needs one.
+    """
+    if all(problem.unit_name == "request" for problem in problems):
+        return [replace(problem, volume=max(problem.units, _LEAST)) for problem in problems]
+    weighed = []
+    for problem in problems:
+        own = serving[problem.request_class]
+        tokens = sum(
+            Decimal(row.input_tok) / tokenizer_factor(estate.generations, own, row.model)
+            for row in by_class[problem.request_class]
+        )
+        weighed.append(replace(problem, volume=max(Decimal(tokens) / 1_000_000, _LEAST)))
+    return weighed
+
+
+def _geo_prices(
+    classes: Iterable[RequestClass], on: date, book: PriceBook | None = None
+) -> dict[str, dict[str, ModelPrices]]:
+    """Prices in every inference geo that some class must stay in."""
+    asked = sorted({row.required_geo for row in classes} - {""})
+    return {geo: model_prices(on=on, book=book, geo=geo) for geo in asked}
+
+
 def _read_estate(
-    as_of: datetime, classes: Iterable[RequestClass], serving: Mapping[str, str], usage: Iterable[ServedUsage]
+    as_of: datetime, classes: Sequence[RequestClass], serving: Mapping[str, str], usage: Iterable[ServedUsage]
 ) -> _Estate:
     day = as_of.date()
     results = case_results(as_of=as_of)
@@ -223,6 +294,8 @@ def _read_estate(
         as_of=as_of,
         prices=model_prices(on=day),
         generations={name: row.tokenizer_generation for name, row in releases.items()},
+        max_input_tok={name: row.max_input_tok for name, row in releases.items()},
+        geo_prices=_geo_prices(classes, day),
         routable=routable_models(on=day),
         retirements={name: row.retires_on for name, row in releases.items()},
         results=results,
@@ -249,8 +322,9 @@ def _problem(
     results = _by_candidate(estate.results.get(row.slug, []))
     costs: dict[str, tuple[LeverCosts | None, ModelFactors]] = {}
     for model in sorted({*estate.models, incumbent, baseline_model, traffic.reference_model}):
-        cost, factors = _costs(model, incumbent, traffic, results, estate)
-        costs[model] = (cost if cost is None else current.added_to(cost, traffic.units), factors)
+        cost, factors = _costs(model, incumbent, traffic, results, estate, row.required_geo)
+        added = cost if cost is None else current.added_to(cost, traffic.units, geo=row.required_geo)
+        costs[model] = (added, factors)
     baseline, incumbent_costs = costs[baseline_model][0], costs[incumbent][0]
     if baseline is None or incumbent_costs is None:
         missing = costs[baseline_model][1] if baseline is None else costs[incumbent][1]
@@ -264,7 +338,14 @@ def _problem(
         incumbent=incumbent,
         baseline=baseline,
         current_cost_usd=current_cost_usd,
-        candidates=tuple(_candidate(model, row.slug, incumbent, costs[model], verdicts, estate) for model in names),
+        candidates=tuple(
+            _candidate(
+                model, costs[model], verdicts, estate, refusal=_class_refusal(model, incumbent, row, traffic, estate)
+            )
+            for model in names
+        ),
+        is_protected=row.is_protected,
+        failure_usd=row.failure_usd,
     )
 
 
@@ -285,25 +366,27 @@ def _costs(
     traffic: ClassTraffic,
     results: Mapping[str, list[CaseResult]],
     estate: _Estate,
+    geo: str = "",
 ) -> tuple[LeverCosts | None, ModelFactors]:
+    rates_of = partial(estate.rates, geo=geo)
     factors = model_factors(
         model,
         incumbent=incumbent,
         traffic=traffic,
         results=results,
         generations=estate.generations,
-        rates_of=estate.rates,
+        rates_of=rates_of,
     )
-    return model_costs(model, traffic=traffic, factors=factors, rates_of=estate.rates)
+    return model_costs(model, traffic=traffic, factors=factors, rates_of=rates_of)
 
 
 def _candidate(
     model: str,
-    slug: str,
-    incumbent: str,
     costs: tuple[LeverCosts | None, ModelFactors],
     verdicts: ClassVerdicts,
     estate: _Estate,
+    *,
+    refusal: str,
 ) -> Candidate:
     verdict = verdicts.of(model)
     lever_costs, factors = costs
@@ -313,11 +396,13 @@ def _candidate(
         cost_source=factors.source,
         verdict=verdict.status,
         is_stale=verdict.stale,
-        is_excepted=(slug, model) in estate.exceptions,
-        refusal=_refusal(model, incumbent, estate),
+        is_excepted=(verdicts.slug, model) in estate.exceptions,
+        refusal=refusal,
         counts_as_cheaper=factors.counts_as_cheaper,
         cases_needed=verdict.cases_needed,
         verdict_text=verdict.text,
+        # With fewer cases than an interval needs, a rate says too little to weigh the estate by.
+        quality=verdict.pass_rate if verdict.lower is not None else None,
     )
 
 
@@ -331,6 +416,23 @@ def _refusal(model: str, incumbent: str, estate: _Estate) -> str:
     if model not in estate.retirements:
         return "nobody has placed this model: add it on the Prices page"
     return "not on the organisation's list of allowed models"
+
+
+def _class_refusal(model: str, incumbent: str, row: RequestClass, traffic: ClassTraffic, estate: _Estate) -> str:
+    """Why the model may not serve the class now; '' = it may."""
+    if row.allowed_models and model not in row.allowed_models:
+        return "not among the models this class allows"
+    if row.required_geo:
+        rates = estate.rates(model, row.required_geo)
+        if isinstance(rates, str):
+            return rates
+    limit = estate.max_input_tok.get(model)
+    if model != incumbent and limit is not None and traffic.unit_name == "request":
+        factor = tokenizer_factor(estate.generations, traffic.reference_model, model)
+        asked = (traffic.reference.input_tok + traffic.reference.prefix_tok) * factor
+        if asked > limit:
+            return f"takes {limit:,} input tokens at most; a request of this class has {asked:,.0f} on average"
+    return _refusal(model, incumbent, estate)
 
 
 def _by_candidate(results: Iterable[CaseResult]) -> dict[str, list[CaseResult]]:

@@ -280,7 +280,9 @@ def test_at_most_forty_percent_may_move():
     }
     assert total(found) == 302
     assert found.coupled is not None
-    assert [(row.name, round(row.usd_per_point, 6)) for row in found.coupled.binding] == [("move_share", 0.8)]
+    assert [(row.name, round(row.usd_per_point, 6), round(row.usd, 6)) for row in found.coupled.binding] == [
+        ("move_share", 0.8, 32)
+    ]
     assert found.classes[2].reason == "a limit of the whole estate splits the class: 20.0% on m2"
 
 

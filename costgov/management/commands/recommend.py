@@ -65,7 +65,7 @@ def _table(view: RecommendationView) -> str:
         lines.append(f"limits of the whole estate are not kept: {limits.problem}")
     elif limits is not None:
         lines.append(f"limits of the whole estate cost {signed(limits.cost_usd_per_month, 2)} usd a month")
-        lines += [f"  binds: {each.text}" for each in limits.binding]
+        lines += [f"  {each.text}: {signed(each.usd_per_month, 2)} usd a month" for each in limits.binding]
     lines += [
         f"split: {row.request_class}: {percent(row.target_share)} on {row.target}, the rest on {row.split_with}"
         for row in view.classes
