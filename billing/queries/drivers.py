@@ -14,6 +14,7 @@ from billing.core.money import ZERO, line_cost
 from billing.core.pricebook import PriceBook, PriceKey, PriceNotFound
 from billing.core.usage import COUNTER_OF_KIND, COUNTERS, PRICED_KINDS
 from billing.models import DailyUsage, Import
+from billing.queries.named_models import model_sql, named_models
 
 DAY: Final = timedelta(days=1)
 _PRICE_COLUMNS: Final = ("model", "service_tier", "prompt_length_band", "geo", "speed")
@@ -75,17 +76,22 @@ def covered_days(*, start: date, end: date) -> dict[str, frozenset[date]]:
     return {name: frozenset(days) for name, days in found.items()}
 
 
-def usage_blocks(*, start: date, end: date, block_days: int) -> list[BlockUsage]:
-    """Counted usage of days [start, end) in blocks counted backwards from `end`."""
+def usage_blocks(*, start: date, end: date, block_days: int, keep: Iterable[str] = ()) -> list[BlockUsage]:
+    """Counted usage of days [start, end) in blocks counted backwards from `end`.
+
+    Of very many unknown models most are one (`billing.queries.named_models`), but none of `keep`.
+    """
+    model, named = model_sql(named_models(start=start, end=end, keep=keep))
     sums = ", ".join(f"sum({name})::int8" for name in COUNTERS)
-    keys = ", ".join(_PRICE_COLUMNS)
+    keys = ", ".join((model, *_PRICE_COLUMNS[1:]))
+    places = ", ".join(str(n + 1) for n in range(2 + len(_PRICE_COLUMNS)))
     query = (
         f"SELECT request_class, (%s::date - 1 - date) / %s AS block, {keys}, {sums} "  # noqa: S608 - names of ours
-        f"FROM {DailyUsage._meta.db_table} WHERE date >= %s AND date < %s GROUP BY 1, 2, {keys} ORDER BY 1, 2, {keys}"
+        f"FROM {DailyUsage._meta.db_table} WHERE date >= %s AND date < %s GROUP BY {places} ORDER BY {places}"
     )
     width = 2 + len(_PRICE_COLUMNS)
     with connection.cursor() as cursor:
-        cursor.execute(query, [end, block_days, start, end])
+        cursor.execute(query, [end, block_days, *named, start, end])
         return [
             BlockUsage(
                 request_class=row[0],

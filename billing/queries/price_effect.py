@@ -117,7 +117,7 @@ def month_effect(*, start: date, end: date, on: date, before: PriceBook, after: 
     newly_tok = lost_tok = 0
     newly_usd = ZERO
     old, new = Pricer(before), Pricer(after)
-    for row in usage_blocks(start=start, end=end, block_days=(end - start).days):
+    for row in usage_blocks(start=start, end=end, block_days=(end - start).days, keep=before.models | after.models):
         for kind in PRICED_KINDS:
             if not (units := row.counts[COUNTER_OF_KIND[kind]]):
                 continue

@@ -6,6 +6,7 @@ from datetime import date
 from django.db.models import Count, F, Q, Sum
 
 from billing.models import DailyUsage
+from billing.queries.named_models import model_expression, named_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,15 @@ class ServedUsage:
 
 
 def served_usage(*, start: date, end: date) -> list[ServedUsage]:
-    """Usage that counts on days [start, end), per class and model, in that order; unclassified usage left out."""
+    """Usage that counts on days [start, end), per class and model, in that order; unclassified usage left out.
+
+    Of very many unknown models most are one (`billing.queries.named_models`).
+    """
     rows = (
         DailyUsage.objects.filter(date__gte=start, date__lt=end)
         .exclude(request_class="")
-        .values("request_class", "model")
+        .annotate(told=model_expression(named_models(start=start, end=end)))
+        .values("request_class", "told")
         .annotate(
             known_requests=Sum("requests"),
             unknown_rows=Count("id", filter=Q(requests__isnull=True)),
@@ -48,12 +53,12 @@ def served_usage(*, start: date, end: date) -> list[ServedUsage]:
             write_1h=Sum("cache_write_1h_tok"),
             out=Sum("output_tok"),
         )
-        .order_by(F("request_class"), F("model"))
+        .order_by(F("request_class"), F("told"))
     )
     return [
         ServedUsage(
             request_class=row["request_class"],
-            model=row["model"],
+            model=row["told"],
             requests=None if row["unknown_rows"] else int(row["known_requests"]),
             batch_requests=None if row["unknown_rows"] else int(row["known_batch_requests"]),
             uncached_input_tok=int(row["uncached"]),

@@ -29,6 +29,7 @@ from billing.queries.closing import checks_of
 from billing.queries.contracts import contracted_book
 from billing.queries.cost_reports import MonthReport, Place, month_report, months_with_reports
 from billing.queries.month_invoices import PricedDay, invoice_groups, invoice_used, month_invoices, other_currencies
+from billing.queries.named_models import model_expression, named_models
 from billing.queries.prices import price_book
 
 _PRICE_COLUMNS: Final = ("model", "service_tier", "prompt_length_band", "geo", "speed")
@@ -145,17 +146,21 @@ def active_reasons(month: date) -> dict[tuple[str, str], Reason]:
 
 
 def _priced_days(start: date, end: date, book: PriceBook, contract: PriceBook) -> list[PricedDay]:
-    """Counted usage of days [start, end) by day, channel, workspace, class and price key, each kind priced."""
+    """Counted usage of days [start, end) by day, channel, workspace, class and price key, each kind priced.
+
+    Of very many unknown models most are one (`billing.queries.named_models`).
+    """
     rows = (
         DailyUsage.objects.filter(date__gte=start, date__lt=end)
-        .values("date", "channel", "workspace", "request_class", *_PRICE_COLUMNS)
+        .annotate(told=model_expression(named_models(start=start, end=end)))
+        .values("date", "channel", "workspace", "request_class", "told", *_PRICE_COLUMNS[1:])
         .annotate(**{f"sum_{name}": Sum(name) for name in COUNTERS})
-        .order_by("date", "channel", "workspace", "request_class", *_PRICE_COLUMNS)
+        .order_by("date", "channel", "workspace", "request_class", "told", *_PRICE_COLUMNS[1:])
     )
     pricer, under = Pricer(book), Pricer(contract) if contract is not book else None
     found = []
     for row in rows:
-        dimensions = {name: row[name] for name in _PRICE_COLUMNS}
+        dimensions = {"model": row["told"], **{name: row[name] for name in _PRICE_COLUMNS[1:]}}
         key = PriceKey(**dimensions, channel=row["channel"])
         for kind in PRICED_KINDS:
             if units := int(row[f"sum_{COUNTER_OF_KIND[kind]}"]):

@@ -6,6 +6,7 @@ from datetime import date
 from django.db.models import Count, F, Q, Sum
 
 from billing.models import DailyUsage, ModelRelease
+from billing.queries.named_models import OTHERS, model_expression, named_models
 
 _INPUT_TOK = F("uncached_input_tok") + F("cache_read_tok") + F("cache_write_5m_tok") + F("cache_write_1h_tok")
 
@@ -34,12 +35,16 @@ class ModelName:
 
 
 def daily_usage(*, start: date, end: date, request_class: str | None = None) -> list[DayOfUsage]:
-    """Usage that counts on days [start, end) per day, class and model, in that order; one class where it is named."""
+    """Usage that counts on days [start, end) per day, class and model, in that order; one class where it is named.
+
+    Of very many unknown models most are one (`billing.queries.named_models`).
+    """
     rows = DailyUsage.objects.filter(date__gte=start, date__lt=end)
     if request_class is not None:
         rows = rows.filter(request_class=request_class)
     sums = (
-        rows.values("date", "request_class", "model")
+        rows.annotate(told=model_expression(named_models(start=start, end=end)))
+        .values("date", "request_class", "told")
         .annotate(
             known=Sum("requests"),
             untold=Count("id", filter=Q(requests__isnull=True)),
@@ -48,13 +53,13 @@ def daily_usage(*, start: date, end: date, request_class: str | None = None) -> 
             ),
             output=Sum("output_tok"),
         )
-        .order_by("date", "request_class", "model")
+        .order_by("date", "request_class", "told")
     )
     return [
         DayOfUsage(
             on=row["date"],
             request_class=row["request_class"],
-            model=row["model"],
+            model=row["told"],
             requests=None if row["untold"] else int(row["known"]),
             input_tok=int(row["input"]),
             output_tok=int(row["output"]),
@@ -66,7 +71,8 @@ def daily_usage(*, start: date, end: date, request_class: str | None = None) -> 
 def models_without_request_counts() -> frozenset[str]:
     """Models with counted usage, on any day, whose source does not tell how many requests it was."""
     rows = DailyUsage.objects.filter(requests__isnull=True).order_by().values_list("model", flat=True).distinct()
-    return frozenset(rows)
+    found = frozenset(rows)
+    return found | {OTHERS} if found else found
 
 
 def model_names() -> dict[str, ModelName]:

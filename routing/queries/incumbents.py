@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from billing.queries.named_models import OTHERS
 from billing.queries.profiles import ServedUsage
 from routing.models import Activation
 
@@ -68,6 +69,7 @@ def incumbents(*, policy: ActivePolicy | None, usage: Iterable[ServedUsage], slu
     for slug in slugs:
         target = policy.settled_target(slug) if policy is not None else None
         rows = by_class.get(slug, [])
+        rows = [row for row in rows if row.model != OTHERS] or rows
         if target is not None:
             found[slug] = target
         elif rows:

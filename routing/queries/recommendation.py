@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import partial
 
 from billing.core.pricebook import PriceBook
+from billing.queries.named_models import OTHERS
 from billing.queries.prices import ModelPrices, model_prices, price_version, release_facts, routable_models
 from billing.queries.profiles import ServedUsage, served_usage
 from routing.core.coupling import Limits
@@ -301,7 +302,7 @@ def _read_estate(
         results=results,
         verdicts=class_verdicts(results=results, incumbents=serving, as_of=as_of),
         exceptions=frozenset(exceptions.values_list("request_class__slug", "model")),
-        models=tuple(sorted(in_evals | planned | set(serving.values()) | {row.model for row in usage})),
+        models=tuple(sorted(in_evals | planned | set(serving.values()) | ({row.model for row in usage} - {OTHERS}))),
     )
 
 

@@ -72,9 +72,7 @@ class Command(BaseCommand):
 def others_words(rest: OtherUnpriced) -> str:
     """What models beyond those named have together."""
     searches = f" and {rest.searches:,} web searches" if rest.searches else ""
-    return (
-        f"{rest.tokens:,} tokens{searches} of {rest.models:,} more models without prices. They cost an unknown amount."
-    )
+    return f"{rest.tokens:,} tokens{searches} of {rest.models:,} more models without prices."
 
 
 def _beside(row: SpendRow) -> str:
