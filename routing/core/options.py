@@ -1,11 +1,16 @@
-"""What may serve a class, and why (methods.md §4.1)."""
+"""What may serve a class, and why (methods.md §4.1).
+
+An estate has as many pairs of class and model as it has of both, and only a few of them are ever read: a pair is judged
+as a place in lists, and becomes an `Option` with its words when somebody asks.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from routing.core.coupling import ClassToChoose
-from routing.core.levers import Lever, LeverCosts, LeverSet
+from routing.core.levers import Lever, LeverCosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +84,7 @@ class Option:
         return self.unit_cost_usd + self.failures_usd
 
 
-@dataclass(frozen=True, slots=True)
-class _Choosable:
+class _Choosable(NamedTuple):
     model: str
     cost_usd: Decimal
     quality: float | None
@@ -89,124 +93,145 @@ class _Choosable:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A class with its options judged; `ranked` are the admissible ones, cheapest first."""
+    """A class with its candidates judged, in the order of their names.
+
+    `unit_costs_usd` (None = unknown), `may_serve` and `reasons` go with `candidates`; so does `failures_usd`, empty
+    where no price of a failure decides. `own`: place of the incumbent. `ranked`: places of what may serve, cheapest
+    first, ties to the incumbent and then by name.
+    """
 
     problem: ClassProblem
-    options: tuple[Option, ...]
-    incumbent: Option
-    ranked: tuple[Option, ...]
+    candidates: Sequence[Candidate]
+    unit_costs_usd: Sequence[Decimal | None]
+    may_serve: Sequence[bool]
+    reasons: Sequence[str]
+    failures_usd: Sequence[Decimal]
+    own: int
+    ranked: Sequence[int]
+
+    def option(self, place: int) -> Option:
+        """The candidate at a place, in words."""
+        candidate = self.candidates[place]
+        return Option(
+            model=candidate.model,
+            unit_cost_usd=self.unit_costs_usd[place],
+            is_admissible=self.may_serve[place],
+            reason=self.reasons[place],
+            cost_source=candidate.cost_source,
+            verdict=candidate.verdict,
+            verdict_text=candidate.verdict_text,
+            is_stale=candidate.is_stale,
+            failures_usd=self.failures_usd[place] if self.failures_usd else Decimal(0),
+        )
+
+    def place(self, model: str) -> int:
+        """Where a model is among the candidates. Raises StopIteration where it is none of them."""
+        return next(place for place, candidate in enumerate(self.candidates) if candidate.model == model)
+
+    def known_cost_usd(self, place: int) -> Decimal:
+        """Cost of a unit at a place that has one, as every ranked place and the incumbent's do."""
+        cost = self.unit_costs_usd[place]
+        assert cost is not None
+        return cost
 
     def to_choose(self) -> ClassToChoose:
         """What may serve the class when all are chosen together.
 
         A move for money must count as cheaper; one away from a model that may not serve is not for money.
         """
-        problem, now = self.problem, self.incumbent.unit_cost_usd
-        assert now is not None
-        known = {candidate.model: candidate for candidate in problem.candidates}
-        allowed = [
-            option
-            for option in self.ranked
-            if option.unit_cost_usd is not None
-            and (
-                not self.incumbent.is_admissible
-                or option.model == problem.incumbent
-                or option.unit_cost_usd >= now
-                or known[option.model].counts_as_cheaper is not False
-            )
-        ]
+        problem, own, now = self.problem, self.own, self.known_cost_usd(self.own)
+        known, costs = self.candidates, self.unit_costs_usd
+        allowed: Sequence[int] = self.ranked
+        if self.may_serve[own]:
+            allowed = [
+                place
+                for place in self.ranked
+                if known[place].counts_as_cheaper is not False or place == own or self.known_cost_usd(place) >= now
+            ]
+        units, failures = problem.units, self.failures_usd
         # An incumbent below its bar and nothing that clears: it stays, and is listed so.
         choosable = [
             _Choosable(
-                option.model,
-                problem.units * (option.unit_cost_usd or Decimal(0)),
-                known[option.model].quality,
-                problem.units * option.failures_usd,
+                known[place].model,
+                units * (costs[place] or 0),
+                known[place].quality,
+                units * failures[place] if failures else Decimal(0),
             )
-            for option in allowed or [self.incumbent]
+            for place in allowed or [own]
         ]
-        volume = problem.units if problem.volume is None else problem.volume
+        volume = units if problem.volume is None else problem.volume
         return ClassToChoose(problem.request_class, volume, problem.incumbent, choosable)
 
 
 def judged(problem: ClassProblem, levers: Sequence[Lever]) -> Judged:
     """Every candidate of a class judged. Raises ValueError where its incumbent has no cost."""
-    every = frozenset(levers)
-    some_candidate_clears = not problem.is_protected and any(
-        candidate.model != problem.incumbent and _clears(candidate) for candidate in problem.candidates
-    )
-    options = tuple(
-        _judge(candidate, problem, every, some_candidate_clears=some_candidate_clears)
-        for candidate in sorted(problem.candidates, key=lambda candidate: candidate.model)
-    )
-    incumbent = next(option for option in options if option.model == problem.incumbent)
-    if incumbent.unit_cost_usd is None:
+    priced = frozenset(levers) - {"routing"}  # which chose the model: once here, not for every candidate
+    candidates: Sequence[Candidate] = problem.candidates
+    names = [candidate.model for candidate in candidates]
+    if names != sorted(names):
+        candidates = sorted(candidates, key=lambda candidate: candidate.model)
+        names.sort()
+    own = names.index(problem.incumbent)
+    costs = [None if each.costs is None else each.costs.by_levers[priced] for each in candidates]
+    if costs[own] is None:
         raise ValueError(f"{problem.request_class}: no cost for its incumbent {problem.incumbent}")
-    if problem.failure_usd:
-        options = _with_failures(options, problem, problem.failure_usd)
-        incumbent = next(option for option in options if option.model == problem.incumbent)
-    ranked = sorted(
-        (option for option in options if option.is_admissible and option.unit_cost_usd is not None),
-        key=lambda option: (option.compared_usd, option.model != problem.incumbent, option.model),
+    some_clears = not problem.is_protected and any(
+        each.verdict == "clears" and not each.is_stale and not each.refusal and cost is not None
+        for each, cost, model in zip(candidates, costs, names, strict=True)
+        if model != problem.incumbent
     )
-    return Judged(problem, options, incumbent, tuple(ranked))
+    found = [_judge(each, cost, problem, some_clears) for each, cost in zip(candidates, costs, strict=True)]
+    may_serve = [allowed for allowed, _ in found]
+    failures = _failures(candidates, may_serve, own, problem)
+    compared = [
+        (cost + failures[place] if failures else cost, place != own, place)
+        for place, cost in enumerate(costs)
+        if cost is not None and may_serve[place]
+    ]
+    compared.sort()
+    return Judged(
+        problem=problem,
+        candidates=candidates,
+        unit_costs_usd=costs,
+        may_serve=may_serve,
+        reasons=[reason for _, reason in found],
+        failures_usd=failures,
+        own=own,
+        ranked=[place for *_, place in compared],
+    )
 
 
-def _with_failures(options: tuple[Option, ...], problem: ClassProblem, failure_usd: Decimal) -> tuple[Option, ...]:
-    """The options with what their failures cost; unchanged where one that may serve has no known pass rate.
+def _failures(
+    candidates: Sequence[Candidate], may_serve: Sequence[bool], own: int, problem: ClassProblem
+) -> Sequence[Decimal]:
+    """What failures cost per unit on each candidate; empty where one that may serve has no known pass rate.
 
     A failure is one of a request: units that are tokens cannot be compared by it.
     """
-    quality = {candidate.model: candidate.quality for candidate in problem.candidates}
-    rivals = [option for option in options if option.is_admissible or option.model == problem.incumbent]
-    if problem.unit_name != "request" or any(quality[option.model] is None for option in rivals):
-        return options
-    return tuple(
-        option
-        if (rate := quality[option.model]) is None
-        else replace(option, failures_usd=(1 - Decimal(str(rate))) * failure_usd)
-        for option in options
-    )
+    priced = problem.failure_usd
+    if not priced or problem.unit_name != "request":
+        return ()
+    if any(each.quality is None and (may_serve[place] or place == own) for place, each in enumerate(candidates)):
+        return ()
+    return [Decimal(0) if each.quality is None else (1 - Decimal(str(each.quality))) * priced for each in candidates]
 
 
-def _clears(candidate: Candidate) -> bool:
-    return (
-        candidate.verdict == "clears"
-        and not candidate.is_stale
-        and not candidate.refusal
-        and candidate.costs is not None
-    )
-
-
-def _judge(candidate: Candidate, problem: ClassProblem, levers: LeverSet, *, some_candidate_clears: bool) -> Option:
+def _judge(
+    candidate: Candidate, cost: Decimal | None, problem: ClassProblem, some_candidate_clears: bool
+) -> tuple[bool, str]:
     """Admissible or not, and why, in words (methods.md §4.1)."""
-    is_incumbent = candidate.model == problem.incumbent
-    cost = candidate.costs.unit_cost_usd(levers) if candidate.costs is not None else None
     if candidate.refusal:
-        admissible, reason = False, candidate.refusal
-    elif cost is None:
-        admissible, reason = False, candidate.cost_source
-    elif is_incumbent and candidate.verdict == "falls_short" and some_candidate_clears:
-        admissible, reason = False, "serves the class now and is below its bar"
-    elif is_incumbent:
-        admissible, reason = True, "serves the class now"
-    elif problem.is_protected:
-        admissible, reason = False, "the class is protected: its owner moves it"
-    elif candidate.is_excepted:
-        admissible, reason = True, "an owner's dated exception allows it"
-    elif candidate.verdict != "clears":
-        admissible, reason = False, candidate.verdict_text
-    elif candidate.is_stale:
-        admissible, reason = False, f"{candidate.verdict_text}: no new move may start on stale evidence"
-    else:
-        admissible, reason = True, candidate.verdict_text
-    return Option(
-        model=candidate.model,
-        unit_cost_usd=cost,
-        is_admissible=admissible,
-        reason=reason,
-        cost_source=candidate.cost_source,
-        verdict=candidate.verdict,
-        verdict_text=candidate.verdict_text,
-        is_stale=candidate.is_stale,
-    )
+        return False, candidate.refusal
+    if cost is None:
+        return False, candidate.cost_source
+    if candidate.model == problem.incumbent:
+        if candidate.verdict == "falls_short" and some_candidate_clears:
+            return False, "serves the class now and is below its bar"
+        return True, "serves the class now"
+    if problem.is_protected:
+        return False, "the class is protected: its owner moves it"
+    if candidate.is_excepted:
+        return True, "an owner's dated exception allows it"
+    if candidate.verdict == "clears" and candidate.is_stale:
+        return False, f"{candidate.verdict_text}: no new move may start on stale evidence"
+    return candidate.verdict == "clears", candidate.verdict_text

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from itertools import combinations
 from typing import Literal
 
@@ -29,12 +29,12 @@ class MissingEvidence:
     verdict_text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClassRecommendation:
     """The choice for one class. Costs are usd in the window; `costs[levers]` against the uniform baseline.
 
     Where a limit of the whole estate splits the class, `target` serves `target_share` of it and `split_with` the rest
-    (at `split_costs`), and the costs are those of both.
+    (at `split_costs`), and the costs are those of both. What explains the choice is made when it is first read.
     """
 
     request_class: str
@@ -45,15 +45,58 @@ class ClassRecommendation:
     move: Move
     reason: str
     is_assumed: bool
-    options: tuple[Option, ...]
-    runner_up: Option | None
-    costs: Mapping[LeverSet, Decimal]
     current_cost_usd: Decimal
     target_costs: LeverCosts
-    missing_evidence: tuple[MissingEvidence, ...]
+    judged: Judged = field(repr=False)
+    levers: tuple[Lever, ...]
     target_share: Decimal = Decimal(1)
     split_with: str = ""
     split_costs: LeverCosts | None = None
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """Every candidate in words, by name."""
+        return tuple(self.judged.option(place) for place in range(len(self.judged.candidates)))
+
+    @cached_property
+    def runner_up(self) -> Option | None:
+        """The cheapest model that may serve besides the target."""
+        row = self.judged
+        return next((row.option(place) for place in row.ranked if row.candidates[place].model != self.target), None)
+
+    @cached_property
+    def costs(self) -> Mapping[LeverSet, Decimal]:
+        """Cost of the window for every set of levers."""
+        problem, share, rest = self.judged.problem, self.target_share, self.split_costs
+        costs = {}
+        for chosen in lever_sets(self.levers):
+            unit = (self.target_costs if "routing" in chosen else problem.baseline).unit_cost_usd(chosen)
+            if rest is not None and "routing" in chosen:
+                unit = share * unit + (ONE - share) * rest.unit_cost_usd(chosen)
+            costs[chosen] = window_cost_usd(problem.units, unit)
+        return costs
+
+    @cached_property
+    def missing_evidence(self) -> tuple[MissingEvidence, ...]:
+        """Cheaper models that only lack evidence, dearest gap first: what the next eval is worth.
+
+        A model whose cost is measured and not shown to be lower would not be moved to even if it cleared: no case of it
+        is worth anything.
+        """
+        row, problem = self.judged, self.judged.problem
+        if problem.is_protected:
+            return ()
+        target_usd = row.known_cost_usd(row.place(self.target))
+        rows = []
+        for place, candidate in enumerate(row.candidates):
+            waits = candidate.verdict in {"not_enough_evidence", "no_evidence"} or candidate.is_stale
+            if row.may_serve[place] or not waits or candidate.refusal or candidate.counts_as_cheaper is False:
+                continue
+            cost = row.unit_costs_usd[place]
+            if cost is not None and cost < target_usd:
+                saving = window_cost_usd(problem.units, target_usd - cost)
+                rows.append(MissingEvidence(candidate.model, saving, candidate.cases_needed, candidate.verdict_text))
+        return tuple(sorted(rows, key=lambda row: (-row.saving_usd, row.model)))
 
     @property
     def uniform_cost_usd(self) -> Decimal:
@@ -61,7 +104,7 @@ class ClassRecommendation:
 
     @property
     def recommended_cost_usd(self) -> Decimal:
-        return self.costs[max(self.costs, key=len)]
+        return self.costs[frozenset(self.levers)]
 
     @property
     def saving_usd(self) -> Decimal:
@@ -183,136 +226,92 @@ def window_cost_usd(units: Decimal, unit_cost_usd: Decimal) -> Decimal:
 
 
 def _recommended(row: Judged, levers: tuple[Lever, ...], parts: Sequence[Part]) -> ClassRecommendation:
-    problem, incumbent, ranked = row.problem, row.incumbent, row.ranked
-    target: Option = incumbent
+    problem, target = row.problem, row.own
     move: Move = "keep"
     reason = ""
     if "routing" in levers:
-        target, move, reason = _choose(problem, incumbent, ranked)
-    elif incumbent.verdict == "falls_short":
-        reason = f"{incumbent.model} is below the bar; routing was not asked for"
-    share, other = Decimal(1), ""
-    if parts and (parts[0].model != target.model or len(parts) > 1):
-        target, move, reason, share, other = _coupled_choice(row, target, move, parts)
-    candidate = problem.candidate(target.model)
-    assert candidate.costs is not None
-    rest = problem.candidate(other).costs if other else None
-    runner_up = next((option for option in ranked if option.model != target.model), None)
+        target, move, reason = _choose(row)
+    elif row.candidates[row.own].verdict == "falls_short":
+        reason = f"{problem.incumbent} is below the bar; routing was not asked for"
+    share, rest = ONE, None
+    if parts and (parts[0].model != row.candidates[target].model or len(parts) > 1):
+        target, move, reason, share, rest = _coupled_choice(row, target, move, parts)
+    chosen, other = row.candidates[target], None if rest is None else row.candidates[rest]
+    assert chosen.costs is not None
     return ClassRecommendation(
         request_class=problem.request_class,
         units=problem.units,
         unit_name=problem.unit_name,
         incumbent=problem.incumbent,
-        target=target.model,
+        target=chosen.model,
         move=move,
-        reason=reason or f"{target.model} stays: no admissible model is cheaper",
-        is_assumed=candidate.counts_as_cheaper is None and move != "keep",
-        options=row.options,
-        runner_up=runner_up,
-        costs=_window_costs(problem, candidate.costs, levers, share, rest),
+        reason=reason or f"{chosen.model} stays: no admissible model is cheaper",
+        is_assumed=chosen.counts_as_cheaper is None and move != "keep",
         current_cost_usd=problem.current_cost_usd,
-        target_costs=candidate.costs,
-        missing_evidence=() if problem.is_protected else _missing_evidence(problem, row.options, target, levers),
+        target_costs=chosen.costs,
+        judged=row,
+        levers=levers,
         target_share=share,
-        split_with=other,
-        split_costs=rest,
+        split_with="" if other is None else other.model,
+        split_costs=None if other is None else other.costs,
     )
 
 
+Choice = tuple[int, Move, str]  # place of the target, what the move is for, why
+
+
 def _coupled_choice(
-    row: Judged, alone: Option, move: Move, parts: Sequence[Part]
-) -> tuple[Option, Move, str, Decimal, str]:
+    row: Judged, alone: int, move: Move, parts: Sequence[Part]
+) -> tuple[int, Move, str, Decimal, int | None]:
     """The choice where a limit of the whole estate asks for another than the class's own best, and why.
 
     The target is the model that is moved to: where the incumbent keeps a part, it is the other one.
     """
-    problem = row.problem
-    kept = next((part for part in parts if part.model == problem.incumbent), None)
-    moved = [part for part in parts if part.model != problem.incumbent]
-    by_name = {option.model: option for option in row.options}
+    incumbent, own_best = row.problem.incumbent, row.candidates[alone].model
+    kept = next((part for part in parts if part.model == incumbent), None)
+    moved = [part for part in parts if part.model != incumbent]
     if not moved:
-        return (
-            row.incumbent,
-            "keep",
-            f"{alone.model} would cost less, but a limit of the whole estate binds",
-            ONE,
-            "",
-        )
+        return row.own, "keep", f"{own_best} would cost less, but a limit of the whole estate binds", ONE, None
     first, other = moved[0], kept or (moved[1] if len(moved) > 1 else None)
+    move = move if move != "keep" else "limit"
     if other is None:
-        reason = f"a limit of the whole estate asks for {first.model} instead of {alone.model}"
-        return by_name[first.model], move if move != "keep" else "limit", reason, ONE, ""
+        reason = f"a limit of the whole estate asks for {first.model} instead of {own_best}"
+        return row.place(first.model), move, reason, ONE, None
     reason = f"a limit of the whole estate splits the class: {percent(first.share)} on {first.model}"
-    return by_name[first.model], move if move != "keep" else "limit", reason, first.share, other.model
+    return row.place(first.model), move, reason, first.share, row.place(other.model)
 
 
-def _choose(problem: ClassProblem, incumbent: Option, ranked: Sequence[Option]) -> tuple[Option, Move, str]:
+def _choose(row: Judged) -> Choice:
     """Cheapest admissible model; a move for money also needs to count as cheaper."""
-    if not incumbent.is_admissible:
-        if not ranked:
-            return incumbent, "below_bar_nothing_to_move_to", f"{incumbent.reason}; no model clears the bar"
-        best = ranked[0]
-        return (
-            best,
-            "restore_quality",
-            f"{incumbent.model} {incumbent.reason}; {best.model} is the cheapest that clears",
-        )
-    for option in ranked:
-        if option.model == incumbent.model:
+    problem, own, known = row.problem, row.own, row.candidates
+    if not row.may_serve[own]:
+        if not row.ranked:
+            return own, "below_bar_nothing_to_move_to", f"{row.reasons[own]}; no model clears the bar"
+        best = row.ranked[0]
+        reason = f"{problem.incumbent} {row.reasons[own]}; {known[best].model} is the cheapest that clears"
+        return best, "restore_quality", reason
+    now = row.known_cost_usd(own)
+    for place in row.ranked:
+        if place == own:
             break
-        assert option.unit_cost_usd is not None and incumbent.unit_cost_usd is not None
-        if option.unit_cost_usd >= incumbent.unit_cost_usd:  # ranked first only by what its failures cost less
-            return option, "avoid_failures", _fewer_failures(option, incumbent)
-        if problem.candidate(option.model).counts_as_cheaper is not False:
-            return option, "save", f"{option.model} clears the bar and costs least per {problem.unit_name}"
-    if incumbent.verdict == "falls_short":
-        return incumbent, "below_bar_nothing_to_move_to", f"{incumbent.model} is below the bar; no model clears it"
-    not_shown = [option.model for option in ranked if option.unit_cost_usd < incumbent.unit_cost_usd]  # type: ignore[operator]
+        if row.known_cost_usd(place) >= now:  # ranked first only by what its failures cost less
+            return place, "avoid_failures", _fewer_failures(row, place)
+        if known[place].counts_as_cheaper is not False:
+            return place, "save", f"{known[place].model} clears the bar and costs least per {problem.unit_name}"
+    if known[own].verdict == "falls_short":
+        reason = f"{problem.incumbent} is below the bar; no model clears it"
+        return own, "below_bar_nothing_to_move_to", reason
+    not_shown = [known[place].model for place in row.ranked if row.known_cost_usd(place) < now]
     if not_shown:
-        return incumbent, "keep", f"{', '.join(not_shown)} is not shown to be cheaper with 95% confidence"
-    return incumbent, "keep", ""
+        return own, "keep", f"{', '.join(not_shown)} is not shown to be cheaper with 95% confidence"
+    return own, "keep", ""
 
 
-def _fewer_failures(option: Option, incumbent: Option) -> str:
+def _fewer_failures(row: Judged, place: int) -> str:
     """Why a model that costs more money is the better choice where a failure has a price."""
-    assert option.unit_cost_usd is not None and incumbent.unit_cost_usd is not None
-    more, fewer = option.unit_cost_usd - incumbent.unit_cost_usd, incumbent.failures_usd - option.failures_usd
+    more = row.known_cost_usd(place) - row.known_cost_usd(row.own)
+    fewer = row.failures_usd[row.own] - row.failures_usd[place]
     return (
-        f"{option.model} costs {signed(more, 5)} usd more a request, and its failures {signed(fewer, 5)} usd less at "
-        "the price the class puts on one"
+        f"{row.candidates[place].model} costs {signed(more, 5)} usd more a request, and its failures "
+        f"{signed(fewer, 5)} usd less at the price the class puts on one"
     )
-
-
-def _window_costs(
-    problem: ClassProblem, target: LeverCosts, levers: tuple[Lever, ...], share: Decimal, rest: LeverCosts | None
-) -> dict[LeverSet, Decimal]:
-    costs = {}
-    for chosen in lever_sets(levers):
-        unit = (target if "routing" in chosen else problem.baseline).unit_cost_usd(chosen)
-        if rest is not None and "routing" in chosen:
-            unit = share * unit + (ONE - share) * rest.unit_cost_usd(chosen)
-        costs[chosen] = window_cost_usd(problem.units, unit)
-    return costs
-
-
-def _missing_evidence(
-    problem: ClassProblem, options: Sequence[Option], target: Option, levers: Sequence[Lever]
-) -> tuple[MissingEvidence, ...]:
-    """Cheaper models that only lack evidence, dearest gap first: what the next eval is worth.
-
-    A model whose cost is measured and not shown to be lower would not be moved to even if it cleared: no case of it is
-    worth anything.
-    """
-    rows = []
-    for option in options:
-        waits = option.verdict in {"not_enough_evidence", "no_evidence"} or option.is_stale
-        if option.is_admissible or not waits:
-            continue
-        candidate = problem.candidate(option.model)
-        refused = bool(candidate.refusal) or candidate.counts_as_cheaper is False
-        if refused or option.unit_cost_usd is None or target.unit_cost_usd is None:
-            continue
-        if option.unit_cost_usd < target.unit_cost_usd:
-            saving = window_cost_usd(problem.units, target.unit_cost_usd - option.unit_cost_usd)
-            rows.append(MissingEvidence(option.model, saving, candidate.cases_needed, option.verdict_text))
-    return tuple(sorted(rows, key=lambda row: (-row.saving_usd, row.model)))
