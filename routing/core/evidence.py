@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Any, Literal
 
+from routing.core.freshness import NO_RECOUNT, Recount
 from routing.core.models import model_snapshot
 
 PartAndValue = Callable[["CaseResult"], tuple[str, str]]
@@ -82,7 +84,8 @@ class Evidence:
     newest result with a verdict, repeats included: running a case again shows that the verdict still holds, though it
     adds nothing to it. `repeats`: how the cases did that were run again in a later import; shown, never counted.
     `differences`: candidate − incumbent on the cases both have a verdict for, −1 … 1, like `tally`; `unpaired`: cases
-    with a verdict that the incumbent has none for.
+    with a verdict that the incumbent has none for. `snapshots`: dated model snapshots the results name, rising.
+    `recount`: input tokens of the cases run again, then and now.
     """
 
     candidate: str
@@ -96,6 +99,8 @@ class Evidence:
     repeats: Tally = ()
     differences: Tally = ()
     unpaired: int = 0
+    snapshots: tuple[str, ...] = ()
+    recount: Recount = NO_RECOUNT
 
     @classmethod
     def of_counts(
@@ -181,7 +186,8 @@ def cases_of_epoch(
     then has used it, and running it again until it passes must not help. Later ones are `repeats`. `metric`
     "mean_score" takes the graded score where a result has one beside its pass or fail.
     """
-    rows = [row for row in results if (as_of is None or row.run_at < as_of) and (not suites or row.suite in suites)]
+    counts = suite_filter(suites)
+    rows = [row for row in results if (as_of is None or row.run_at < as_of) and counts(row.suite, row.suite_version)]
     totals = Counter(row.candidate for row in rows)
     by_candidate = results_of_epoch(rows)
     judged = {candidate: _scores_by_case(own, metric) for candidate, own in by_candidate.items()}
@@ -200,6 +206,28 @@ def cases_of_epoch(
         )
         for candidate, own in by_candidate.items()
     }
+
+
+def suite_filter(patterns: Collection[str]) -> Callable[[str, str], bool]:
+    """Whether a suite (name, version) counts: one pattern matches its name or name@version; without patterns all do.
+
+    In a pattern `*` stands for any text and `?` for one character, as in the rules that map suites to classes.
+
+    >>> [suite_filter(["triage*", "faq@2"])(*each) for each in (("triage-hard", "1"), ("faq", "1"), ("faq", "2"))]
+    [True, False, True]
+    """
+    if not patterns:
+        return lambda suite, version: True
+    held: dict[tuple[str, str], bool] = {}
+
+    def counts(suite: str, version: str) -> bool:
+        key = (suite, version)
+        if key not in held:
+            names = (suite, f"{suite}@{version}")
+            held[key] = any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+        return held[key]
+
+    return counts
 
 
 def results_of_epoch(results: Iterable[CaseResult]) -> dict[str, Sequence[CaseResult]]:
@@ -303,6 +331,31 @@ def _mean(scores: Iterable[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
+def _recount(rows: Sequence[CaseResult]) -> Recount:
+    """Input tokens of the cases run again in a later import: those of the results that count, and of the latest."""
+    cases: dict[_Case, list[CaseResult]] = {}
+    if len({row.batch for row in rows}) < 2:  # nearly all
+        return NO_RECOUNT
+    for row in rows:
+        cases.setdefault(row.case, []).append(row)
+    found = []
+    for members in cases.values():
+        first, latest = first_scored_batch(members), max(row.batch for row in members)
+        if first is None or first == latest:
+            continue
+        then = _mean_tok(row for row in members if row.batch == first)
+        now = _mean_tok(row for row in members if row.batch == latest)
+        if then is not None and now is not None:
+            found.append((then, now))
+    return Recount(len(found), round(sum(then for then, _ in found)), round(sum(now for _, now in found)))
+
+
+def _mean_tok(rows: Iterable[CaseResult]) -> float | None:
+    known = [row.input_tok for row in rows]
+    told = [tok for tok in known if tok is not None]
+    return sum(told) / len(told) if told and len(told) == len(known) else None
+
+
 def _excluded_for_all(candidates: Sequence[Mapping[tuple[str, str], Any]]) -> frozenset[tuple[str, str]]:
     if len(candidates) < 2:
         return frozenset()
@@ -340,5 +393,7 @@ def _evidence(
         suites=tuple(suite for suite, _ in suites),
         repeats=tally_of(repeated.values()),
         differences=tally_of(differences),
+        snapshots=tuple(snapshots),
+        recount=_recount(rows),
         unpaired=len(scores) - len(differences) if reference else 0,
     )

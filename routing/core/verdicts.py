@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -16,6 +16,7 @@ from routing.core.evalues import (
     log_threshold,
 )
 from routing.core.evidence import CaseResult, Evidence, Metric, Tally, cases_of_epoch, too_many_left_out
+from routing.core.freshness import NO_CHANGES, ModelChanges, StaleReason, stale_reasons
 from routing.core.paired import Paired, paired
 
 STATUS_TEXT: dict[Status, str] = {
@@ -37,7 +38,8 @@ class Verdict:
     `ln_e_clear` and `ln_e_short` are compared with ln(candidates / alpha). `cases_needed` is 0 once decided and None
     where no figure can be given (`reason` says why); `side` tells which decision it would be (+ clears, − falls short).
     `standard` "absolute" judges against the line, "not_worse" by `paired` alone, "both" by both. `repeats`: scores of
-    cases that were run again in a later import, which add no evidence.
+    cases that were run again in a later import, which add no evidence. `bar_version`: of the bar it was judged by, 0
+    where that has none. `stale`: some of the `stale_reasons` lets no new move start on it.
     """
 
     candidate: str
@@ -67,6 +69,21 @@ class Verdict:
     standard: Standard = "absolute"
     paired: Paired | None = None
     repeats: Tally = ()
+    margin: float | None = None
+    metric: Metric = "pass_rate"
+    min_cases: int = MIN_CASES
+    bar_version: int = 0
+    stale_reasons: tuple[StaleReason, ...] = ()
+
+    @property
+    def stale_text(self) -> str:
+        """Why it is stale, or what else moved since the evidence; '' where nothing did."""
+        return "; ".join(reason.text for reason in self.stale_reasons)
+
+    @property
+    def repeated_cases(self) -> int:
+        """Cases that were run again; only their first scores count."""
+        return sum(count for _, count in self.repeats)
 
     @property
     def text(self) -> str:
@@ -80,10 +97,8 @@ class Verdict:
 
     @property
     def line_text(self) -> str:
-        """The line beside the bar it comes from: '93% (bar 95%, tolerance 2 points)'."""
-        tolerance = percent_as_set(self.tolerance).removesuffix("%")
-        points = "1 point" if tolerance == "1" else f"{tolerance} points"
-        return f"{percent_as_set(self.line)} (bar {percent_as_set(self.bar)}, tolerance {points})"
+        """What must be shown: '93% (bar 95%, tolerance 2 points)', and how it must compare with what serves."""
+        return asked_text(self.standard, self.line, self.bar, self.tolerance, self.margin)
 
     @property
     def _missing_text(self) -> str:
@@ -109,6 +124,35 @@ def line_of(bar: float | Decimal, tolerance: float | Decimal) -> float:
     return float(line)
 
 
+def points(share: float | Decimal) -> str:
+    """A difference of shares in words: 0.03 as "3 points".
+
+    >>> points(Decimal("0.01")), points(0.025)
+    ('1 point', '2.5 points')
+    """
+    number = percent_as_set(share).removesuffix("%")
+    return "1 point" if number == "1" else f"{number} points"
+
+
+def asked_text(
+    standard: Standard,
+    line: float,
+    bar: float | Decimal,
+    tolerance: float | Decimal,
+    margin: float | Decimal | None,
+) -> str:
+    """What a bar asks of a model, in words.
+
+    >>> asked_text("both", 0.93, 0.95, 0.02, 0.03)
+    '93% (bar 95%, tolerance 2 points), and at most 3 points below the model that serves'
+    """
+    own = f"{percent_as_set(line)} (bar {percent_as_set(bar)}, tolerance {points(tolerance)})"
+    if standard == "absolute" or margin is None:
+        return own
+    compared = f"at most {points(margin)} below the model that serves"
+    return compared if standard == "not_worse" else f"{own}, and {compared}"
+
+
 def judge(
     evidence: Evidence,
     *,
@@ -122,6 +166,9 @@ def judge(
     standard: Standard = "absolute",
     margin: float | Decimal | None = None,
     is_incumbent: bool = False,
+    metric: Metric = "pass_rate",
+    bar_version: int = 0,
+    changes: ModelChanges = NO_CHANGES,
 ) -> Verdict:
     """The verdict on one candidate (methods.md §3.3): falls short, else clears (n ≥ 30), else not enough evidence.
 
@@ -138,10 +185,11 @@ def judge(
     threshold = log_threshold(float(alpha), candidates)
     measured = measure(evidence, line, threshold, max(min_cases, MIN_CASES))
     newest, cases = evidence.newest_case_at, evidence.cases
+    reasons = () if as_of is None else _stale_reasons(evidence, as_of, max_age_days, changes)
     verdict = Verdict(
         candidate=evidence.candidate,
         status=measured.status,
-        stale=as_of is not None and newest is not None and as_of - newest > timedelta(days=max_age_days),
+        stale=any(reason.blocks for reason in reasons),
         passes=evidence.passes,
         cases=cases,
         left_out=evidence.left_out,
@@ -165,6 +213,11 @@ def judge(
         suites=evidence.suites,
         standard=standard,
         repeats=evidence.repeats,
+        margin=None if margin is None else float(margin),
+        metric=metric,
+        min_cases=max(min_cases, MIN_CASES),
+        bar_version=bar_version,
+        stale_reasons=reasons,
     )
     if standard == "absolute":
         return verdict
@@ -173,6 +226,19 @@ def judge(
     if is_incumbent:
         return _as_reference(verdict) if standard == "not_worse" else verdict
     return _joined(verdict, paired(evidence, margin=margin, threshold=threshold, min_cases=min_cases))
+
+
+def _stale_reasons(
+    evidence: Evidence, as_of: datetime, max_age_days: int, changes: ModelChanges
+) -> tuple[StaleReason, ...]:
+    return stale_reasons(
+        newest_case_at=evidence.newest_case_at,
+        snapshots=evidence.snapshots,
+        as_of=as_of,
+        max_age_days=max_age_days,
+        changes=changes,
+        recount=evidence.recount,
+    )
 
 
 def _as_reference(verdict: Verdict) -> Verdict:
@@ -248,6 +314,7 @@ def judge_class(
         min_cases=min_cases,
         standard=standard,
         margin=margin,
+        metric=metric,
     )
 
 
@@ -264,6 +331,9 @@ def judge_evidence(
     min_cases: int = MIN_CASES,
     standard: Standard = "absolute",
     margin: float | Decimal | None = None,
+    metric: Metric = "pass_rate",
+    bar_version: int = 0,
+    changes: Mapping[str, ModelChanges] | None = None,
 ) -> dict[str, Verdict]:
     """The same from evidence already gathered (differences against this incumbent)."""
     missing = {*plan, *([incumbent] if incumbent else [])} - evidence.keys()
@@ -283,6 +353,9 @@ def judge_evidence(
             standard=standard,
             margin=margin,
             is_incumbent=model == incumbent,
+            metric=metric,
+            bar_version=bar_version,
+            changes=(changes or {}).get(model, NO_CHANGES),
         )
         for model, one in sorted(found.items())
     }
