@@ -1,7 +1,16 @@
 """Decisions about traffic: classes and their bars, the evidence, policies and who agreed to them."""
 
 from routing.models.classes import SLUG, ClassException, ClassMapping, EstateConstraints, QualityBar, RequestClass
-from routing.models.evals import ClassEvidence, EvalCase, EvalImport, EvalRun, EvalSuiteRule, VerdictRecord, WorkItem
+from routing.models.evals import (
+    ClassEvidence,
+    EvalCase,
+    EvalImport,
+    EvalRun,
+    EvalRunPart,
+    EvalSuiteRule,
+    VerdictRecord,
+    WorkItem,
+)
 from routing.models.policies import Activation, Approval, ChangeRequest, PolicyVersion
 
 __all__ = [
@@ -16,6 +25,7 @@ __all__ = [
     "EvalCase",
     "EvalImport",
     "EvalRun",
+    "EvalRunPart",
     "EvalSuiteRule",
     "PolicyVersion",
     "QualityBar",

@@ -29,6 +29,7 @@ class EvalImport(models.Model):
         RUNNING = "running", "Running"
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
 
     file_name = models.CharField(max_length=255)
     sha256 = models.CharField(max_length=64)
@@ -45,12 +46,28 @@ class EvalImport(models.Model):
     duplicates = models.PositiveIntegerField(default=0)
     rejected = models.PositiveIntegerField(default=0)
     rejected_rows = models.JSONField(default=list, blank=True, help_text="What was wrong with each, the first 200.")
+    warnings = models.JSONField(default=list, blank=True, help_text="What the reader says of it, as sentences.")
+    file_path = models.CharField(
+        max_length=1024, blank=True, default="", help_text="Where a waiting file lies; emptied when the import ends."
+    )
+    size_bytes = models.BigIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
+    progress_share = models.FloatField(default=0)
+    progress_note = models.CharField(max_length=255, blank=True, default="")
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-imported_at", "-id"]
         constraints = [
-            models.UniqueConstraint(fields=["sha256"], condition=~Q(state="failed"), name="routing_eval_file_once")
+            models.UniqueConstraint(
+                fields=["sha256"], condition=~Q(state__in=["failed", "cancelled"]), name="routing_eval_file_once"
+            )
         ]
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state not in {self.State.QUEUED, self.State.RUNNING}
 
 
 class EvalRun(models.Model):
@@ -77,6 +94,33 @@ class EvalRun(models.Model):
             models.CheckConstraint(
                 condition=Q(set_aside_at__isnull=True) | ~Q(set_aside_reason=""),
                 name="routing_run_set_aside_has_reason",
+            )
+        ]
+
+
+class EvalRunPart(models.Model):
+    """What a run holds of one model in one mode and prompt version: sums of its cases, written with them.
+
+    Evidence is found from these, so that the cases of epochs that no longer count need not be read.
+    """
+
+    run = models.ForeignKey(EvalRun, on_delete=models.CASCADE, related_name="parts")
+    model = models.CharField(max_length=128)
+    model_raw = models.CharField(max_length=255)
+    prompt_version = models.CharField(max_length=128, blank=True, default="")
+    mode = models.CharField(max_length=64, blank=True, default="")
+    results = models.PositiveIntegerField()
+    scored = models.PositiveIntegerField(help_text="With a verdict.")
+    passed = models.PositiveIntegerField(help_text="With a score of 1.")
+    score_sum = models.FloatField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    last_scored_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "model", "model_raw", "prompt_version", "mode"], name="routing_run_part_once"
             )
         ]
 
@@ -142,7 +186,10 @@ class VerdictRecord(models.Model):
     lower = models.FloatField(null=True, blank=True)
     upper = models.FloatField()
     bar_version = models.PositiveIntegerField()
-    epoch = models.CharField(max_length=512, blank=True, default="")
+    epoch = models.TextField(blank=True, default="")
+    stale = models.BooleanField(default=False)
+    serves = models.BooleanField(default=False, help_text="Whether it served the class then.")
+    reason = models.TextField(blank=True, default="", help_text="Why, in the words of the verdict.")
     eval_import = models.ForeignKey(EvalImport, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
@@ -158,17 +205,22 @@ class WorkItem(models.Model):
         WENT_STALE = "went_stale", "Evidence went stale"
         RUN_LOOKS_BROKEN = "run_looks_broken", "Run looks broken"
         BELOW_BAR = "below_bar", "Served below its bar"
+        MONITOR_ALARM = "monitor_alarm", "Live samples below the line"
 
     request_class = models.ForeignKey(RequestClass, on_delete=models.CASCADE, related_name="work_items")
     model = models.CharField(max_length=128, blank=True, default="")
     kind = models.CharField(max_length=32, choices=Kind)
     text = models.TextField(help_text="What happened, in a sentence.")
+    remedy = models.TextField(blank=True, default="", help_text="What to do about it.")
+    concerns = models.CharField(max_length=255, blank=True, default="", help_text="Whom it concerns.")
+    details = models.JSONField(default=dict, blank=True, help_text="Evidence before and after; the run; the import.")
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
     closed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     closing_note = models.TextField(blank=True, default="")
+    resolved_itself = models.BooleanField(default=False, help_text="Closed because what it was about is gone.")
 
     class Meta:
         ordering = ["-opened_at", "-id"]

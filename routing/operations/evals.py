@@ -19,6 +19,7 @@ from routing.core.evidence import CaseResult
 from routing.importers import About, EvalImportError, ReadOptions, RejectedRow, importer_for
 from routing.models import EvalCase, EvalImport, EvalRun, EvalSuiteRule, RequestClass
 from routing.operations.classes import ClassRefused, save_class
+from routing.operations.eval_parts import write_parts
 from routing.queries.evidence import names_held
 
 _EVALS_LOCK = 0x6576616C
@@ -321,6 +322,7 @@ def _save_runs(row: EvalImport, request_class: RequestClass, results: list[CaseR
             left_out=sum(result.score is None for result in members),
         )
         EvalCase.objects.bulk_create((EvalCase(run=run, **_values(result)) for result in members), batch_size=_BATCH)
+        write_parts([run.pk])
 
 
 def _values(result: CaseResult) -> dict[str, Any]:
