@@ -1,5 +1,8 @@
 """Classes of work: their bars, who owns them, what belongs to them, and what the estate as a whole has to keep."""
 
+from functools import reduce
+from operator import or_
+
 import pgtrigger
 from django.conf import settings
 from django.core.validators import RegexValidator
@@ -9,6 +12,20 @@ from django.db.models import F, Q
 SLUG = RegexValidator(
     r"^[a-z][a-z0-9_.-]{0,63}$", "Start with a lower-case letter; then letters, digits, '_', '.', '-'; at most 64."
 )
+
+BAR_FIELDS = (
+    "bar",
+    "tolerance",
+    "alpha",
+    "max_age_days",
+    "metric",
+    "standard",
+    "margin",
+    "min_cases",
+    "suites",
+    "plan_candidates",
+)
+_OTHER_BAR = reduce(or_, (pgtrigger.Q(**{f"old__{name}__df": pgtrigger.F(f"new__{name}")}) for name in BAR_FIELDS))
 
 
 class RequestClass(models.Model):
@@ -98,6 +115,16 @@ class RequestClass(models.Model):
                 condition=Q(failure_usd__isnull=True) | Q(failure_usd__gte=0), name="routing_class_failure_not_negative"
             ),
         ]
+        # A bar that changes without a version would judge by something nobody can look up again.
+        triggers = [
+            pgtrigger.Trigger(
+                name="bar_has_version",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=_OTHER_BAR & pgtrigger.Q(old__bar_version=pgtrigger.F("new__bar_version")),
+                func="RAISE EXCEPTION 'the bar of class % changed without a version of its own', NEW.slug;",
+            )
+        ]
 
     @property
     def planned_batch_share(self) -> float:
@@ -155,7 +182,7 @@ class ClassException(models.Model):
 class QualityBar(models.Model):
     """One version of a class's quality bar: what was asked of a model from `set_at` on. The newest is in the class."""
 
-    request_class = models.ForeignKey(RequestClass, on_delete=models.CASCADE, related_name="bars")
+    request_class = models.ForeignKey(RequestClass, on_delete=models.PROTECT, related_name="bars")
     version = models.PositiveIntegerField()
     metric = models.CharField(max_length=16, choices=RequestClass.Metric)
     standard = models.CharField(max_length=16, choices=RequestClass.Standard)
@@ -173,8 +200,23 @@ class QualityBar(models.Model):
 
     class Meta:
         ordering = ["request_class", "-version"]
-        constraints = [models.UniqueConstraint(fields=["request_class", "version"], name="routing_bar_version_once")]
-        triggers = [pgtrigger.Protect(name="bar_immutable", operation=pgtrigger.Update)]
+        constraints = [
+            models.UniqueConstraint(fields=["request_class", "version"], name="routing_bar_version_once"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="routing_bar_version_from_1"),
+            models.CheckConstraint(condition=Q(bar__gt=0, bar__lt=1), name="routing_bar_below_one"),
+            models.CheckConstraint(
+                condition=Q(tolerance__gte=0) & Q(tolerance__lt=F("bar")), name="routing_bar_line_above_zero"
+            ),
+            models.CheckConstraint(condition=Q(alpha__gt=0, alpha__lt=1), name="routing_bar_alpha_is_probability"),
+            models.CheckConstraint(
+                condition=Q(margin__isnull=True) | Q(margin__gt=0, margin__lt=1), name="routing_bar_margin_is_share"
+            ),
+            models.CheckConstraint(
+                condition=Q(standard="absolute") | Q(margin__isnull=False), name="routing_bar_paired_has_margin"
+            ),
+            models.CheckConstraint(condition=Q(min_cases__gte=30), name="routing_bar_min_cases_from_30"),
+        ]
+        triggers = [pgtrigger.Protect(name="bar_immutable", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return f"{self.request_class} bar {self.version}"
