@@ -107,6 +107,31 @@ class Import(models.Model):
         return f"{self.file_name} ({self.state})"
 
 
+class StorePack(models.Model):
+    """One file of the request store with the requests that several imports have on one UTC day (`pack-<id>.parquet`).
+
+    Rows of an import count only while it is one of `members`: what left since is still in the file until it is
+    written anew.
+    """
+
+    day = models.DateField(db_index=True)
+    imports = models.PositiveIntegerField(help_text="How many imports have rows in the file, members or not.")
+
+    def __str__(self) -> str:
+        return f"pack-{self.pk}.parquet ({self.day})"
+
+
+class PackedImport(models.Model):
+    """An import whose requests of a day are in a pack; files of its own of that day do not count."""
+
+    pack = models.ForeignKey(StorePack, on_delete=models.CASCADE, related_name="members")
+    of_import = models.ForeignKey(Import, on_delete=models.PROTECT, related_name="packed")
+    day = models.DateField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["of_import", "day"], name="billing_packed_import_day_once")]
+
+
 class UsageCounters(models.Model):
     """Disjoint counters: no token is in two of them."""
 
