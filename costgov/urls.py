@@ -13,6 +13,7 @@ from costgov.views import (
     cost_centres,
     data_health,
     estate,
+    eval_imports,
     evals,
     files,
     forecast,
@@ -38,7 +39,8 @@ PAGES = (
     overview,
     class_forms,
     classes,
-    evals,
+    eval_imports,
+    evals,  # after every other address below evals/: its last takes any two names
     policies,
     savings,
     estate,

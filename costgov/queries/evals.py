@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.db.models import Sum
+
 from billing.queries.series import ModelName, model_name
 from costgov.queries.class_lines import QualityFacts, quality_facts
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
 from routing.core.verdicts import Verdict
-from routing.models import EvalImport, RequestClass
+from routing.models import EvalImport, EvalRun, RequestClass
 from routing.queries.evidence import ClassVerdicts
 
 _TIER_ORDER = {"frontier": 0, "balanced": 1, "fast": 2}
@@ -150,7 +152,7 @@ def eval_matrix(*, as_of: datetime) -> EvalMatrix:
     missing = _missing(view, found, facts) if view is not None else ()
     cheaper = {row.slug for row in found.classes if view is not None and _has_cheaper(view, row)}
     waiting = {row.slug for row in missing} | {row.slug for row in found.classes if _is_undecided(row)}
-    results = [result for rows in facts.results.values() for result in rows]
+    results, left_out = _counted(as_of)
     return EvalMatrix(
         as_of=as_of,
         models=models,
@@ -162,9 +164,9 @@ def eval_matrix(*, as_of: datetime) -> EvalMatrix:
         stale=sum(judged.stale for row in found.classes for judged in row.models),
         missing=missing,
         no_recommendation=reason,
-        results=len(results),
-        left_out=sum(result.score is None for result in results),
-        imports=EvalImport.objects.count(),
+        results=results,
+        left_out=left_out,
+        imports=EvalImport.objects.filter(state=EvalImport.State.DONE).count(),
     )
 
 
@@ -229,6 +231,13 @@ def _judged(verdict: Verdict, model: str, incumbent: str | None, names: dict[str
         suites=verdict.suites,
         method=verdict.method,
     )
+
+
+def _counted(as_of: datetime) -> tuple[int, int]:
+    """Results of the runs that were not set aside, and those of them without a verdict; counted when imported."""
+    counted = EvalRun.objects.filter(run_at__lt=as_of).exclude(set_aside_at__lt=as_of)
+    sums = counted.aggregate(results=Sum("results"), left_out=Sum("left_out"))
+    return sums["results"] or 0, sums["left_out"] or 0
 
 
 def _columns(rows: Sequence[JudgedClass]) -> tuple[MatrixModel, ...]:

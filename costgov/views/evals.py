@@ -1,45 +1,55 @@
-"""Evals: every class against every model, the runs behind a verdict, and importing eval files."""
+"""Evals: every class against every model, and the runs behind one verdict."""
 
-import json
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-from django import forms
-from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.core.paginator import Page, Paginator
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.views.decorators.http import require_safe
 
-from audit.roles import Right, may
-from costgov.pages import cached, now, page, right_required
+from billing.exports.cells import Cell
+from billing.exports.tables import Table
+from costgov.downloads import download
+from costgov.pages import BadQuery, cached, choice, now, page
 from costgov.queries.class_page import UnknownClass
-from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
 from costgov.queries.eval_runs import ModelRuns, model_runs
-from costgov.queries.evals import EvalMatrix, Judged, JudgedClass, MatrixModel, eval_matrix
+from costgov.queries.evals import EvalMatrix, MatrixModel, eval_matrix
+from costgov.queries.matrix_selection import (
+    SERVES,
+    SORTS,
+    STALE,
+    VERDICTS,
+    MatrixQuestion,
+    MatrixRow,
+    MatrixSelection,
+    select,
+    shortened,
+    verdict_counts,
+)
 from costgov.templatetags.costgov_ui import whisker_scale
 from costgov.timespan import only
-from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
-from routing.importers import IMPORTERS, EvalImportError, ReadOptions
-from routing.models import RequestClass
-from routing.operations.evals import EvalImportResult, import_evals
 
-MAX_UPLOAD_BYTES = 200 * 1024 * 1024
-_ALWAYS_ASKED = ("file", "format", "request_class")
-Cells = Sequence[tuple[MatrixModel, Judged | None]]
+CLASSES_A_PAGE = 40
+MOST_MISSING_SHOWN = 10
+PARAMETERS = ("q", "model", "verdict", "sort", "page")
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixPage:
-    """The matrix with its cells beside their columns, one axis for every whisker, and each remark once."""
+    """The part of the matrix an address asks for. `axis` is that of every whisker of the whole matrix."""
 
     view: EvalMatrix
-    rows: list[tuple[JudgedClass, Cells]]
+    question: MatrixQuestion
+    columns: tuple[MatrixModel, ...]
+    rows: Page[MatrixRow]
+    found: int
     axis: tuple[float, float]
-    notes: list[tuple[str, list[str]]]
+    counts: Mapping[str, int]
+    needing: str
+    below: str
+    notes: list[tuple[str, str]]
+    more_missing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,54 +59,102 @@ class RunsPage:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportPage:
-    form: "EvalImportForm"
-    history: tuple[ImportRow, ...]
-    problem: str
-    formats: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class ImportDonePage:
-    view: ImportDetail
-
-
-@dataclass(frozen=True, slots=True)
 class MissingPage:
     message: str
 
 
-def matrix_page(request: HttpRequest) -> HttpResponse:
-    only(request, ())
+def matrix_shown() -> EvalMatrix:
+    """The matrix of today."""
     as_of = now()
-    value: MatrixPage = cached("evals", lambda: build_matrix(eval_matrix(as_of=as_of)), today=as_of.date())
+    found: EvalMatrix = cached("evals", lambda: eval_matrix(as_of=as_of), today=as_of.date())
+    return found
+
+
+@require_safe
+def matrix_page(request: HttpRequest) -> HttpResponse:
+    """?q= words of a class, ?model= one of them or `serves`, ?verdict=, ?sort=, ?page=."""
+    view = matrix_shown()
+    question = asked(request, view)
+    value = build_matrix(view, question, page_number(request))
     return page(
         request,
         "routing/evals.html",
         value,
         nav="evals",
-        as_of=value.view.as_of,
-        may_import=may(request.user, Right.IMPORT_EVALS),  # type: ignore[arg-type]
+        as_of=view.as_of,
+        sorts=SORTS,
+        verdicts=(*VERDICTS, STALE),
+        serves=SERVES,
     )
 
 
-def build_matrix(view: EvalMatrix) -> MatrixPage:
-    """Rows with their cells; no clock, no database."""
-    shown = [cell for cells in view.cells for cell in cells if cell is not None and cell.cases]
+def asked(request: HttpRequest, view: EvalMatrix) -> MatrixQuestion:
+    """The address as a question. Raises BadQuery."""
+    only(request, PARAMETERS)
+    model = choice(request, "model", ["", SERVES, *(column.model for column in view.models)], "")
+    verdict = choice(request, "verdict", ["", *VERDICTS, STALE], "")
+    sort = choice(request, "sort", [key for key, _ in SORTS], "class")
+    return MatrixQuestion(request.GET.get("q", "").strip(), model, verdict, sort)
+
+
+def page_number(request: HttpRequest) -> int:
+    """?page= as a number from 1. Raises BadQuery."""
+    said = request.GET.get("page", "1")
+    if not (said.isdecimal() and said.isascii() and 0 < len(said) < 7 and int(said)):
+        raise BadQuery(f"?page={said[:40]} is not the number of a page: use 1, 2, 3 …")
+    return int(said)
+
+
+def build_matrix(view: EvalMatrix, question: MatrixQuestion, number: int) -> MatrixPage:
+    """The rows of one page; a page beyond the last is the last. No clock, no database."""
+    found: MatrixSelection = select(view, question)
+    cells = [cell for row in view.rows for cell in row.models if cell.cases]
+    rows = Paginator(found.rows, CLASSES_A_PAGE).get_page(number)
     notes: dict[str, list[str]] = {}
-    for row in view.rows:
-        if row.note:
-            notes.setdefault(row.note, []).append(row.title)
+    for each in rows:
+        if each.row.note:
+            notes.setdefault(each.row.note, []).append(each.row.title)
     return MatrixPage(
         view=view,
-        rows=[
-            (row, list(zip(view.models, cells, strict=True))) for row, cells in zip(view.rows, view.cells, strict=True)
-        ],
-        axis=whisker_scale([bound for cell in shown for bound in (cell.lower, cell.pass_rate, cell.line)]),
-        notes=list(notes.items()),
+        question=question,
+        columns=found.columns,
+        rows=rows,
+        found=len(found.rows),
+        axis=whisker_scale([bound for cell in cells for bound in (cell.lower, cell.pass_rate, cell.line)]),
+        counts=verdict_counts(view),
+        needing=shortened(view.needing),
+        below=shortened(view.below),
+        notes=[(note, shortened(titles)) for note, titles in notes.items()],
+        more_missing=max(len(view.missing) - MOST_MISSING_SHOWN, 0),
     )
 
 
+_COLUMNS = ("class", "title", "model", "serves", "verdict", "stale", "pass_rate", "lower", "upper", "line", "bar",
+            "cases", "left_out", "cases_needed", "newest_case_at", "epoch")  # fmt: skip
+
+
+@download("evals")
+def matrix_table(request: HttpRequest) -> Table:
+    """What the filters of the page show, on all its pages: one line per class and model."""
+    view = matrix_shown()
+    found = select(view, asked(request, view))
+
+    def lines() -> Iterator[list[Cell]]:
+        for each in found.rows:
+            for column, cell in zip(found.columns, each.cells, strict=True):
+                if cell is None:
+                    continue
+                yield [
+                    each.row.slug, each.row.title, column.model, cell.serves, cell.status, cell.stale, cell.pass_rate,
+                    cell.lower, cell.upper if cell.cases else None, cell.line, cell.bar, cell.cases, cell.left_out,
+                    cell.cases_needed, cell.newest_case_at, cell.epoch,
+                ]  # fmt: skip
+
+    kinds = ["moment" if name.endswith("_at") else "text" for name in _COLUMNS]
+    return Table(f"evals-{view.as_of:%Y-%m-%d}", "Verdicts", _COLUMNS, lines(), kinds)
+
+
+@require_safe
 def runs_page(request: HttpRequest, slug: str, model: str) -> HttpResponse:
     only(request, ())
     as_of = now()
@@ -118,164 +176,8 @@ def _runs(view: ModelRuns) -> RunsPage:
     return RunsPage(view, whisker_scale([bound for row in judged for bound in (row.lower, row.pass_rate, row.line)]))
 
 
-class EvalImportForm(forms.Form):
-    """What the person importing knows and the file may not say; the file wins where it says it."""
-
-    file = forms.FileField(
-        label="File with results",
-        help_text="Of promptfoo, Inspect, DeepEval, lm-evaluation-harness, OpenAI evals, JUnit; or a CSV.",
-    )
-    format = forms.ChoiceField(
-        label="Format",
-        required=False,
-        choices=[("", "Found out from the file"), *((each.name, each.description) for each in IMPORTERS)],
-    )
-    request_class = forms.ChoiceField(
-        label="Class of work", required=False, help_text="For results that name no class; the file wins where it does."
-    )
-    suite = forms.CharField(
-        label="Suite", required=False, max_length=255, help_text="For files that name none, e.g. triage@2."
-    )
-    run_at = forms.CharField(
-        label="Time of the run", required=False, help_text="UTC, for files that say none: 2026-11-09T10:00:00Z."
-    )
-    model = forms.CharField(
-        label="Model", required=False, max_length=255, help_text="For files that name none (lm-eval samples, JUnit)."
-    )
-    mode = forms.CharField(
-        label="Mode", required=False, max_length=64, help_text="Its settings where the file says none, e.g. thinking."
-    )
-    scorer = forms.CharField(
-        label="Scorer", required=False, max_length=255, help_text="Which one judges, where a file has several."
-    )
-    metric = forms.CharField(
-        label="Metric", required=False, max_length=255, help_text="Which one judges, where a file has several."
-    )
-    columns = forms.CharField(
-        label="What the columns mean",
-        required=False,
-        max_length=50_000,
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="Only for a table of your own: a mapping as in the guide on evals.",
-    )
-    create_classes = forms.BooleanField(label="Register unknown classes with the default bar", required=False)
-    good_rows = forms.BooleanField(
-        label="Import the good rows of a file with bad ones, and list the bad", required=False
-    )
-
-    def __init__(self, *args: object, may_edit_classes: bool, **options: object) -> None:
-        super().__init__(*args, **options)  # type: ignore[arg-type]
-        classes = [(row.slug, row.title) for row in RequestClass.objects.order_by("title")]
-        self.fields["request_class"].choices = [("", "As each result says"), *classes]  # type: ignore[attr-defined]
-        if not may_edit_classes:
-            del self.fields["create_classes"]
-
-    @property
-    def main_fields(self) -> list[forms.BoundField]:
-        return [field for field in self.visible_fields() if field.name in _ALWAYS_ASKED]
-
-    @property
-    def more_fields(self) -> list[forms.BoundField]:
-        return [field for field in self.visible_fields() if field.name not in _ALWAYS_ASKED]
-
-    @property
-    def is_more_open(self) -> bool:
-        """Whether something was said, or is wrong, among the questions that are folded away."""
-        return any(field.errors or (self.is_bound and field.data) for field in self.more_fields)
-
-    def clean_file(self) -> UploadedFile:
-        found: UploadedFile = self.cleaned_data["file"]
-        if (found.size or 0) > MAX_UPLOAD_BYTES:
-            raise forms.ValidationError(
-                f"{found.name} has {(found.size or 0) / 2**20:,.0f} MB; a page takes {MAX_UPLOAD_BYTES // 2**20} MB. "
-                "Import it in a shell: manage.py import_evals."
-            )
-        return found
-
-    def clean_columns(self) -> EvalColumns | None:
-        said = self.cleaned_data["columns"].strip()
-        if not said:
-            return None
-        try:
-            return parse_eval_columns(json.loads(said))
-        except json.JSONDecodeError as error:
-            raise forms.ValidationError(f"This is not JSON: {error.msg} in line {error.lineno}.") from error
-        except ColumnsError as error:
-            raise forms.ValidationError(str(error)) from error
-
-    def clean_run_at(self) -> datetime | None:
-        said = self.cleaned_data["run_at"].strip()
-        if not said:
-            return None
-        try:
-            found = datetime.fromisoformat(said)
-        except ValueError as error:
-            raise forms.ValidationError(f"{said} is not a time: write it as 2026-11-09T10:00:00Z.") from error
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-@right_required(Right.IMPORT_EVALS)
-def import_page(request: HttpRequest) -> HttpResponse:
-    may_edit = may(request.user, Right.EDIT_CLASSES)  # type: ignore[arg-type]
-    form = EvalImportForm(request.POST or None, request.FILES or None, may_edit_classes=may_edit)
-    problem = ""
-    if request.method == "POST" and form.is_valid():
-        try:
-            outcome = _import(request, form)
-        except EvalImportError as error:
-            problem = str(error)
-        else:
-            _say(request, outcome)
-            return redirect("eval-import", outcome.import_id)
-    value = ImportPage(form, eval_imports(), problem, [(each.name, each.description) for each in IMPORTERS])
-    return page(request, "routing/eval_import.html", value, nav="evals", status=400 if problem or form.errors else 200)
-
-
-def _import(request: HttpRequest, form: EvalImportForm) -> EvalImportResult:
-    """Lay the upload in a folder only we can read, for as long as it is read: it may hold prompts and answers."""
-    values = form.cleaned_data
-    upload: UploadedFile = values["file"]
-    with tempfile.TemporaryDirectory(prefix="evals-") as folder:
-        path = Path(folder) / "upload"
-        with path.open("wb") as file:
-            file.writelines(upload.chunks())
-        return import_evals(
-            actor=request.user,  # type: ignore[arg-type]
-            path=path,
-            file_name=upload.name or "upload",
-            as_of=now(),
-            format_name=values["format"] or None,
-            options=ReadOptions(
-                **{
-                    name: values[name]
-                    for name in ("run_at", "request_class", "suite", "model", "mode", "scorer", "metric", "columns")
-                }
-            ),
-            create_classes=bool(values.get("create_classes")),
-            good_rows=values["good_rows"],
-        )
-
-
-def _say(request: HttpRequest, outcome: EvalImportResult) -> None:
-    if outcome.is_repeat:
-        at = f" on {outcome.earlier_at:%d %b %Y}" if outcome.earlier_at else ""
-        messages.info(request, f"{outcome.file_name} was imported before{at}: nothing changed.")
-    else:
-        messages.success(request, f"{outcome.file_name}: {outcome.cases:,} results imported.")
-    for warning in outcome.warnings:
-        messages.warning(request, warning)
-
-
-def import_done_page(request: HttpRequest, import_id: int) -> HttpResponse:
-    found = eval_import(import_id=import_id)
-    if found is None:
-        raise Http404(f"There is no import of eval results number {import_id}.")
-    return page(request, "routing/eval_import_done.html", ImportDonePage(found), nav="evals")
-
-
 urlpatterns = [
     path("evals/", matrix_page, name="evals"),
-    path("evals/import/", import_page, name="evals-import"),
-    path("evals/imports/<int:import_id>/", import_done_page, name="eval-import"),
-    path("evals/<str:slug>/<str:model>/", runs_page, name="eval-runs"),
+    # Last of the addresses below evals/: any two names are a class and a model.
+    path("evals/<str:slug>/<path:model>/", runs_page, name="eval-runs"),
 ]

@@ -124,6 +124,7 @@ def evals(
         suite=suite,
         suite_version=version,
         run_at=at,
+        results=cases,
     )
     EvalCase.objects.bulk_create(
         EvalCase(

@@ -1,0 +1,199 @@
+"""Importing eval files in the browser, and what each file brought."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from django import forms
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+
+from audit.roles import Right, may
+from costgov.pages import now, page, right_required
+from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
+from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
+from routing.importers import IMPORTERS, EvalImportError, ReadOptions
+from routing.models import RequestClass
+from routing.operations.evals import EvalImportResult, import_evals
+
+MAX_UPLOAD_BYTES = 200 * 1024 * 1024
+_ALWAYS_ASKED = ("file", "format", "request_class")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPage:
+    form: "EvalImportForm"
+    history: tuple[ImportRow, ...]
+    problem: str
+    formats: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDonePage:
+    view: ImportDetail
+
+
+class EvalImportForm(forms.Form):
+    """What the person importing knows and the file may not say; the file wins where it says it."""
+
+    file = forms.FileField(
+        label="File with results",
+        help_text="Of promptfoo, Inspect, DeepEval, lm-evaluation-harness, OpenAI evals, JUnit; or a CSV.",
+    )
+    format = forms.ChoiceField(
+        label="Format",
+        required=False,
+        choices=[("", "Found out from the file"), *((each.name, each.description) for each in IMPORTERS)],
+    )
+    request_class = forms.ChoiceField(
+        label="Class of work", required=False, help_text="For results that name no class; the file wins where it does."
+    )
+    suite = forms.CharField(
+        label="Suite", required=False, max_length=255, help_text="For files that name none, e.g. triage@2."
+    )
+    run_at = forms.CharField(
+        label="Time of the run", required=False, help_text="UTC, for files that say none: 2026-11-09T10:00:00Z."
+    )
+    model = forms.CharField(
+        label="Model", required=False, max_length=255, help_text="For files that name none (lm-eval samples, JUnit)."
+    )
+    mode = forms.CharField(
+        label="Mode", required=False, max_length=64, help_text="Its settings where the file says none, e.g. thinking."
+    )
+    scorer = forms.CharField(
+        label="Scorer", required=False, max_length=255, help_text="Which one judges, where a file has several."
+    )
+    metric = forms.CharField(
+        label="Metric", required=False, max_length=255, help_text="Which one judges, where a file has several."
+    )
+    columns = forms.CharField(
+        label="What the columns mean",
+        required=False,
+        max_length=50_000,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="Only for a table of your own: a mapping as in the guide on evals.",
+    )
+    create_classes = forms.BooleanField(label="Register unknown classes with the default bar", required=False)
+    good_rows = forms.BooleanField(
+        label="Import the good rows of a file with bad ones, and list the bad", required=False
+    )
+
+    def __init__(self, *args: object, may_edit_classes: bool, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        classes = [(row.slug, row.title) for row in RequestClass.objects.order_by("title")]
+        self.fields["request_class"].choices = [("", "As each result says"), *classes]  # type: ignore[attr-defined]
+        if not may_edit_classes:
+            del self.fields["create_classes"]
+
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        return [field for field in self.visible_fields() if field.name in _ALWAYS_ASKED]
+
+    @property
+    def more_fields(self) -> list[forms.BoundField]:
+        return [field for field in self.visible_fields() if field.name not in _ALWAYS_ASKED]
+
+    @property
+    def is_more_open(self) -> bool:
+        """Whether something was said, or is wrong, among the questions that are folded away."""
+        return any(field.errors or (self.is_bound and field.data) for field in self.more_fields)
+
+    def clean_file(self) -> UploadedFile:
+        found: UploadedFile = self.cleaned_data["file"]
+        if (found.size or 0) > MAX_UPLOAD_BYTES:
+            raise forms.ValidationError(
+                f"{found.name} has {(found.size or 0) / 2**20:,.0f} MB; a page takes {MAX_UPLOAD_BYTES // 2**20} MB. "
+                "Import it in a shell: manage.py import_evals."
+            )
+        return found
+
+    def clean_columns(self) -> EvalColumns | None:
+        said = self.cleaned_data["columns"].strip()
+        if not said:
+            return None
+        try:
+            return parse_eval_columns(json.loads(said))
+        except json.JSONDecodeError as error:
+            raise forms.ValidationError(f"This is not JSON: {error.msg} in line {error.lineno}.") from error
+        except ColumnsError as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def clean_run_at(self) -> datetime | None:
+        said = self.cleaned_data["run_at"].strip()
+        if not said:
+            return None
+        try:
+            found = datetime.fromisoformat(said)
+        except ValueError as error:
+            raise forms.ValidationError(f"{said} is not a time: write it as 2026-11-09T10:00:00Z.") from error
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+@right_required(Right.IMPORT_EVALS)
+def import_page(request: HttpRequest) -> HttpResponse:
+    may_edit = may(request.user, Right.EDIT_CLASSES)  # type: ignore[arg-type]
+    form = EvalImportForm(request.POST or None, request.FILES or None, may_edit_classes=may_edit)
+    problem = ""
+    if request.method == "POST" and form.is_valid():
+        try:
+            outcome = _import(request, form)
+        except EvalImportError as error:
+            problem = str(error)
+        else:
+            _say(request, outcome)
+            return redirect("eval-import", outcome.import_id)
+    value = ImportPage(form, eval_imports(), problem, [(each.name, each.description) for each in IMPORTERS])
+    return page(request, "routing/eval_import.html", value, nav="evals", status=400 if problem or form.errors else 200)
+
+
+def _import(request: HttpRequest, form: EvalImportForm) -> EvalImportResult:
+    """Lay the upload in a folder only we can read, for as long as it is read: it may hold prompts and answers."""
+    values = form.cleaned_data
+    upload: UploadedFile = values["file"]
+    with tempfile.TemporaryDirectory(prefix="evals-") as folder:
+        path = Path(folder) / "upload"
+        with path.open("wb") as file:
+            file.writelines(upload.chunks())
+        return import_evals(
+            actor=request.user,  # type: ignore[arg-type]
+            path=path,
+            file_name=upload.name or "upload",
+            as_of=now(),
+            format_name=values["format"] or None,
+            options=ReadOptions(
+                **{
+                    name: values[name]
+                    for name in ("run_at", "request_class", "suite", "model", "mode", "scorer", "metric", "columns")
+                }
+            ),
+            create_classes=bool(values.get("create_classes")),
+            good_rows=values["good_rows"],
+        )
+
+
+def _say(request: HttpRequest, outcome: EvalImportResult) -> None:
+    if outcome.is_repeat:
+        at = f" on {outcome.earlier_at:%d %b %Y}" if outcome.earlier_at else ""
+        messages.info(request, f"{outcome.file_name} was imported before{at}: nothing changed.")
+    else:
+        messages.success(request, f"{outcome.file_name}: {outcome.cases:,} results imported.")
+    for warning in outcome.warnings:
+        messages.warning(request, warning)
+
+
+def import_done_page(request: HttpRequest, import_id: int) -> HttpResponse:
+    found = eval_import(import_id=import_id)
+    if found is None:
+        raise Http404(f"There is no import of eval results number {import_id}.")
+    return page(request, "routing/eval_import_done.html", ImportDonePage(found), nav="evals")
+
+
+urlpatterns = [
+    path("evals/import/", import_page, name="evals-import"),
+    path("evals/imports/<int:import_id>/", import_done_page, name="eval-import"),
+]

@@ -1,0 +1,154 @@
+"""The eval matrix: which cells an address asks for, and that page, download and query agree."""
+
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from costgov.queries.evals import eval_matrix
+from costgov.queries.matrix_selection import MatrixQuestion, select, shortened, verdict_counts
+from costgov.views.evals import CLASSES_A_PAGE
+from routing.models import EvalRun, RequestClass
+from tests.costgov import small_world as world
+from tests.costgov.page_checks import problems
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _frozen(settings) -> None:
+    settings.COSTGOV_AS_OF = world.AS_OF
+
+
+@pytest.fixture
+def people():
+    return world.whole()
+
+
+def get(client: Client, path: str, status: int = 200) -> str:
+    answer = client.get(path)
+    assert answer.status_code == status, answer.content.decode()[:500]
+    return " ".join(answer.content.decode().split())
+
+
+def titles(question: MatrixQuestion) -> list[str]:
+    return [found.row.title for found in select(eval_matrix(as_of=world.AS_OF), question).rows]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (MatrixQuestion(), ["Reply drafting", "Ticket triage"]),
+        (MatrixQuestion(words="TICKET"), ["Ticket triage"]),
+        (MatrixQuestion(words="support-eng triage"), ["Ticket triage"]),
+        (MatrixQuestion(words="nobody"), []),
+        (MatrixQuestion(verdict="falls_short"), ["Reply drafting"]),
+        (MatrixQuestion(verdict="falls_short", model="serves"), []),
+        (MatrixQuestion(verdict="clears", model="serves"), ["Reply drafting", "Ticket triage"]),
+        (MatrixQuestion(verdict="no_evidence", model=world.SONNET), ["Ticket triage"]),
+        (MatrixQuestion(verdict="stale"), []),
+        (MatrixQuestion(sort="rate"), ["Reply drafting", "Ticket triage"]),
+        (MatrixQuestion(sort="cases", model=world.HAIKU), ["Reply drafting", "Ticket triage"]),
+        (MatrixQuestion(sort="age"), ["Ticket triage", "Reply drafting"]),
+        (MatrixQuestion(sort="verdict", model=world.HAIKU), ["Reply drafting", "Ticket triage"]),
+        (MatrixQuestion(sort="verdict", model=world.SONNET), ["Ticket triage", "Reply drafting"]),
+    ],
+    ids=str,
+)
+def test_an_address_asks_for_rows(people, question: MatrixQuestion, expected: list[str]) -> None:
+    assert titles(question) == expected
+
+
+def test_one_model_is_one_column_and_what_is_unknown_comes_last(people) -> None:
+    found = select(eval_matrix(as_of=world.AS_OF), MatrixQuestion(model=world.SONNET, sort="rate"))
+    assert [column.model for column in found.columns] == [world.SONNET]
+    assert [[cell and cell.cases for cell in each.cells] for each in found.rows] == [[150], [None]]
+
+
+def test_counts_are_those_of_all_cells(people) -> None:
+    counts = verdict_counts(eval_matrix(as_of=world.AS_OF))
+    assert dict(counts) == {"clears": 3, "falls_short": 1, "stale": 0}
+    later = verdict_counts(eval_matrix(as_of=world.AS_OF + timedelta(days=80)))
+    assert later["stale"] == 4
+
+
+def test_results_of_a_run_set_aside_do_not_count(people) -> None:
+    before = eval_matrix(as_of=world.AS_OF)
+    run = EvalRun.objects.get(request_class__slug="drafting", cases__model=world.HAIKU, cases__sample_id="case-0")
+    run.set_aside_at, run.set_aside_reason = world.AS_OF - timedelta(days=1), "wrong prompt"
+    run.save()
+    after = eval_matrix(as_of=world.AS_OF)
+    assert (before.results, after.results) == (700, 550)
+    drafting = next(row for row in after.rows if row.slug == "drafting")
+    assert drafting.of(world.HAIKU) is None or drafting.of(world.HAIKU).cases == 0
+
+
+def test_the_page_says_each_cell_in_words(client: Client, people) -> None:
+    client.force_login(people["vic"])
+    html = get(client, "/evals/")
+    assert problems(html) == []
+    assert '<span class="visually-hidden">Haiku 4-5 on Ticket triage: </span>' in html
+    assert "98.0%, interval" in html and "must reach 93.0%" in html and "98.0% · n 200" in html
+    assert html.count("no case run") == 2, "opus never ran drafting, sonnet never ran triage"
+    assert "2 classes." in html
+
+
+def test_the_page_narrows_and_says_so(client: Client, people) -> None:
+    client.force_login(people["vic"])
+    html = get(client, "/evals/?verdict=falls_short&model=claude-haiku-4-5")
+    assert "1 of 2 classes." in html and "/classes/drafting/" in html and "/classes/triage/" not in html
+    assert "No class matches" in get(client, "/evals/?q=nobody-has-this")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("verdict=good", "?verdict=good is not known here; use one of"),
+        ("model=claude-nobody", "?model=claude-nobody is not known here"),
+        ("sort=-class", "?sort=-class is not known here"),
+        ("page=0", "?page=0 is not the number of a page"),
+        ("page=%C2%B2", "is not the number of a page"),
+        ("pages=1", "?pages is not a parameter of this page"),
+    ],
+)
+def test_odd_questions_are_refused_in_words(client: Client, people, query: str, words: str) -> None:
+    client.force_login(people["vic"])
+    assert words in get(client, f"/evals/?{query}", 400)
+
+
+def test_many_classes_come_in_pages(client: Client, people) -> None:
+    RequestClass.objects.bulk_create(RequestClass(slug=f"c{n:03}", title=f"Class {n:03}") for n in range(60))
+    world.mapping("c000", "key-c000")
+    from audit.operations import bump_data_version
+
+    bump_data_version()
+    client.force_login(people["vic"])
+    first, second = get(client, "/evals/"), get(client, "/evals/?page=2")
+    assert f"1–{CLASSES_A_PAGE} of 62 classes" in first and f"{CLASSES_A_PAGE + 1}–62 of 62 classes" in second
+    assert "/classes/c000/" in first and "/classes/c059/" not in first and "/classes/c059/" in second
+    assert "41–62 of 62" in get(client, "/evals/?page=99"), "a page beyond the last is the last"
+    assert "60 need evidence: Class 000, Class 001, Class 002, Class 003, Class 004 and 55 more." in first
+
+
+def test_a_download_is_what_is_on_screen(client: Client, people) -> None:
+    client.force_login(people["vic"])
+    answer = client.get("/download/evals.csv?verdict=falls_short")
+    rows = list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
+    shown = select(eval_matrix(as_of=world.AS_OF), MatrixQuestion(verdict="falls_short"))
+    cells = [(each.row.slug, cell) for each in shown.rows for cell in each.cells if cell is not None]
+    assert [(row["class"], row["model"], row["verdict"], int(row["cases"])) for row in rows] == [
+        (slug, cell.model, cell.status, cell.cases) for slug, cell in cells
+    ]
+    haiku = next(row for row in rows if row["model"] == world.HAIKU)
+    expected = next(cell for _, cell in cells if cell.model == world.HAIKU)
+    assert (float(haiku["pass_rate"]), float(haiku["lower"]), float(haiku["upper"])) == (
+        0.8, expected.lower, expected.upper,
+    )  # fmt: skip
+    assert (haiku["serves"], haiku["stale"], haiku["newest_case_at"]) == ("false", "false", "2026-10-24T00:00:00Z")
+
+
+def test_long_lists_of_titles_are_cut() -> None:
+    assert shortened(["a", "b"]) == "a, b"
+    assert shortened(list("abcdefg")) == "a, b, c, d, e and 2 more"
