@@ -62,7 +62,7 @@ class Bar:
         except ValueError as error:
             found.append(str(error))
         if not 0 < self.alpha < 1:
-            found.append(f"the chance of a wrong verdict is {self.alpha}: it must be above 0 and below 1, e.g. 0.05")
+            found.append(f"alpha is {self.alpha}: the chance of a wrong verdict is above 0 and below 1, e.g. 0.05")
         if self.standard != "absolute" and self.margin is None:
             found.append("a comparison with the model that serves needs a margin: by how much a model may be worse")
         if self.margin is not None and not 0 < self.margin < 1:

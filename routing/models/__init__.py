@@ -1,6 +1,14 @@
 """Decisions about traffic: classes and their bars, the evidence, policies and who agreed to them."""
 
-from routing.models.classes import SLUG, ClassException, ClassMapping, EstateConstraints, QualityBar, RequestClass
+from routing.models.classes import (
+    BAR_FIELDS,
+    SLUG,
+    ClassException,
+    ClassMapping,
+    EstateConstraints,
+    QualityBar,
+    RequestClass,
+)
 from routing.models.evals import (
     ClassEvidence,
     EvalCase,
@@ -14,6 +22,7 @@ from routing.models.evals import (
 from routing.models.policies import Activation, Approval, ChangeRequest, PolicyVersion
 
 __all__ = [
+    "BAR_FIELDS",
     "SLUG",
     "Activation",
     "Approval",

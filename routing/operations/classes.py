@@ -10,52 +10,73 @@ from django.db import transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
-from routing.core.verdicts import line_of
-from routing.models import ClassMapping, RequestClass
+from billing.queries.prices import release_facts
+from routing.core.bars import Bar, bar_changes
+from routing.models import BAR_FIELDS, ClassMapping, RequestClass
+from routing.operations.bars import ClassRefused as ClassRefused
+from routing.operations.bars import changed_bar, check_version, keep_version
+from routing.queries.bars import bar_of
 
 FACTS = (
     "title",
     "quality_owner",
     "spend_owner",
-    "bar",
-    "tolerance",
-    "alpha",
-    "max_age_days",
+    *BAR_FIELDS,
     "latency",
     "batchable_share",
     "keeps_own_caching",
     "reuse",
-    "plan_candidates",
+    "allowed_models",
+    "required_geo",
+    "is_protected",
+    "failure_usd",
+    "cascade",
     "note",
 )
 
 
-class ClassRefused(Exception):
-    """Facts that cannot be saved; the message names field, value and remedy."""
-
-
 @transaction.atomic
 def save_class(
-    *, actor: AbstractBaseUser | None, slug: str, facts: dict[str, Any], as_of: datetime, is_demo: bool = False
+    *,
+    actor: AbstractBaseUser | None,
+    slug: str,
+    facts: dict[str, Any],
+    as_of: datetime,
+    reason: str = "",
+    bar_version: int | None = None,
+    is_demo: bool = False,
 ) -> RequestClass:
-    """Register a class or change its facts; unknown facts and impossible bars are refused, all at once."""
+    """Register a class or change its facts; unknown facts and impossible bars are refused, all at once.
+
+    A bar that changes becomes its next version, with `reason`. `bar_version`: of the bar the person read; BarOutdated
+    where another is in force.
+    """
     require(actor, Right.EDIT_CLASSES)
     unknown = sorted(set(facts) - set(FACTS))
     if unknown:
         raise ClassRefused(f"{slug}: unknown facts {', '.join(unknown)}; known are {', '.join(FACTS)}.")
     row = RequestClass.objects.select_for_update().filter(slug=slug).first()
     before = _facts(row) if row is not None else None
+    held = bar_of(row) if row is not None else None
+    if row is not None:
+        check_version(row, bar_version)
     row = row or RequestClass(slug=slug, title=slug)
+    asked = {"plan" if name == "plan_candidates" else name: facts[name] for name in BAR_FIELDS if name in facts}
+    bar = changed_bar(held or Bar(), asked, slug=slug)
     for name, value in facts.items():
-        setattr(row, name, value)
+        if name not in BAR_FIELDS:
+            setattr(row, name, value)
     try:
-        line_of(row.bar, row.tolerance)
         row.full_clean()
     except ValidationError as error:
         raise ClassRefused(f"{slug}: " + "; ".join(_explain(error))) from error
     except (ValueError, ArithmeticError) as error:
         raise ClassRefused(f"{slug}: {error}.") from error
     _check_reuse(slug, row.reuse)
+    _check_cascade(slug, row.cascade)
+    _check_allowed(slug, row.allowed_models, before)
+    if held is None or bar_changes(held, bar):
+        keep_version(row, held, bar, actor=actor, reason=reason, as_of=as_of)
     row.save()
     row.refresh_from_db()  # 0.95 as given is 0.950000 as stored: compare like with like
     after = _facts(row)
@@ -68,6 +89,7 @@ def save_class(
             object_label=row.title,
             before=before,
             after=after,
+            note=reason.strip(),
             as_of=as_of,
             is_demo=is_demo,
         )
@@ -153,13 +175,43 @@ def _check_reuse(slug: str, reuse: Any) -> None:
         raise ClassRefused(f"{slug}: reuse.prefix_tok is {prefix}: a number of tokens is 0 or more.")
 
 
-def _number(slug: str, name: str, value: Any) -> Decimal:
+def _check_cascade(slug: str, cascade: Any) -> None:
+    """A check of cheap answers: what it costs, and how often it lets a good and a bad one pass."""
+    if not isinstance(cascade, dict):
+        raise ClassRefused(f"{slug}: cascade is {cascade!r}: give an object of facts, or leave it empty.")
+    unknown = sorted(set(cascade) - {*_CASCADE_SHARES, "check_usd", "source", "assumed"})
+    if unknown:
+        raise ClassRefused(f"{slug}: cascade has {', '.join(unknown)}: nothing reads that. Leave it out.")
+    if not cascade:
+        return
+    for name in (*_CASCADE_SHARES, "check_usd"):
+        if cascade.get(name) is None:
+            raise ClassRefused(f"{slug}: cascade.{name} is missing: a check needs all of its figures, or none.")
+        value = _number(slug, name, cascade[name], of="cascade")
+        if value < 0 or (name in _CASCADE_SHARES and value > 1):
+            said = "it is a share, from 0 to 1" if name in _CASCADE_SHARES else "a cost is 0 or more"
+            raise ClassRefused(f"{slug}: cascade.{name} is {value}: {said}.")
+
+
+def _check_allowed(slug: str, allowed: Any, before: dict[str, Any] | None) -> None:
+    if not isinstance(allowed, list) or not all(isinstance(each, str) for each in allowed):
+        raise ClassRefused(f"{slug}: allowed_models is {allowed!r}: give a list of models, or leave it empty.")
+    new = set(allowed) - set(before["allowed_models"] if before is not None else ())
+    strangers = sorted(new - set(release_facts())) if new else []
+    if strangers:
+        raise ClassRefused(f"{slug}: it cannot allow {', '.join(strangers)}: add the model on the Prices page first.")
+
+
+_CASCADE_SHARES = ("good_accepted", "bad_accepted")
+
+
+def _number(slug: str, name: str, value: Any, *, of: str = "reuse") -> Decimal:
     try:
         found = Decimal(str(value))
     except ArithmeticError as error:
-        raise ClassRefused(f"{slug}: reuse.{name} is {value!r}: give a number or leave it out.") from error
+        raise ClassRefused(f"{slug}: {of}.{name} is {value!r}: give a number or leave it out.") from error
     if not found.is_finite():
-        raise ClassRefused(f"{slug}: reuse.{name} is {value!r}: give a finite number or leave it out.")
+        raise ClassRefused(f"{slug}: {of}.{name} is {value!r}: give a finite number or leave it out.")
     return found
 
 
@@ -182,7 +234,8 @@ def _mapping(row: ClassMapping) -> dict[str, Any]:
 
 
 def _facts(row: RequestClass) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value := getattr(row, name), Decimal) else value for name in FACTS}
+    names = (*FACTS, "bar_version")
+    return {name: str(value) if isinstance(value := getattr(row, name), Decimal) else value for name in names}
 
 
 def _explain(error: ValidationError) -> list[str]:
