@@ -121,8 +121,9 @@ def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
     if not classes:
         raise ValueError("there is no class to choose for")
     models = sorted({each.model for row in classes for each in row.choosable} | {row.incumbent for row in classes})
-    estate = _estate(classes, models, with_failures=True)
     paid = _estate(classes, models, with_failures=False)
+    has_failures = any(each.failures_usd for row in classes for each in row.choosable)
+    estate = _estate(classes, models, with_failures=True) if has_failures else paid
     free = choose(estate)
     problem = ""
     try:
@@ -131,7 +132,7 @@ def couple(classes: Sequence[ClassToChoose], limits: Limits) -> Coupled:
         found, problem = free, _named(str(error), models)
     rated = estate.requests[estate.is_rated].sum() / estate.requests.sum()
     return Coupled(
-        parts={row.request_class: _parts(found.shares[number], models) for number, row in enumerate(classes)},
+        parts=_parts(found, classes, models),
         limits=limits,
         binding=() if problem else _binding(found, estate, limits, models),
         quality=found.quality(estate),
@@ -152,14 +153,15 @@ def estate_of(classes: Sequence[ClassToChoose]) -> tuple[Estate, tuple[str, ...]
 
 def _estate(classes: Sequence[ClassToChoose], models: Sequence[str], *, with_failures: bool) -> Estate:
     column = {model: number for number, model in enumerate(models)}
+    places = np.array([number for number, row in enumerate(classes) for _ in row.choosable], dtype=np.intp)
+    pairs = [each for row in classes for each in row.choosable]
+    columns = np.array([column[each.model] for each in pairs], dtype=np.intp)
     shape = (len(classes), len(models))
     cost, quality = np.full(shape, np.nan), np.full(shape, np.nan)
-    for number, row in enumerate(classes):
-        for each in row.choosable:
-            usd = each.cost_usd + each.failures_usd if with_failures else each.cost_usd
-            cost[number, column[each.model]] = float(usd)
-            if each.quality is not None:
-                quality[number, column[each.model]] = each.quality
+    cost[places, columns] = [float(each.cost_usd) for each in pairs]
+    if with_failures:
+        cost[places, columns] = [float(each.cost_usd + each.failures_usd) for each in pairs]
+    quality[places, columns] = [np.nan if each.quality is None else each.quality for each in pairs]
     return Estate(
         cost_usd=cost,
         quality=quality,
@@ -205,17 +207,22 @@ def _at_most_two(estate: Estate, constraints: Constraints) -> Choice:
     return best or choose(estate, replace(constraints, is_whole=True))
 
 
-def _parts(shares: "np.ndarray[tuple[int], np.dtype[np.float64]]", models: Sequence[str]) -> tuple[Part, ...]:
+def _parts(found: Choice, classes: Sequence[ClassToChoose], models: Sequence[str]) -> dict[str, tuple[Part, ...]]:
+    whole = [(Part(model, Decimal(1)),) for model in models]
+    parts = {row.request_class: whole[column] for row, column in zip(classes, found.target.tolist(), strict=True)}
+    for number in np.flatnonzero((found.shares > 0).sum(axis=1) > 1).tolist():
+        parts[classes[number].request_class] = _split(found.shares[number], models)
+    return parts
+
+
+def _split(shares: "np.ndarray[tuple[int], np.dtype[np.float64]]", models: Sequence[str]) -> tuple[Part, ...]:
     """Two parts at most, in whole basis points that sum to 1; a part of less than one is none."""
-    order = np.argsort(-shares, kind="stable")
-    first, rest = int(order[0]), [int(column) for column in order[1:] if shares[column] > 0]
-    if not rest:
-        return (Part(models[first], Decimal(1)),)
+    first, second = (int(column) for column in np.argsort(-shares, kind="stable")[:2])
     # Nine places take away what floats add to a share like 0.2, which rounding down would lose a basis point to.
-    second = Decimal(str(round(float(shares[rest[0]]), 9))).quantize(BASIS_POINT, ROUND_DOWN)
-    if second == 0:
+    share = Decimal(str(round(float(shares[second]), 9))).quantize(BASIS_POINT, ROUND_DOWN)
+    if share == 0:
         return (Part(models[first], Decimal(1)),)
-    return Part(models[first], 1 - second), Part(models[rest[0]], second)
+    return Part(models[first], 1 - share), Part(models[second], share)
 
 
 def _binding(found: Choice, estate: Estate, limits: Limits, models: Sequence[str]) -> tuple[LimitCost, ...]:
