@@ -18,6 +18,7 @@ class Right(StrEnum):
     IMPORT_USAGE = "import usage"
     IMPORT_EVALS = "import eval results"
     EDIT_CLASSES = "edit classes and quality bars"
+    JUDGE_EVIDENCE = "set eval runs aside or close work items"
     SET_CONSTRAINTS = "set the constraints of the estate"
     PROPOSE_POLICY = "propose a policy"
     APPROVE_POLICY = "approve a policy's quality evidence"
@@ -40,6 +41,7 @@ _ENGINEERING = {
     Right.IMPORT_USAGE,
     Right.IMPORT_EVALS,
     Right.EDIT_CLASSES,
+    Right.JUDGE_EVIDENCE,
     Right.SET_CONSTRAINTS,
     Right.PROPOSE_POLICY,
     Right.APPROVE_POLICY,

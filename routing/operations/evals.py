@@ -20,6 +20,7 @@ from routing.importers import About, EvalImportError, ReadOptions, RejectedRow, 
 from routing.models import EvalCase, EvalImport, EvalRun, EvalSuiteRule, RequestClass
 from routing.operations.classes import ClassRefused, save_class
 from routing.operations.eval_parts import write_parts
+from routing.operations.evidence_changed import evidence_changed
 from routing.queries.evidence import names_held
 
 _EVALS_LOCK = 0x6576616C
@@ -141,6 +142,7 @@ def import_evals(
         warnings=(*about.warnings, *_warnings(results)),
         is_repeat=False,
     )
+    evidence_changed(slugs=outcome.classes, as_of=as_of, eval_import=row)
     audit.record(
         actor=actor,
         action="evals.imported",

@@ -4,13 +4,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from billing.core.models import canonical_model
 from billing.queries.imports import model_aliases
-from routing.core.evidence import CaseResult, Evidence, Metric
-from routing.core.verdicts import Standard, Verdict, judge, judge_class, line_of
+from routing.core.bars import Bar, BarHistory, judge_by
+from routing.core.evidence import CaseResult, Evidence
+from routing.core.freshness import ModelChanges
+from routing.core.verdicts import Verdict, judge
 from routing.models import EvalCase, RequestClass
+from routing.queries.bars import bar_histories
+from routing.queries.freshness import model_changes
 
 _CASE_FIELDS = (
     "sample_id",
@@ -37,7 +40,11 @@ _CASE_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class ClassVerdicts:
-    """Verdict of every candidate of a class that ever had a case, of its plan, and of what serves it now."""
+    """Verdict of every candidate of a class that ever had a case, of its plan, and of what serves it now.
+
+    `asked`: the bar in force at the as-of instant, by which all of them were judged. `bar`, `tolerance`, `line` and
+    `alpha` are of it. `bars`: every version, for looking further back.
+    """
 
     slug: str
     title: str
@@ -48,11 +55,28 @@ class ClassVerdicts:
     note: str
     incumbent: str | None
     verdicts: Mapping[str, Verdict]
+    asked: Bar
+    bars: BarHistory
 
     def of(self, model: str) -> Verdict:
         """Verdict of a model; *no evidence* for one without a case."""
         found = self.verdicts.get(model)
-        return found or judge(Evidence(model, ()), bar=self.bar, tolerance=self.tolerance, alpha=self.alpha)
+        return found or self._without_a_case(model)
+
+    def _without_a_case(self, model: str) -> Verdict:
+        asked = self.asked
+        return judge(
+            Evidence(model),
+            bar=asked.bar,
+            tolerance=asked.tolerance,
+            alpha=asked.alpha,
+            min_cases=asked.min_cases,
+            standard=asked.standard,
+            margin=asked.margin,
+            is_incumbent=model == self.incumbent,
+            metric=asked.metric,
+            bar_version=asked.version,
+        )
 
     @property
     def of_incumbent(self) -> Verdict:
@@ -64,7 +88,7 @@ def case_results(*, slugs: Iterable[str] | None = None, as_of: datetime) -> dict
 
     Runs that somebody set aside by then are left out.
     """
-    rows = EvalCase.objects.filter(run_at__lt=as_of).exclude(run__set_aside_at__lt=as_of)
+    rows = EvalCase.objects.filter(run_at__lt=as_of).exclude(run__set_aside_at__lte=as_of)
     if slugs is not None:
         rows = rows.filter(run__request_class__slug__in=list(slugs))
     found: dict[str, list[CaseResult]] = defaultdict(list)
@@ -100,36 +124,40 @@ def class_verdicts(
     as_of: datetime,
     slugs: Iterable[str] | None = None,
 ) -> dict[str, ClassVerdicts]:
-    """Verdicts of every registered class (or of `slugs`), from `case_results` and each class's incumbent."""
-    classes = RequestClass.objects.all()
+    """Verdicts of every registered class (or of `slugs`), from `case_results` and each class's incumbent.
+
+    Each is judged by the bar in force at `as_of`: its suites, its metric, its comparison, its age.
+    """
+    rows = RequestClass.objects.all()
     if slugs is not None:
-        classes = classes.filter(slug__in=list(slugs))
-    return {row.slug: _judged(row, results.get(row.slug, []), incumbents.get(row.slug), as_of) for row in classes}
+        rows = rows.filter(slug__in=list(slugs))
+    classes = list(rows)
+    bars, changes = bar_histories(classes), model_changes(as_of=as_of)
+    return {
+        row.slug: _judged(row, bars[row.slug], results.get(row.slug, []), incumbents.get(row.slug), as_of, changes)
+        for row in classes
+    }
 
 
-def _judged(row: RequestClass, results: list[CaseResult], incumbent: str | None, as_of: datetime) -> ClassVerdicts:
+def _judged(
+    row: RequestClass,
+    bars: BarHistory,
+    results: list[CaseResult],
+    incumbent: str | None,
+    as_of: datetime,
+    changes: Mapping[str, ModelChanges],
+) -> ClassVerdicts:
+    asked = bars.at(as_of)
     return ClassVerdicts(
         slug=row.slug,
         title=row.title,
-        bar=float(row.bar),
-        tolerance=float(row.tolerance),
-        line=line_of(row.bar, row.tolerance),
-        alpha=float(row.alpha),
+        bar=float(asked.bar),
+        tolerance=float(asked.tolerance),
+        line=asked.line,
+        alpha=float(asked.alpha),
         note=row.note,
         incumbent=incumbent,
-        verdicts=judge_class(
-            results,
-            incumbent=incumbent,
-            plan=row.plan_candidates,
-            bar=row.bar,
-            tolerance=row.tolerance,
-            alpha=row.alpha,
-            as_of=as_of,
-            max_age_days=row.max_age_days,
-            min_cases=row.min_cases,
-            standard=cast(Standard, row.standard),
-            margin=row.margin,
-            suites=row.suites,
-            metric=cast(Metric, row.metric),
-        ),
+        verdicts=judge_by(asked, results, incumbent=incumbent, as_of=as_of, changes=changes),
+        asked=asked,
+        bars=bars,
     )

@@ -1,0 +1,13 @@
+"""What follows when the evidence of classes changed: verdicts are judged again, and work items follow them."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from routing.models import EvalImport
+from routing.operations.verdict_records import record_verdicts
+
+
+def evidence_changed(*, slugs: Collection[str], as_of: datetime, eval_import: EvalImport | None = None) -> None:
+    """Call inside the transaction that changed runs or bars of these classes, before its audit entry."""
+    if slugs:
+        record_verdicts(slugs=slugs, as_of=as_of, eval_import=eval_import)

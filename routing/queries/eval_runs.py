@@ -1,0 +1,108 @@
+"""Eval runs with what looks broken about them, and the rules that map suites to classes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from routing.models import EvalRun, EvalSuiteRule
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinding:
+    """What looks broken about a run, with what to do. `model` is '' where it concerns the whole run.
+
+    `kind`: "errors", "rate", "items" or "modes".
+    """
+
+    kind: str
+    model: str
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """One run: results of one suite for one class in one file. `set_aside_at` None = it counts as evidence."""
+
+    id: int
+    slug: str
+    class_title: str
+    suite: str
+    suite_version: str
+    run_at: datetime
+    tool: str
+    results: int
+    left_out: int
+    import_id: int
+    file_name: str
+    findings: tuple[RunFinding, ...]
+    set_aside_at: datetime | None
+    set_aside_by: str
+    set_aside_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRuleRow:
+    """Suites that match `pattern` belong to the class; the first rule that matches counts."""
+
+    id: int
+    pattern: str
+    slug: str
+    class_title: str
+    position: int
+
+
+def run_lines(
+    *,
+    slug: str = "",
+    import_id: int | None = None,
+    only_flagged: bool = False,
+    only_set_aside: bool = False,
+    most: int = 500,
+) -> tuple[RunLine, ...]:
+    """Runs, newest first: of a class, of a file, those that look broken, those set aside."""
+    rows = EvalRun.objects.select_related("request_class", "eval_import", "set_aside_by")
+    if slug:
+        rows = rows.filter(request_class__slug=slug)
+    if import_id is not None:
+        rows = rows.filter(eval_import_id=import_id)
+    if only_flagged:
+        rows = rows.exclude(findings=[])
+    if only_set_aside:
+        rows = rows.filter(set_aside_at__isnull=False)
+    return tuple(run_line(row) for row in rows[:most])
+
+
+def run_line(row: EvalRun) -> RunLine:
+    return RunLine(
+        id=row.pk,
+        slug=row.request_class.slug,
+        class_title=row.request_class.title,
+        suite=row.suite,
+        suite_version=row.suite_version,
+        run_at=row.run_at,
+        tool=row.tool,
+        results=row.results,
+        left_out=row.left_out,
+        import_id=row.eval_import_id,
+        file_name=row.eval_import.file_name,
+        findings=findings_of(row),
+        set_aside_at=row.set_aside_at,
+        set_aside_by=row.set_aside_by.get_username() if row.set_aside_by is not None else "",
+        set_aside_reason=row.set_aside_reason,
+    )
+
+
+def findings_of(row: EvalRun) -> tuple[RunFinding, ...]:
+    """What looks broken about a run, as it was kept."""
+    return tuple(RunFinding(**{name: each.get(name, "") for name in _FIELDS}) for each in row.findings)
+
+
+_FIELDS = ("kind", "model", "text", "remedy")
+
+
+def suite_rules() -> tuple[SuiteRuleRow, ...]:
+    """Every rule, in the order they are asked."""
+    rows = EvalSuiteRule.objects.select_related("request_class")
+    return tuple(
+        SuiteRuleRow(row.pk, row.pattern, row.request_class.slug, row.request_class.title, row.position) for row in rows
+    )

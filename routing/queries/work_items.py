@@ -1,0 +1,154 @@
+"""Work items and the records of verdicts, as pages, commands and the API show them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, F, Q
+
+from billing.queries.series import model_name, model_names
+from routing.models import VerdictRecord, WorkItem
+
+MOST_SHOWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItemRow:
+    """One thing about a class somebody has to look at, or had to.
+
+    `before`, `after`: the evidence then and now (status, passes, cases, lower, upper …), None where there is none.
+    `run_ids`: runs that look broken. `closed_by` is '' while it is open; `resolved_itself`: nobody had to close it.
+    """
+
+    id: int
+    slug: str
+    class_title: str
+    model: str
+    name: str
+    kind: str
+    kind_text: str
+    text: str
+    remedy: str
+    concerns: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    run_ids: tuple[int, ...]
+    import_id: int | None
+    opened_at: datetime
+    closed_at: datetime | None
+    closed_by: str
+    closing_note: str
+    resolved_itself: bool
+
+    @property
+    def is_open(self) -> bool:
+        return self.closed_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItems:
+    """Items, open ones first, newest first; `open_count` over all of the selection, `hidden` beyond those listed."""
+
+    items: tuple[WorkItemRow, ...]
+    open_count: int
+    closed_count: int
+    hidden: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictChange:
+    """A verdict as it was written down, newest first. Rates are shares in 0..1; `lower` None before 30 cases."""
+
+    at: datetime
+    slug: str
+    model: str
+    name: str
+    status: str
+    previous_status: str
+    stale: bool
+    serves: bool
+    passes: float
+    cases: int
+    line: float
+    lower: float | None
+    upper: float
+    bar_version: int
+    epoch: str
+    reason: str
+    import_id: int | None
+
+
+def work_items(
+    *, slug: str = "", model: str = "", kind: str = "", with_closed: bool = False, most: int = MOST_SHOWN
+) -> WorkItems:
+    """Items of all classes, or of one class, model or kind."""
+    rows = WorkItem.objects.select_related("request_class", "closed_by")
+    named = {"request_class__slug": slug, "model": model, "kind": kind}
+    rows = rows.filter(**{field: value for field, value in named.items() if value})
+    counts = rows.order_by().aggregate(open=Count("id", filter=Q(closed_at=None)), all=Count("id"))
+    listed = counts["all"] if with_closed else counts["open"]
+    shown = rows if with_closed else rows.filter(closed_at=None)
+    names = model_names()
+    found = []
+    for row in shown.order_by(F("closed_at").desc(nulls_first=True), "-opened_at", "-id")[:most]:
+        found.append(
+            WorkItemRow(
+                id=row.pk,
+                slug=row.request_class.slug,
+                class_title=row.request_class.title,
+                model=row.model,
+                name=model_name(names, row.model).name if row.model else "",
+                kind=row.kind,
+                kind_text=row.get_kind_display(),
+                text=row.text,
+                remedy=row.remedy,
+                concerns=row.concerns,
+                before=row.details.get("before"),
+                after=row.details.get("after"),
+                run_ids=tuple(row.details.get("runs", ())),
+                import_id=row.details.get("eval_import"),
+                opened_at=row.opened_at,
+                closed_at=row.closed_at,
+                closed_by=row.closed_by.get_username() if row.closed_by is not None else "",
+                closing_note=row.closing_note,
+                resolved_itself=row.resolved_itself,
+            )
+        )
+    return WorkItems(tuple(found), counts["open"], counts["all"] - counts["open"], listed - len(found))
+
+
+def open_items_by_class() -> dict[str, int]:
+    """How many items are open, per class that has one."""
+    found = WorkItem.objects.filter(closed_at=None).order_by().values("request_class__slug").annotate(count=Count("id"))
+    return {row["request_class__slug"]: row["count"] for row in found}
+
+
+def verdict_changes(*, slug: str, model: str = "", most: int = MOST_SHOWN) -> tuple[VerdictChange, ...]:
+    """What the verdicts of a class (or one of its models) were over time, newest first."""
+    rows = VerdictRecord.objects.filter(request_class__slug=slug)
+    if model:
+        rows = rows.filter(model=model)
+    names = model_names()
+    return tuple(
+        VerdictChange(
+            at=row.at,
+            slug=slug,
+            model=row.model,
+            name=model_name(names, row.model).name,
+            status=row.status,
+            previous_status=row.previous_status,
+            stale=row.stale,
+            serves=row.serves,
+            passes=row.passes,
+            cases=row.cases,
+            line=row.line,
+            lower=row.lower,
+            upper=row.upper,
+            bar_version=row.bar_version,
+            epoch=row.epoch,
+            reason=row.reason,
+            import_id=row.eval_import_id,
+        )
+        for row in rows[:most]
+    )
