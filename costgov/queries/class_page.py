@@ -182,7 +182,7 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
         weeks=class_weeks(
             usage=usage,
             results=results,
-            alpha=float(registered.alpha),
+            bars=facts.verdicts[slug].bars,
             start=start,
             end=last_drawn(end, usage_days()),
         ),
@@ -206,12 +206,12 @@ def _facts(row: RequestClass, verdicts: ClassVerdicts) -> ClassFacts:
         tolerance=verdicts.tolerance,
         line=verdicts.line,
         alpha=verdicts.alpha,
-        max_age_days=row.max_age_days,
+        max_age_days=verdicts.asked.max_age_days,
         latency=row.get_latency_display(),
         batchable_share=row.planned_batch_share,
         keeps_own_caching=row.keeps_own_caching,
         reuse=row.reuse,
-        plan=tuple(row.plan_candidates),
+        plan=verdicts.asked.plan,
     )
 
 

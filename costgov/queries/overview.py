@@ -293,7 +293,7 @@ def _tiers(facts: QualityFacts, start: date, end: date) -> tuple[TierSeries, ...
     return tier_series(
         usage=daily_usage(start=start, end=end),
         results=facts.results,
-        lines={slug: row.line for slug, row in facts.verdicts.items()},
+        bars={slug: row.bars for slug, row in facts.verdicts.items()},
         tiers={model: row.tier for model, row in releases.items()},
         generations={model: row.tokenizer_generation for model, row in releases.items()},
         untold=models_without_request_counts(),

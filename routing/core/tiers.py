@@ -18,19 +18,23 @@ from routing.core.evidence import Evidence
 class TierPair:
     """One (class, serving model) pair in one week. `weight` = its requests, input-equivalent tokens where unknown.
 
-    `pass_rate`, `lower` and `upper` are None where the pair has no evidence.
+    `pass_rate`, `lower` and `upper` are None where the pair has no evidence; `line` where its class asks for a
+    comparison with the model that serves and for no line.
     """
 
     weight: float
     pass_rate: float | None
     lower: float | None
     upper: float | None
-    line: float
+    line: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class TierQuality:
-    """Σwp̂/Σw with its whisker and the mark of the line, over the `covered_share` of requests that have evidence."""
+    """Σwp̂/Σw with its whisker and the mark of the line, over the `covered_share` of requests that have evidence.
+
+    The mark is that of the pairs whose class has a line; None where none has.
+    """
 
     value: float | None
     low: float | None
@@ -52,7 +56,7 @@ def tier_quality(pairs: Sequence[TierPair]) -> TierQuality:
         raise ValueError("a pair of a tier has a negative weight")
     everything = math.fsum(pair.weight for pair in pairs)
     shown = [
-        (pair.weight, pair.pass_rate, pair.lower, pair.upper, pair.line)
+        (pair.weight, pair.pass_rate, pair.lower, pair.upper)
         for pair in pairs
         if pair.pass_rate is not None and pair.lower is not None and pair.upper is not None and pair.weight > 0
     ]
@@ -63,10 +67,14 @@ def tier_quality(pairs: Sequence[TierPair]) -> TierQuality:
     def mean(at: int) -> float:
         return math.fsum(row[0] * row[at] for row in shown) / covered
 
-    return TierQuality(mean(1), mean(2), mean(3), mean(4), covered / everything, len(shown))
+    known = [pair for pair in pairs if pair.pass_rate is not None and pair.weight > 0]
+    lined = [(pair.weight, pair.line) for pair in known if pair.line is not None]
+    held = math.fsum(weight for weight, _ in lined)
+    line = math.fsum(weight * each for weight, each in lined) / held if held else None
+    return TierQuality(mean(1), mean(2), mean(3), line, covered / everything, len(shown))
 
 
-def tier_pairs(rows: Sequence[tuple[float, Evidence, float]], *, alpha: float = 0.05) -> tuple[TierPair, ...]:
+def tier_pairs(rows: Sequence[tuple[float, Evidence, float | None]], *, alpha: float = 0.05) -> tuple[TierPair, ...]:
     """Pairs from (weight, evidence, line), each L and U at alpha / number of pairs that have evidence.
 
     Bounds of pass/fail pairs are found together. L is a number also before 30 cases: a whisker needs its end.

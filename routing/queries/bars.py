@@ -36,11 +36,6 @@ def bar_histories(rows: Sequence[RequestClass]) -> dict[str, BarHistory]:
     return {row.slug: BarHistory(tuple(found.get(row.pk, ())), bar_of(row)) for row in rows}
 
 
-def bars_at(rows: Sequence[RequestClass], *, as_of: datetime) -> dict[str, Bar]:
-    """The bar in force at an instant, of each class by slug."""
-    return {slug: history.at(as_of) for slug, history in bar_histories(rows).items()}
-
-
 def bar_versions(row: RequestClass) -> tuple[BarVersion, ...]:
     """Every version of a class's bar, the newest first."""
     kept = list(QualityBar.objects.filter(request_class=row).select_related("set_by").order_by("version"))

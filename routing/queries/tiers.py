@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from billing.queries.series import DayOfUsage
+from routing.core.bars import BarHistory
 from routing.core.evalues import log_threshold, lower_bound_scores, upper_bound_scores
 from routing.core.evidence import CaseResult, Evidence
 from routing.core.history import EvidenceHistory
@@ -40,7 +41,10 @@ class TierSeries:
 
 @dataclass(frozen=True, slots=True)
 class ClassWeek:
-    """What the model that served a class most in the week [start, end) had shown by its end."""
+    """What the model that served a class most in the week [start, end) had shown by its end.
+
+    `line`: of the bar in force then; None where it asked for a comparison with the model that serves alone.
+    """
 
     start: date
     end: date
@@ -49,6 +53,7 @@ class ClassWeek:
     lower: float | None
     upper: float | None
     cases: int
+    line: float | None = None
 
 
 @dataclass
@@ -60,7 +65,7 @@ class _Served:
 
 
 _Pair = tuple[str, str]
-_Shown = tuple[_Pair, Evidence, float]
+_Shown = tuple[_Pair, Evidence, float | None]
 
 
 def week_ends(*, start: date, end: date) -> list[date]:
@@ -73,7 +78,7 @@ def tier_series(
     *,
     usage: Iterable[DayOfUsage],
     results: Mapping[str, Sequence[CaseResult]],
-    lines: Mapping[str, float],
+    bars: Mapping[str, BarHistory],
     tiers: Mapping[str, str],
     generations: Mapping[str, int | None],
     start: date,
@@ -82,14 +87,14 @@ def tier_series(
 ) -> tuple[TierSeries, ...]:
     """The summary of every tier that served anything, for each whole week of [start, end).
 
-    `results` and `lines` by class, `tiers` and `generations` (of tokenizers) by model. Unclassified usage has no
-    evidence: it lowers the covered share. Weights are requests; for a tier with a model in `untold` (some of its
-    history has no request counts) input tokens on one tokenizer, in every week: the two units cannot be added, and a
-    change of unit would look like a change of quality.
+    `results` and `bars` by class, `tiers` and `generations` (of tokenizers) by model. Suites, metric and line of a week
+    are those of the bar in force at its end. Unclassified usage has no evidence: it lowers the covered share. Weights
+    are requests; for a tier with a model in `untold` (some of its history has no request counts) input tokens on one
+    tokenizer, in every week: the two units cannot be added, and a change of unit would look like a change of quality.
     """
     ends = week_ends(start=start, end=end)
     weeks = _by_week(usage, ends)
-    histories = {slug: EvidenceHistory(rows) for slug, rows in results.items() if slug in lines}
+    histories = {slug: EvidenceHistory(rows, bars[slug]) for slug, rows in results.items() if slug in bars}
     names = sorted({tiers.get(model, "other") for week in weeks.values() for _, model in week})
     scale = {
         model: float(tokenizer_factor(generations, _oldest_tokenizer(generations), model)) for model in generations
@@ -99,11 +104,13 @@ def tier_series(
     bounds = _Bounds()
     series: dict[str, list[TierWeek]] = {tier: [] for tier in names}
     for week_end in ends:
-        found = {slug: histories[slug].at(_midnight(week_end)) for slug, _ in weeks[week_end] if slug in histories}
+        instant = _midnight(week_end)
+        found = {slug: histories[slug].at(instant) for slug, _ in weeks[week_end] if slug in histories}
+        lines = {slug: line_at(bars[slug], instant) for slug, _ in weeks[week_end] if slug in bars}
         for tier in names:
             served = {pair: row for pair, row in weeks[week_end].items() if tiers.get(pair[1], "other") == tier}
             shown = [
-                (pair, found.get(pair[0], {}).get(pair[1]) or Evidence(pair[1], ()), lines.get(pair[0], 0.0))
+                (pair, found.get(pair[0], {}).get(pair[1]) or Evidence(pair[1], ()), lines.get(pair[0]))
                 for pair in sorted(served)
             ]
             by_requests = tier not in by_tokens
@@ -123,14 +130,20 @@ def tier_series(
     return tuple(TierSeries(tier, tuple(weeks)) for tier, weeks in series.items())
 
 
+def line_at(bars: BarHistory, instant: datetime) -> float | None:
+    """The line a class held its models to; None where its bar asked for a comparison alone."""
+    bar = bars.at(instant)
+    return bar.line if bar.asks_for_line else None
+
+
 class _Bounds:
     """Intervals of the pairs of a tier, found once for each set of evidence: most weeks bring no new case."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[int, ...], tuple[TierPair, ...]] = {}
+        self._held: dict[tuple[tuple[int, float | None], ...], tuple[TierPair, ...]] = {}
 
     def weighed(self, shown: Sequence[_Shown], weights: Mapping[_Pair, float]) -> list[TierPair]:
-        key = tuple(id(evidence) for _, evidence, _ in shown if evidence.cases)
+        key = tuple((id(evidence), line) for _, evidence, line in shown if evidence.cases)
         if key not in self._held:
             rows = [(1.0, evidence, line) for _, evidence, line in shown if evidence.cases]
             self._held[key] = tier_pairs(rows, alpha=ALPHA)
@@ -147,29 +160,33 @@ def class_weeks(
     *,
     usage: Iterable[DayOfUsage],
     results: Sequence[CaseResult],
-    alpha: float,
+    bars: BarHistory,
     start: date,
     end: date,
 ) -> tuple[ClassWeek, ...]:
-    """The pass rate of one class week by week, of the model that served it most; L and U at the class's own alpha."""
+    """The pass rate of one class week by week, of the model that served it most, by the bar in force at its end.
+
+    L and U are at the bar's own alpha.
+    """
     ends = week_ends(start=start, end=end)
     weeks = _by_week(usage, ends)
-    history = EvidenceHistory(results)
-    threshold = log_threshold(alpha)
-    bounds: dict[int, tuple[float, float]] = {}
+    history = EvidenceHistory(results, bars)
+    bounds: dict[tuple[int, float], tuple[float, float]] = {}
     found = []
     for week_end in ends:
-        model = _most_served(weeks[week_end])
-        evidence = history.at(_midnight(week_end)).get(model) if model else None
+        model, instant = _most_served(weeks[week_end]), _midnight(week_end)
+        evidence = history.at(instant).get(model) if model else None
+        line, alpha = line_at(bars, instant), float(bars.at(instant).alpha)
         if evidence is None or not evidence.cases:
-            found.append(ClassWeek(week_end - WEEK, week_end, model, None, None, None, 0))
+            found.append(ClassWeek(week_end - WEEK, week_end, model, None, None, None, 0, line))
             continue
-        if id(evidence) not in bounds:
-            scores = evidence.scores
-            bounds[id(evidence)] = (lower_bound_scores(scores, threshold), upper_bound_scores(scores, threshold))
-        low, high = bounds[id(evidence)]
+        key = (id(evidence), alpha)
+        if key not in bounds:
+            scores, threshold = evidence.scores, log_threshold(alpha)
+            bounds[key] = (lower_bound_scores(scores, threshold), upper_bound_scores(scores, threshold))
+        low, high = bounds[key]
         rate = evidence.passes / evidence.cases
-        found.append(ClassWeek(week_end - WEEK, week_end, model, rate, low, high, evidence.cases))
+        found.append(ClassWeek(week_end - WEEK, week_end, model, rate, low, high, evidence.cases, line))
     return tuple(found)
 
 

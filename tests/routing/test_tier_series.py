@@ -3,10 +3,12 @@
 import math
 import random
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from billing.queries.series import DayOfUsage
+from routing.core.bars import Bar, BarHistory
 from routing.core.evidence import CaseResult, cases_of_epoch
 from routing.queries.tiers import class_weeks, tier_series, week_ends
 
@@ -14,15 +16,38 @@ END = date(2026, 11, 23)
 START = END - timedelta(days=60)  # eight whole weeks and four days
 MODELS = {"opus": "frontier", "sonnet": "balanced", "haiku": "fast", "haiku-2": "fast"}
 GENERATIONS = {"opus": 1, "sonnet": 1, "haiku": 1, "haiku-2": 2}
-LINES = {"triage": 0.93, "drafting": 0.7, "coding": 0.9}
+MIDDLE = datetime(2026, 10, 25, tzinfo=UTC)
+
+
+def asked(line: str, **facts: object) -> Bar:
+    return Bar(bar=Decimal(line), tolerance=Decimal(0), **facts)  # type: ignore[arg-type]
+
+
+# In the middle `triage` lowers its line and leaves a suite out, `drafting` asks for a comparison alone.
+BARS = {
+    "triage": BarHistory(
+        (
+            (datetime(2026, 1, 1, tzinfo=UTC), asked("0.93")),
+            (MIDDLE, asked("0.9", suites=("suite*",), version=2)),
+        ),
+        asked("0.9", suites=("suite*",), version=2),
+    ),
+    "drafting": BarHistory(
+        ((MIDDLE, asked("0.7")), (MIDDLE, asked("0.7", standard="not_worse", margin=Decimal("0.05"), version=2))),
+        asked("0.7", standard="not_worse", margin=Decimal("0.05"), version=2),
+    ),
+    "coding": BarHistory((), asked("0.9")),
+}
 
 
 def at(day: date, hour: int = 12) -> datetime:
     return datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
 
 
-def case(model: str, sample: int, on: datetime, score: float | None, version: str = "1") -> CaseResult:
-    return CaseResult("suite", version, str(sample), model, on, score)
+def case(
+    model: str, sample: int, on: datetime, score: float | None, version: str = "1", suite: str = "suite"
+) -> CaseResult:
+    return CaseResult(suite, version, str(sample), model, on, score)
 
 
 def estate(seed: int) -> tuple[list[DayOfUsage], dict[str, list[CaseResult]]]:
@@ -43,6 +68,7 @@ def estate(seed: int) -> tuple[list[DayOfUsage], dict[str, list[CaseResult]]]:
         if slug == "triage":  # a new version of the suite begins the evaluation anew, for opus only
             later = START + timedelta(days=40)
             rows += [case("opus", n, at(later), 1.0 if n % 5 else 0.5, "2") for n in range(40)]
+            rows += [case("haiku", n, at(START), float(n % 2), suite="hard") for n in range(30)]
     return usage, results
 
 
@@ -77,7 +103,7 @@ def bound(scores: tuple[float, ...], threshold: float, clears: bool) -> float:
 def test_every_week_equals_plain_loops(seed: int) -> None:
     usage, results = estate(seed)
     found = tier_series(
-        usage=usage, results=results, lines=LINES, tiers=MODELS, generations=GENERATIONS, start=START, end=END
+        usage=usage, results=results, bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END
     )
     assert {series.tier for series in found} == {"frontier", "balanced", "fast"}
     for series in found:
@@ -91,6 +117,8 @@ def test_every_week_equals_plain_loops(seed: int) -> None:
             known = {}
             for slug, model in pairs:
                 seen = [row for row in results.get(slug, []) if row.run_at < at(week.end, 0)]
+                bar = BARS[slug].at(at(week.end, 0)) if slug in BARS else Bar()
+                seen = [row for row in seen if not bar.suites or row.suite.startswith("suite")]
                 evidence = cases_of_epoch(seen).get(model)
                 if evidence is not None and evidence.cases:
                     known[slug, model] = evidence
@@ -104,10 +132,20 @@ def test_every_week_equals_plain_loops(seed: int) -> None:
             threshold = math.log(len(known) / 0.05)
             weighed = [
                 (pairs[pair], evidence.passes / evidence.cases, bound(evidence.scores, threshold, True),
-                 bound(evidence.scores, threshold, False), LINES[pair[0]])
+                 bound(evidence.scores, threshold, False))
                 for pair, evidence in known.items()
             ]  # fmt: skip
-            for name, column in (("value", 1), ("low", 2), ("high", 3), ("line", 4)):
+            lines = []
+            for pair in known:
+                bar = BARS[pair[0]].at(at(week.end, 0))
+                if bar.standard == "absolute":
+                    lines.append((pairs[pair], float(bar.bar)))
+            if lines:
+                mark = sum(weight * line for weight, line in lines) / sum(weight for weight, _ in lines)
+                assert quality.line == pytest.approx(mark)
+            else:
+                assert quality.line is None
+            for name, column in (("value", 1), ("low", 2), ("high", 3)):
                 mean = sum(row[0] * row[column] for row in weighed) / covered
                 assert getattr(quality, name) == pytest.approx(mean, abs=1e-6), (series.tier, week.end, name)
             assert quality.covered_share == pytest.approx(covered / sum(pairs.values()))
@@ -118,7 +156,7 @@ def test_a_case_counts_from_the_week_of_its_day_on() -> None:
     last_day_of_week = END - timedelta(days=8)
     rows = {"triage": [case("haiku", n, at(last_day_of_week, 23), 1.0) for n in range(40)]}
     (series,) = tier_series(
-        usage=usage, results=rows, lines=LINES, tiers=MODELS, generations=GENERATIONS, start=START, end=END
+        usage=usage, results=rows, bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END
     )
     assert [week.quality.value for week in series.weeks] == [None] * 6 + [1.0, 1.0]
 
@@ -137,7 +175,7 @@ def test_one_unit_for_a_tier_in_every_week() -> None:
         "drafting": [case("haiku-2", n, at(START), float(n % 2)) for n in range(40)],
     }
     found = tier_series(
-        usage=usage, results=rows, lines=LINES, tiers=MODELS, generations=GENERATIONS, start=START, end=END
+        usage=usage, results=rows, bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END
     )
     fast, frontier = found
     assert [series.tier for series in found] == ["fast", "frontier"]
@@ -145,7 +183,7 @@ def test_one_unit_for_a_tier_in_every_week() -> None:
     assert fast.weeks[-1].quality.value == pytest.approx(0.75)  # 1,000 and 1,300 ÷ 1.3: equal weights of 1 and 0.5
     assert {week.weighed_by for week in frontier.weeks} == {"requests"}
     by_history = tier_series(
-        usage=usage[2:], results=rows, lines=LINES, tiers=MODELS, generations=GENERATIONS, start=START, end=END,
+        usage=usage[2:], results=rows, bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END,
         untold={"opus"},
     )  # fmt: skip
     assert {series.tier: series.weeks[-1].weighed_by for series in by_history} == {
@@ -160,7 +198,7 @@ def test_a_model_nobody_has_placed_is_in_tier_other_and_unclassified_usage_is_no
         DayOfUsage(END - timedelta(days=1), "", "lab", 10, 1, 1),
     ]
     rows = {"triage": [case("lab", n, at(START), 1.0) for n in range(40)]}
-    (series,) = tier_series(usage=usage, results=rows, lines=LINES, tiers=MODELS, generations={}, start=START, end=END)
+    (series,) = tier_series(usage=usage, results=rows, bars=BARS, tiers=MODELS, generations={}, start=START, end=END)
     assert series.tier == "other"
     assert series.weeks[-1].quality.covered_share == pytest.approx(0.75)
 
@@ -177,8 +215,21 @@ def test_a_class_shows_what_served_it_most() -> None:
         DayOfUsage(last, "triage", "haiku", 10, 1, 1),
     ]  # fmt: skip
     rows = [case("opus", n, at(START), 1.0) for n in range(40)]
-    weeks = class_weeks(usage=usage, results=rows, alpha=0.05, start=END - timedelta(days=21), end=END)
+    weeks = class_weeks(usage=usage, results=rows, bars=BARS["triage"], start=END - timedelta(days=21), end=END)
     assert [(week.model, week.pass_rate, week.cases) for week in weeks] == [
         ("", None, 0), ("opus", 1.0, 40), ("haiku", None, 0),
     ]  # fmt: skip
     assert weeks[1].lower == pytest.approx(bound((1.0,) * 40, math.log(1 / 0.05), True), abs=1e-6)
+
+
+def test_a_class_week_is_held_to_the_bar_of_its_time() -> None:
+    usage = [DayOfUsage(START + timedelta(days=n), "triage", "haiku", 10, 1, 1) for n in range(60)]
+    rows = [case("haiku", n, at(START), 1.0) for n in range(40)]
+    rows += [case("haiku", n, at(START), 0.0, suite="hard") for n in range(40)]
+    weeks = class_weeks(usage=usage, results=rows, bars=BARS["triage"], start=START, end=END)
+    before = [week for week in weeks if at(week.end, 0) < MIDDLE]
+    after = [week for week in weeks if at(week.end, 0) >= MIDDLE]
+    assert before and {(week.line, week.cases, week.pass_rate) for week in before} == {(0.93, 80, 0.5)}
+    assert after and {(week.line, week.cases, week.pass_rate) for week in after} == {(0.9, 40, 1.0)}
+    compared = class_weeks(usage=[], results=[], bars=BARS["drafting"], start=START, end=END)
+    assert {week.line for week in compared if at(week.end, 0) >= MIDDLE} == {None}
