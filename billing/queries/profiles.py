@@ -8,10 +8,15 @@ from django.db.models import Count, F, Q, Sum
 from billing.models import DailyUsage
 from billing.queries.named_models import model_expression, named_models
 
+_BATCH = Q(service_tier="batch")
+
 
 @dataclass(frozen=True, slots=True)
 class ServedUsage:
-    """Counted usage of one class on one model in a window. `requests` is None where a counted source has no counts."""
+    """Counted usage of one class on one model in a window. `requests` is None where a counted source has no counts.
+
+    The `batch_…` figures are the part of the others that was sent in batch.
+    """
 
     request_class: str
     model: str
@@ -22,6 +27,9 @@ class ServedUsage:
     cache_write_5m_tok: int
     cache_write_1h_tok: int
     output_tok: int
+    batch_cache_read_tok: int = 0
+    batch_cache_write_5m_tok: int = 0
+    batch_cache_write_1h_tok: int = 0
 
     @property
     def input_tok(self) -> int:
@@ -46,7 +54,10 @@ def served_usage(*, start: date, end: date) -> list[ServedUsage]:
         .annotate(
             known_requests=Sum("requests"),
             unknown_rows=Count("id", filter=Q(requests__isnull=True)),
-            known_batch_requests=Sum("requests", filter=Q(service_tier="batch"), default=0),
+            known_batch_requests=Sum("requests", filter=_BATCH, default=0),
+            batch_read=Sum("cache_read_tok", filter=_BATCH, default=0),
+            batch_write_5m=Sum("cache_write_5m_tok", filter=_BATCH, default=0),
+            batch_write_1h=Sum("cache_write_1h_tok", filter=_BATCH, default=0),
             uncached=Sum("uncached_input_tok"),
             read=Sum("cache_read_tok"),
             write_5m=Sum("cache_write_5m_tok"),
@@ -66,6 +77,9 @@ def served_usage(*, start: date, end: date) -> list[ServedUsage]:
             cache_write_5m_tok=int(row["write_5m"]),
             cache_write_1h_tok=int(row["write_1h"]),
             output_tok=int(row["out"]),
+            batch_cache_read_tok=int(row["batch_read"]),
+            batch_cache_write_5m_tok=int(row["batch_write_5m"]),
+            batch_cache_write_1h_tok=int(row["batch_write_1h"]),
         )
         for row in rows
     ]

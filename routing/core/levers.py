@@ -274,16 +274,19 @@ def lever_costs(
     reuse: ReuseFacts | None,
     own_cache: CacheUse | None,
     batch_share: Decimal,
+    batch_cache: CacheUse = NO_CACHE,
 ) -> LeverCosts:
     """Unit costs of one model for {}, {caching}, {batch} and {caching, batch}.
 
     `own_cache` is set where the class's client caches by itself: then it caches in every combination and the
-    caching lever adds nothing. Batch requests are sent without cache marks (their hit share is not measured).
+    caching lever adds nothing. `batch_cache`: how requests in batch found their prefix, where that was measured; else
+    they are sent without cache marks, as they are where their own hits do not pay.
     """
     options = caching_options(profile, rates, reuse) if reuse is not None and own_cache is None else ()
     without = own_cache if own_cache is not None else NO_CACHE
     with_caching = own_cache if own_cache is not None else best_caching(options)
-    share, reason = _batch_decision(profile, rates, with_caching, batch_share)
+    in_batch = _cache_in_batch(rates, with_caching, batch_cache, is_own=own_cache is not None)
+    share, reason = _batch_decision(profile, rates, with_caching, batch_share, in_batch, batch_cache)
     by_levers: dict[LeverSet, Decimal] = {}
     for cached, cache in ((False, without), (True, with_caching)):
         for batched in (False, True):
@@ -292,10 +295,23 @@ def lever_costs(
                 levers.add("caching")
             if batched:
                 levers.add("batch")
-            beta = share if batched else ZERO
-            by_levers[frozenset(levers)] = unit_cost_usd(profile, rates, cache=cache, batch_share=beta)
+            by_levers[frozenset(levers)] = unit_cost_usd(
+                profile,
+                rates,
+                cache=cache,
+                batch_share=share if batched else ZERO,
+                batch_cache=in_batch if cache.ttl != "none" else NO_CACHE,
+            )
     rewrite = rewrite_usd(profile, rates.standard, with_caching)
     return LeverCosts(rates.model, by_levers, with_caching, options, share, reason, rewrite)
+
+
+def _cache_in_batch(rates: ModelRates, cache: CacheUse, measured: CacheUse, *, is_own: bool) -> CacheUse:
+    """How batch requests are sent: as their client does by itself, else with cache marks only where those pay."""
+    if cache.ttl == "none" or measured.ttl == "none" or rates.batch is None:
+        return NO_CACHE
+    pays = prefix_usd_per_mtok(rates.batch, measured) < rates.batch.uncached_input
+    return measured if is_own or pays else NO_CACHE
 
 
 def rewrite_usd(profile: Profile, rates: Rates, cache: CacheUse) -> Decimal:
@@ -323,15 +339,42 @@ def cold_cache_usd(costs: LeverCosts, *, units_per_hour: Decimal) -> Decimal:
     return (in_one_life * costs.rewrite_usd).normalize()
 
 
-def _batch_decision(profile: Profile, rates: ModelRates, cache: CacheUse, share: Decimal) -> tuple[Decimal, str]:
-    """Batch only where it lowers the cost even though batch requests lose their cache hits."""
+def _batch_decision(
+    profile: Profile,
+    rates: ModelRates,
+    cache: CacheUse,
+    share: Decimal,
+    in_batch: CacheUse,
+    measured: CacheUse,
+) -> tuple[Decimal, str]:
+    """Batch only where it lowers the cost with the cache hits that batch requests lose."""
     if share == 0:
         return ZERO, "nothing in this class can wait"
     if rates.batch is None:
         return ZERO, f"{rates.model} has no batch price"
     can_wait = percent(share, 0)
     online = unit_cost_usd(profile, rates, cache=cache)
-    batched = unit_cost_usd(profile, rates, cache=cache, batch_share=share)
-    if batched >= online:
-        return ZERO, f"batch loses money: cache hits lost cost more than the batch discount saves on {can_wait}"
-    return share, f"{can_wait} of requests can wait; batch costs {signed(batched / online, 2)}× per unit"
+    batched = unit_cost_usd(profile, rates, cache=cache, batch_share=share, batch_cache=in_batch)
+    if batched < online:
+        times = f"batch costs {signed(batched / online, 2)}× per unit"
+        return (
+            share,
+            f"{can_wait} of requests can wait; {times}{_told_of_batch_cache(rates, cache, in_batch, measured)}",
+        )
+    plain = unit_cost_usd(profile, rates)
+    if unit_cost_usd(profile, rates, batch_share=ONE) >= plain:
+        return ZERO, f"batch loses money: the batch price of {rates.model} is not below its standard price"
+    return ZERO, f"batch loses money: cache hits lost cost more than the batch discount saves on {can_wait}"
+
+
+def _told_of_batch_cache(rates: ModelRates, cache: CacheUse, in_batch: CacheUse, measured: CacheUse) -> str:
+    if cache.ttl == "none":
+        return ""
+    if measured.ttl == "none":
+        return ", sent without cache marks (no hits of batch requests are measured)"
+    assert rates.batch is not None
+    hits = f"{percent(measured.hit_share)} of their prefix tokens are found in the cache"
+    if in_batch.ttl == "none":
+        factor = prefix_usd_per_mtok(rates.batch, measured) / rates.batch.uncached_input
+        return f", sent without cache marks: {hits}, so caching inside batch loses money ({signed(factor, 2)}×)"
+    return f"; {hits} also in batch"

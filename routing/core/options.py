@@ -18,7 +18,8 @@ class Candidate:
     """One model for one class. `refusal` says why policy, region or retirement forbid it ('' = allowed).
 
     `counts_as_cheaper` is the one-sided 95 % test of methods.md §2; None = its factors are assumed, the point decides.
-    `quality`: pass rate on its cases, None = unknown.
+    `quality`: pass rate on its cases, None = unknown. `switch_usd`: the most a move to it costs once, as its cache is
+    cold at first; a move that does not save that much in the window is none for money.
     """
 
     model: str
@@ -32,6 +33,7 @@ class Candidate:
     cases_needed: int | None
     verdict_text: str
     quality: float | None = None
+    switch_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,19 @@ class Judged:
         assert cost is not None
         return cost
 
+    def is_eaten_by_its_switch(self, place: int) -> bool:
+        """Whether a cheaper model saves less in the window than the cold cache after the move costs at most."""
+        once = self.candidates[place].switch_usd
+        if not once:
+            return False
+        saving = self.problem.units * (self.known_cost_usd(self.own) - self.known_cost_usd(place))
+        return 0 < saving <= once
+
     def to_choose(self) -> ClassToChoose:
         """What may serve the class when all are chosen together.
 
-        A move for money must count as cheaper; one away from a model that may not serve is not for money.
+        A move for money must count as cheaper and earn its switch; one away from a model that may not serve is not
+        for money.
         """
         problem, own, now = self.problem, self.own, self.known_cost_usd(self.own)
         known, costs = self.candidates, self.unit_costs_usd
@@ -146,7 +157,9 @@ class Judged:
             allowed = [
                 place
                 for place in self.ranked
-                if known[place].counts_as_cheaper is not False or place == own or self.known_cost_usd(place) >= now
+                if place == own
+                or (known[place].counts_as_cheaper is not False and not self.is_eaten_by_its_switch(place))
+                or self.known_cost_usd(place) >= now
             ]
         units, failures = problem.units, self.failures_usd
         # An incumbent below its bar and nothing that clears: it stays, and is listed so.

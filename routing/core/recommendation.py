@@ -296,15 +296,30 @@ def _choose(row: Judged) -> Choice:
             break
         if row.known_cost_usd(place) >= now:  # ranked first only by what its failures cost less
             return place, "avoid_failures", _fewer_failures(row, place)
-        if known[place].counts_as_cheaper is not False:
+        if known[place].counts_as_cheaper is not False and not row.is_eaten_by_its_switch(place):
             return place, "save", f"{known[place].model} clears the bar and costs least per {problem.unit_name}"
     if known[own].verdict == "falls_short":
         reason = f"{problem.incumbent} is below the bar; no model clears it"
         return own, "below_bar_nothing_to_move_to", reason
-    not_shown = [known[place].model for place in row.ranked if row.known_cost_usd(place) < now]
-    if not_shown:
-        return own, "keep", f"{', '.join(not_shown)} is not shown to be cheaper with 95% confidence"
-    return own, "keep", ""
+    return own, "keep", _why_not_cheaper(row, now)
+
+
+def _why_not_cheaper(row: Judged, now: Decimal) -> str:
+    """Why no model of less unit cost that may serve is moved to; '' where there is none."""
+    cheaper = [place for place in row.ranked if row.known_cost_usd(place) < now]
+    unshown = [row.candidates[place].model for place in cheaper if row.candidates[place].counts_as_cheaper is False]
+    eaten = [
+        row.candidates[place]
+        for place in cheaper
+        if row.candidates[place].counts_as_cheaper is not False and row.is_eaten_by_its_switch(place)
+    ]
+    reasons = [f"{', '.join(unshown)} is not shown to be cheaper with 95% confidence"] if unshown else []
+    reasons += [
+        f"a move to {each.model} loses money: its cache is cold at first, which costs up to "
+        f"{signed(each.switch_usd, 2)} usd once, more than the move saves in the window"
+        for each in eaten
+    ]
+    return "; ".join(reasons)
 
 
 def _fewer_failures(row: Judged, place: int) -> str:

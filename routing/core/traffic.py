@@ -9,6 +9,7 @@ from billing.core.words import signed
 from routing.core.evidence import CaseResult
 from routing.core.levers import (
     MTOK,
+    NO_CACHE,
     CacheUse,
     LeverCosts,
     ModelRates,
@@ -42,13 +43,20 @@ class Served(Protocol):
     def cache_write_1h_tok(self) -> int: ...
     @property
     def output_tok(self) -> int: ...
+    @property
+    def batch_cache_read_tok(self) -> int: ...
+    @property
+    def batch_cache_write_5m_tok(self) -> int: ...
+    @property
+    def batch_cache_write_1h_tok(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ClassTraffic:
     """What a class took in the window. `units` are requests, or millions of input-equivalent tokens on the reference
     model's tokenizer where a counted source has no request counts. `measured` holds profiles of models with enough
-    traffic of this class; the reference model's profile stands for the others, times factors."""
+    traffic of this class; the reference model's profile stands for the others, times factors.
+    `batch_cache`: how requests sent in batch found their prefix; "none" where that was not measured."""
 
     units: Decimal
     unit_name: str
@@ -59,6 +67,7 @@ class ClassTraffic:
     own_cache: CacheUse | None
     reuse: ReuseFacts | None
     batch_share: Decimal
+    batch_cache: CacheUse = NO_CACHE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,9 @@ def class_traffic(
         for model, profile in profiles.items()
         if model == reference_model or (by_requests and units[model] >= MEASURED_REQUESTS)
     }
-    cache = _cache_use(served)
+    cache, batch_cache = _cache_use(served), _batch_cache_use(served)
+    if cache.ttl == "none":  # only batch requests cache: what they find is all that is known
+        cache = batch_cache
     return ClassTraffic(
         units=sum(units.values(), Decimal(0)),
         unit_name="request" if by_requests else "million input tokens",
@@ -118,6 +129,7 @@ def class_traffic(
         own_cache=cache if keeps_own_caching else None,
         reuse=_reuse_facts(reuse, profiles[reference_model], cache, is_measured=is_cached and not keeps_own_caching),
         batch_share=batch_share,
+        batch_cache=batch_cache,
     )
 
 
@@ -189,6 +201,7 @@ def model_costs(
         reuse=traffic.reuse,
         own_cache=traffic.own_cache,
         batch_share=traffic.batch_share,
+        batch_cache=traffic.batch_cache,
     )
     if factors.cost_ratio is not None:
         costs = costs.times(factors.cost_ratio, model=model)
@@ -237,11 +250,26 @@ def _stated_prefix(reuse: Mapping[str, Any], by_requests: bool) -> Callable[[Ser
 
 
 def _cache_use(served: Sequence[Served]) -> CacheUse:
-    read = sum(row.cache_read_tok for row in served)
-    write_1h = sum(row.cache_write_1h_tok for row in served)
-    write = write_1h + sum(row.cache_write_5m_tok for row in served)
+    """How requests that were not sent in batch found their prefix: batch ones have a hit share of their own."""
+    return _use_of(
+        read=sum(row.cache_read_tok - row.batch_cache_read_tok for row in served),
+        write_5m=sum(row.cache_write_5m_tok - row.batch_cache_write_5m_tok for row in served),
+        write_1h=sum(row.cache_write_1h_tok - row.batch_cache_write_1h_tok for row in served),
+    )
+
+
+def _batch_cache_use(served: Sequence[Served]) -> CacheUse:
+    return _use_of(
+        read=sum(row.batch_cache_read_tok for row in served),
+        write_5m=sum(row.batch_cache_write_5m_tok for row in served),
+        write_1h=sum(row.batch_cache_write_1h_tok for row in served),
+    )
+
+
+def _use_of(*, read: int, write_5m: int, write_1h: int) -> CacheUse:
+    write = write_5m + write_1h
     if read + write == 0:
-        return CacheUse("none")
+        return NO_CACHE
     return CacheUse("own", Decimal(read) / (read + write), Decimal(write_1h) / write if write else Decimal(0))
 
 

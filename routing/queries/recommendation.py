@@ -13,7 +13,7 @@ from billing.queries.prices import ModelPrices, model_prices, price_version, rel
 from billing.queries.profiles import ServedUsage, served_usage
 from routing.core.coupling import Limits
 from routing.core.evidence import CaseResult
-from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates
+from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates, cold_cache_usd
 from routing.core.options import Candidate, ClassProblem
 from routing.core.recommendation import Recommendation, Unsolved, recommend
 from routing.core.traffic import (
@@ -341,7 +341,12 @@ def _problem(
         current_cost_usd=current_cost_usd,
         candidates=tuple(
             _candidate(
-                model, costs[model], verdicts, estate, refusal=_class_refusal(model, incumbent, row, traffic, estate)
+                model,
+                costs[model],
+                verdicts,
+                estate,
+                refusal=_class_refusal(model, incumbent, row, traffic, estate),
+                units_per_hour=traffic.units / (WINDOW_DAYS * 24),
             )
             for model in names
         ),
@@ -388,6 +393,7 @@ def _candidate(
     estate: _Estate,
     *,
     refusal: str,
+    units_per_hour: Decimal,
 ) -> Candidate:
     verdict = verdicts.of(model)
     lever_costs, factors = costs
@@ -404,6 +410,7 @@ def _candidate(
         verdict_text=verdict.text,
         # With fewer cases than an interval needs, a rate says too little to weigh the estate by.
         quality=verdict.pass_rate if verdict.lower is not None else None,
+        switch_usd=Decimal(0) if lever_costs is None else cold_cache_usd(lever_costs, units_per_hour=units_per_hour),
     )
 
 

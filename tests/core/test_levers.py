@@ -143,3 +143,73 @@ def test_between_tokenizer_generations_the_factor_has_a_range(base, model, facto
     found = tokenizer_factor({"a": base, "b": model}, "a", "b")
     assert found == factor
     assert tokenizer_range(found) == ends
+
+
+# -- batch: its own hit share, and when it loses money ----------------------------------------------------------------
+
+LONG = lv.Profile(D(500), D(20_000), D(300))  # nearly all prompt: 0.11 usd uncached on Opus
+REUSED = lv.ReuseFacts(D(20_000), D("0.9"), None, "traffic", is_assumed=False)
+BOTH = FS({"caching", "batch"})
+
+
+def batch_costs(profile, reuse, *, batch=OPUS_BATCH, share=D("0.5"), measured=lv.NO_CACHE):
+    rates = lv.ModelRates("opus", OPUS, batch)
+    return lv.lever_costs(profile, rates, reuse=reuse, own_cache=None, batch_share=share, batch_cache=measured)
+
+
+def test_measured_hits_of_batch_requests_are_used():
+    """Cached online 0.0315; in batch with a hit share of 0.8 the prefix costs 0.8125 a Mtok, else 2.50."""
+    costs = batch_costs(LONG, REUSED, measured=lv.CacheUse("own", D("0.8")))
+    assert costs.by_levers[FS({"caching"})] == D("0.0315")
+    assert costs.by_levers[BOTH] == (D("0.0315") + D("0.00125") + D("0.0165") + D("0.00375")) / 2
+    assert costs.batch_share == D("0.5") and "80.0% of their prefix tokens are found in the cache also in batch" in (
+        costs.batch_reason
+    )
+    # Without caching nothing is marked in batch either.
+    assert costs.by_levers[FS({"batch"})] == (D("0.11") + D("0.055")) / 2
+
+
+def test_without_measured_hits_batch_requests_are_sent_without_marks_and_may_lose():
+    costs = batch_costs(LONG, REUSED)
+    assert costs.batch_share == 0
+    assert costs.batch_reason == ("batch loses money: cache hits lost cost more than the batch discount saves on 50%")
+    assert costs.by_levers[BOTH] == costs.by_levers[FS({"caching"})]
+    paying = batch_costs(PROFILE, lv.ReuseFacts(D(1500), D("0.9"), None, "traffic", is_assumed=False))
+    assert paying.batch_share == D("0.5") and "no hits of batch requests are measured" in paying.batch_reason
+
+
+def test_caching_inside_batch_that_loses_money_is_left_out():
+    """Found 10% of the time, a prefix in batch costs 1.135 of its uncached price: batch pays only without marks."""
+    reuse = lv.ReuseFacts(D(1500), D("0.9"), None, "traffic", is_assumed=False)
+    costs = batch_costs(PROFILE, reuse, measured=lv.CacheUse("own", D("0.1")))
+    assert costs.by_levers == batch_costs(PROFILE, reuse).by_levers
+    assert "caching inside batch loses money (1.14×)" in costs.batch_reason  # 1.25 − 1.15·0.1 = 1.135
+    assert "sent without cache marks: 10.0% of their prefix tokens" in costs.batch_reason
+
+
+@pytest.mark.parametrize(
+    ("batch", "share", "reason"),
+    [
+        (OPUS_BATCH, D(0), "nothing in this class can wait"),
+        (None, D("0.5"), "opus has no batch price"),
+        (OPUS, D("0.5"), "batch loses money: the batch price of opus is not below its standard price"),
+        (
+            lv.Rates(*(usd * 2 for usd in (D(5), D("0.5"), D("6.25"), D(10), D(25)))),
+            D("0.5"),
+            "batch loses money: the batch price of opus is not below its standard price",
+        ),
+    ],
+    ids=["no share", "no price", "B = 1", "B = 2"],
+)
+def test_batch_that_saves_nothing_is_not_planned(batch, share, reason):
+    costs = batch_costs(PROFILE, None, batch=batch, share=share)
+    assert (costs.batch_share, costs.batch_reason) == (0, reason)
+    assert costs.by_levers[FS({"batch"})] == costs.by_levers[FS()]
+
+
+def test_a_client_that_caches_by_itself_does_so_in_batch_too():
+    rates = lv.ModelRates("opus", OPUS, OPUS_BATCH)
+    own, measured = lv.CacheUse("own", D("0.9")), lv.CacheUse("own", D("0.1"))
+    costs = lv.lever_costs(PROFILE, rates, reuse=None, own_cache=own, batch_share=D(1), batch_cache=measured)
+    in_batch = (500 * D("2.5") + 1500 * D("2.5") * D("1.135") + 300 * D("12.5")) / 10**6
+    assert costs.by_levers[FS({"batch"})] == costs.by_levers[BOTH] == in_batch

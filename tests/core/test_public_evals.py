@@ -106,7 +106,8 @@ def test_a_model_cheaper_per_token_and_dearer_per_task_is_not_recommended(
             results[result.candidate].append(result)
     served = SimpleNamespace(
         model=opus, requests=10_000, uncached_input_tok=200_000_000, cache_read_tok=0, cache_write_5m_tok=0,
-        cache_write_1h_tok=0, output_tok=20_000_000,
+        cache_write_1h_tok=0, output_tok=20_000_000, batch_cache_read_tok=0, batch_cache_write_5m_tok=0,
+        batch_cache_write_1h_tok=0,
     )  # fmt: skip
     traffic = class_traffic(
         [served], generations={}, incumbent=opus, keeps_own_caching=False, reuse={}, batch_share=D(0)

@@ -1,5 +1,6 @@
 """The estate of methods.md §8 (waterfall, Shapley) and the rules of §4.1–4.2, case by case."""
 
+from dataclasses import replace
 from decimal import Decimal as D
 from fractions import Fraction as F
 from itertools import permutations
@@ -339,3 +340,38 @@ def test_the_frontier_names_the_move_to_each_corner():
         (430, 0.9825, "c0", "m0"),
     ]
     assert (found.unrated, found.rated_share) == ((), 1)
+
+
+# -- the cold cache after a switch (methods.md §2) -------------------------------------------------------------------
+
+
+def switched(model, usd, switch_usd, **kw):
+    return replace(c(model, usd, **kw), switch_usd=D(switch_usd))
+
+
+@pytest.mark.parametrize(
+    ("switch_usd", "target"), [("39.99", "m1"), ("40", "m0"), ("100", "m0")], ids=["less", "as much", "more"]
+)
+def test_a_move_that_saves_less_than_its_cold_cache_costs_is_not_recommended(switch_usd, target):
+    """Ten units at 6 instead of 10 save 40 in the window."""
+    row = solve(c("m0", 10), switched("m1", 6, switch_usd))
+    assert row.target == target
+    if target == "m0":
+        assert row.move == "keep"
+        assert row.reason == (
+            f"a move to m1 loses money: its cache is cold at first, which costs up to {D(switch_usd):.2f} usd once, "
+            "more than the move saves in the window"
+        )
+
+
+def test_the_next_best_model_that_earns_its_switch_is_taken():
+    assert solve(c("m0", 10), switched("m1", 6, 50), switched("m2", 7, 20)).target == "m2"
+    problem = opt.ClassProblem(
+        "c", D(10), "request", "m0", flat("m0", 10), D(100), (c("m0", 10), switched("m1", 6, 50), c("m2", 7))
+    )
+    limited = rec.recommend([problem], limits=Limits(move_share=D(1))).classes[0]
+    assert (limited.target, limited.costs[FS(lv.LEVERS)]) == ("m2", D(70))
+
+
+def test_a_move_that_restores_quality_is_not_for_money():
+    assert solve(c("m0", 10, "falls_short"), switched("m1", 9, 500)).target == "m1"
