@@ -14,6 +14,7 @@ from costgov.views import (
     data_health,
     estate,
     eval_imports,
+    eval_runs,
     evals,
     files,
     forecast,
@@ -40,6 +41,7 @@ PAGES = (
     class_forms,
     classes,
     eval_imports,
+    eval_runs,
     evals,  # after every other address below evals/: its last takes any two names
     policies,
     savings,

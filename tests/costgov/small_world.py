@@ -23,6 +23,7 @@ from routing.models import (
     PolicyVersion,
     RequestClass,
 )
+from routing.operations.eval_parts import write_parts
 
 AS_OF = datetime(2026, 11, 23, tzinfo=UTC)
 TODAY = date(2026, 11, 23)
@@ -134,6 +135,7 @@ def evals(
         )
         for n in range(cases)
     )  # fmt: skip
+    write_parts([run.pk])
     bump_data_version()
 
 
