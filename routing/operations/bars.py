@@ -13,6 +13,7 @@ from audit.roles import Right, require
 from billing.queries.prices import release_facts
 from routing.core.bars import METRICS, STANDARDS, Bar, bar_changes
 from routing.models import QualityBar, RequestClass
+from routing.operations.evidence_changed import evidence_changed
 from routing.queries.bars import bar_of
 
 _SHARES = ("bar", "tolerance", "alpha", "margin")
@@ -81,6 +82,7 @@ def set_bar(
         raise ClassRefused(f"{slug}: say why the bar changes: whoever reads a verdict must know what it was judged by.")
     kept = keep_version(row, before, bar, actor=actor, reason=reason, as_of=as_of)
     row.save(update_fields=[*(_COLUMN.get(name, name) for name in BAR_FACTS), "bar_version"])
+    evidence_changed(slugs=[slug], as_of=as_of)
     audit.record(
         actor=actor,
         action="class.bar_set",

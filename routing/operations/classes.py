@@ -15,6 +15,7 @@ from routing.core.bars import Bar, bar_changes
 from routing.models import BAR_FIELDS, ClassMapping, RequestClass
 from routing.operations.bars import ClassRefused as ClassRefused
 from routing.operations.bars import changed_bar, check_version, keep_version
+from routing.operations.evidence_changed import evidence_changed
 from routing.queries.bars import bar_of
 
 FACTS = (
@@ -75,9 +76,12 @@ def save_class(
     _check_reuse(slug, row.reuse)
     _check_cascade(slug, row.cascade)
     _check_allowed(slug, row.allowed_models, before)
-    if held is None or bar_changes(held, bar):
+    is_other_bar = held is None or bool(bar_changes(held, bar))
+    if is_other_bar:
         keep_version(row, held, bar, actor=actor, reason=reason, as_of=as_of)
     row.save()
+    if is_other_bar and held is not None:
+        evidence_changed(slugs=[slug], as_of=as_of)
     row.refresh_from_db()  # 0.95 as given is 0.950000 as stored: compare like with like
     after = _facts(row)
     if after != before:

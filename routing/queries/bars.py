@@ -60,15 +60,20 @@ def bar_versions(row: RequestClass) -> tuple[BarVersion, ...]:
 
 def _bar(row: RequestClass | QualityBar, version: int) -> Bar:
     return Bar(
-        bar=Decimal(row.bar),
-        tolerance=Decimal(row.tolerance),
-        alpha=Decimal(row.alpha),
+        bar=_as_given(row.bar),
+        tolerance=_as_given(row.tolerance),
+        alpha=_as_given(row.alpha),
         max_age_days=row.max_age_days,
         metric=row.metric,  # type: ignore[arg-type]  # the database holds these words only
         standard=row.standard,  # type: ignore[arg-type]
-        margin=None if row.margin is None else Decimal(row.margin),
+        margin=None if row.margin is None else _as_given(row.margin),
         min_cases=row.min_cases,
         suites=tuple(row.suites),
         plan=tuple(row.plan_candidates),
         version=version,
     )
+
+
+def _as_given(share: Decimal | str) -> Decimal:
+    """0.95 where 0.950000 is stored."""
+    return Decimal(f"{Decimal(share).normalize():f}")

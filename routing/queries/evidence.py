@@ -61,10 +61,10 @@ class ClassVerdicts:
     def of(self, model: str) -> Verdict:
         """Verdict of a model; *no evidence* for one without a case."""
         found = self.verdicts.get(model)
-        return found or self._without_a_case(model)
+        return found or self.without_a_case(model, self.asked)
 
-    def _without_a_case(self, model: str) -> Verdict:
-        asked = self.asked
+    def without_a_case(self, model: str, asked: Bar) -> Verdict:
+        """What a bar says of a model nothing was run on."""
         return judge(
             Evidence(model),
             bar=asked.bar,

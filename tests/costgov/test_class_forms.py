@@ -8,7 +8,8 @@ from django.test import Client
 
 from audit.models import AuditEntry
 from costgov.queries.class_preview import bar_preview
-from routing.models import ClassMapping, RequestClass
+from routing.core.bars import Bar
+from routing.models import ClassMapping, QualityBar, RequestClass
 from tests.costgov import small_world as world
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +28,8 @@ def people():
 def fields(**changes: object) -> dict[str, object]:
     values: dict[str, object] = {
         "title": "Ticket triage", "quality_owner": "support-eng", "bar": "95", "tolerance": "2", "alpha": "5",
-        "max_age_days": "90", "latency": "interactive",
+        "max_age_days": "90", "latency": "interactive", "metric": "pass_rate", "standard": "absolute",
+        "min_cases": "30", "reason": "as agreed",
     }  # fmt: skip
     return {name: value for name, value in (values | changes).items() if value is not None}
 
@@ -36,11 +38,9 @@ def text(answer) -> str:
     return " ".join(answer.content.decode().split())
 
 
-def preview(bar: str, tolerance: str = "0", slug: str | None = "triage", plan=()):
-    return bar_preview(
-        slug=slug, bar=Decimal(bar), tolerance=Decimal(tolerance), alpha=Decimal("0.05"), max_age_days=90, plan=plan,
-        as_of=world.AS_OF,
-    )  # fmt: skip
+def preview(bar: str, tolerance: str = "0", slug: str | None = "triage", **facts: Any):
+    asked = Bar(bar=Decimal(bar), tolerance=Decimal(tolerance), **facts)
+    return bar_preview(slug=slug, bar=asked, as_of=world.AS_OF)
 
 
 def test_a_higher_bar_takes_verdicts_away_and_saves_nothing(people):
@@ -54,9 +54,9 @@ def test_a_higher_bar_takes_verdicts_away_and_saves_nothing(people):
 
 
 def test_a_longer_plan_shares_alpha_and_needs_more_cases(people):
-    assert preview("0.93", plan=[world.OPUS]).flawless_cases == 62
-    assert preview("0.93", plan=[world.OPUS, world.SONNET]).flawless_cases == 74
-    assert preview("0.93", slug=None, plan=["a", "b"]).rows == ()
+    assert preview("0.93", plan=(world.OPUS,)).flawless_cases == 62
+    assert preview("0.93", plan=(world.OPUS, world.SONNET)).flawless_cases == 74
+    assert preview("0.93", slug=None, plan=("a", "b")).rows == ()
 
 
 def test_a_bar_no_sample_can_show_has_no_preview(people):
