@@ -30,6 +30,7 @@ from costgov.queries.spend import UnknownDimension
 from costgov.refusals import NoRoomForUpload
 from gateway.engine import PolicyError
 from routing.importers.base import EvalImportError
+from routing.operations.bars import BarOutdated, ClassRefused
 from routing.operations.constraints import ConstraintsRefused
 from routing.operations.policies import PolicyRefused
 from routing.queries.bundles import NothingActive
@@ -48,6 +49,8 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (PolicyError, 400, "invalid_policy"),
     (PolicyRefused, 409, "refused"),
     (ConstraintsRefused, 400, "invalid"),
+    (BarOutdated, 409, "outdated"),
+    (ClassRefused, 400, "invalid"),
     (DeletionRefused, 409, "refused"),
     (NoBaseline, 409, "no_baseline"),
     (ForecastRefused, 409, "refused"),

@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from costgov.api import (
+    bars,
     column_mappings,
     contracts,
     data_health,
@@ -52,6 +53,7 @@ urlpatterns = [
     path("invoices", settling.InvoicesView.as_view(), name="api-invoices"),
     path("classes", quality.ClassesView.as_view(), name="api-classes"),
     path("classes/<str:slug>", quality.ClassView.as_view(), name="api-class"),
+    path("classes/<str:slug>/bar", bars.ClassBarApi.as_view(), name="api-class-bar"),
     path("quality", quality.QualityView.as_view(), name="api-quality"),
     path("evals", quality.EvalsView.as_view(), name="api-evals"),
     path("evals/<int:import_id>", quality.EvalView.as_view(), name="api-eval"),

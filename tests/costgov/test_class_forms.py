@@ -9,7 +9,7 @@ from django.test import Client
 from audit.models import AuditEntry
 from costgov.queries.class_preview import bar_preview
 from routing.core.bars import Bar
-from routing.models import ClassMapping, QualityBar, RequestClass
+from routing.models import ClassMapping, RequestClass
 from tests.costgov import small_world as world
 
 pytestmark = pytest.mark.django_db
