@@ -233,8 +233,7 @@ def _named_models(
     by_model = np.zeros((2, len(models.labels)), dtype=units.dtype)
     np.add.at(by_model[0], models.code, tokens)
     np.add.at(by_model[1], models.code, searches)
-    unknown = np.flatnonzero(is_unknown).tolist()
-    unknown.sort(key=lambda n: (-by_model[0, n], -by_model[1, n], n))
+    unknown = _most_first(np.flatnonzero(is_unknown), by_model)
     is_other = np.zeros(len(models.labels), dtype=bool)
     is_other[unknown[UNKNOWN_SHOWN:]] = True
     others = is_other[models.code]
@@ -246,6 +245,13 @@ def _named_models(
         last_day=date.fromordinal(int(table.days[others].max())),
     )
     return ~others, rest
+
+
+def _most_first(places: Ints, by_model: Ints) -> Ints:
+    """Models by their tokens, then their searches, then their names."""
+    if by_model.dtype == np.dtype(object):  # numpy sorts no numbers of any size by two columns
+        return np.array(sorted(places.tolist(), key=lambda n: (-by_model[0, n], -by_model[1, n], n)), np.int64)
+    return places[np.lexsort((places, -by_model[1, places], -by_model[0, places]))]
 
 
 def _used_keys(table: UsageTable) -> UsageTable:
@@ -272,11 +278,17 @@ def _float_sum(values: Ints) -> float:
 
 
 def _price_keys(table: UsageTable, by_channel: bool) -> tuple[list[PriceKey], Small]:
-    """The different price keys of a table, and which one each of its keys has."""
+    """The different price keys of a table's rows, and which one each of its used keys has.
+
+    A part of a table has the keys of the whole, which may be very many more than its own.
+    """
     names = ["model", "service_tier", "prompt_length_band", "geo", "speed", *(["channel"] if by_channel else [])]
-    columns = [table.column(name) for name in names]
+    places = [table.names.index(name) for name in names]
     numbers: dict[tuple[str, ...], int] = {}
-    of_key = np.array([numbers.setdefault(values, len(numbers)) for values in zip(*columns, strict=True)], np.int32)
+    of_key = np.zeros(len(table.keys), np.int32)
+    for n in np.unique(table.key).tolist():
+        values = table.keys[n]
+        of_key[n] = numbers.setdefault(tuple([values[place] for place in places]), len(numbers))
     return [PriceKey(**dict(zip(names, values, strict=True))) for values in numbers], of_key
 
 

@@ -27,6 +27,7 @@ from billing.core.usage_table import (
     missing_lines,
 )
 from billing.models import CostCentre, CostCentreMapping
+from billing.queries.named_models import OTHERS, named_models
 from billing.queries.prices import release_facts
 from billing.queries.usage_table import usage_facts
 
@@ -50,6 +51,8 @@ KEY_DIMENSIONS: Final = {
 TIME_DIMENSIONS: Final = ("day", "week", "month")
 TIER, COST_CENTRE, TEAM, TOKEN_KIND = "tier", "cost_centre", "team", "token_kind"
 DIMENSIONS: Final = (*TIME_DIMENSIONS, *KEY_DIMENSIONS, TIER, COST_CENTRE, TEAM, TOKEN_KIND)
+# The model, most of very many unknown ones as one: for pages that need no row of every name.
+NAMED_MODEL: Final = "named_model"
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,12 @@ def usage_sums(
     ValueError for an unknown token kind.
     """
     for name in (*by, *(where or {})):
-        if name not in DIMENSIONS:
+        if name not in DIMENSIONS and name != NAMED_MODEL:
             raise KeyError(name)
     facts = usage_facts(start=start, end=end, book=book)
     here = facts.table.between(start, end)
     table, costs = facts.table.part(here), facts.costs.part(here)
-    known = _Known(rules)
+    known = _Known(rules, start, end)
     kept = dict(where or {})
     only_kind = kept.pop(TOKEN_KIND, None)
     if only_kind is not None and only_kind not in PRICED_KINDS:
@@ -125,14 +128,19 @@ def usage_sums(
 class _Known:
     """What else is known of usage: tiers of models, who carries what. Read when a dimension needs it."""
 
-    def __init__(self, rules: Sequence[Rule] | None) -> None:
-        self._rules = rules
+    def __init__(self, rules: Sequence[Rule] | None, start: date, end: date) -> None:
+        self._rules, self._start, self._end = rules, start, end
 
     def codes(self, table: UsageTable, name: str) -> Codes:
         if name in KEY_DIMENSIONS:
             return codes_of_keys(table, table.column(KEY_DIMENSIONS[name]))
         if name in TIME_DIMENSIONS:
             return codes_of_days(table, _WORDS[name])
+        if name == NAMED_MODEL:
+            models = table.column("model")
+            named = named_models(start=self._start, end=self._end)
+            told = frozenset(named or models)
+            return codes_of_keys(table, [model if model in told else OTHERS for model in models])
         if name == TIER:
             tiers = {model: facts.tier for model, facts in release_facts().items()}
             return codes_of_keys(table, [tiers.get(model, "other") for model in table.column("model")])

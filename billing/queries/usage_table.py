@@ -15,6 +15,7 @@ import numpy as np
 from django.db import connection
 
 from audit.queries import data_version
+from billing.core.closed_books import HistoryBook
 from billing.core.pricebook import PriceBook
 from billing.core.pricing import Pricer
 from billing.core.usage import COUNTERS
@@ -59,7 +60,7 @@ _lock = threading.Lock()
 def usage_facts(*, start: date, end: date, book: PriceBook | None = None) -> Facts:
     """Counted usage of at least days [start, end) with its costs, by `book` or the prices in force."""
     held = _held()
-    if held is not None and (book is None or book is held.facts.book):
+    if held is not None and (book is None or _same(book, held.facts.book)):
         return held.facts
     table = held.facts.table if held is not None else _sorted(_read(start, end))
     prices = book if book is not None else price_book()
@@ -125,13 +126,22 @@ def _renewed(held: _Kept | None, version: int) -> _Kept | None:
         return _Kept(version, months, priced_facts(_sorted(_read()), book))
     changed = sorted({month[0] for month in set(months) ^ set(held.months)})
     if not changed:
-        same = (book.prices, book.closed) == (held.facts.book.prices, held.facts.book.closed)
-        return _Kept(version, months, held.facts if same else priced_facts(held.facts.table, book))
+        return _Kept(
+            version, months, held.facts if _same(book, held.facts.book) else priced_facts(held.facts.table, book)
+        )
     table = held.facts.table
     stay = table.part(~np.isin(_month_numbers(table.days), np.array(changed)))
     for month in changed:
         stay = _together(stay, _read(*_month_days(month)))
     return _Kept(version, months, priced_facts(_sorted(stay), book))
+
+
+def _same(book: PriceBook, held: PriceBook) -> bool:
+    """Whether both give the same answers: prices read twice are equal, though not one object."""
+    if book is held:
+        return True
+    plain = (PriceBook, HistoryBook)  # any other book lays something of its own over the prices
+    return type(book) in plain and type(held) in plain and (book.prices, book.closed) == (held.prices, held.closed)
 
 
 def _months() -> tuple[_Month, ...]:

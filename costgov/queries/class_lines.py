@@ -1,5 +1,6 @@
 """The table of classes: money and quality of each class beside each other, as of an instant."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -9,6 +10,7 @@ from billing.core.pricebook import PriceBook
 from billing.queries.prices import price_book
 from billing.queries.profiles import served_usage
 from billing.queries.series import ModelName, model_name, model_names
+from billing.queries.usage_sums import usage_sums
 from costgov.queries.recommendation import ClassRow, NoBaseline, RecommendationView, recommendation_view
 from costgov.queries.spend import SpendRow, spend
 from routing.core.evidence import CaseResult
@@ -114,9 +116,7 @@ def class_lines(*, as_of: datetime, facts: QualityFacts | None = None, book: Pri
         reason = str(error)
     now_rows = _by_class(start, end, prices)
     rows_before = _by_class(before, start, prices)
-    models: dict[str, int] = {}
-    for row in spend(start=start, end=end, by=("class", "model"), book=prices).rows:
-        models[row.group["class"]] = models.get(row.group["class"], 0) + 1
+    models = _models_by_class(start, end, prices)
     lines = [
         _line(
             registered,
@@ -124,12 +124,19 @@ def class_lines(*, as_of: datetime, facts: QualityFacts | None = None, book: Pri
             (now_rows.get(registered.slug), rows_before.get(registered.slug)),
             recommendation,
             known.names,
-            models.get(registered.slug, 0),
+            models[registered.slug],
         )
         for registered in RequestClass.objects.all()
     ]
     lines.sort(key=lambda line: (-(line.spend_usd if line.spend_usd is not None else Decimal(-1)), line.slug))
     return ClassLines(start, end, tuple(lines), recommendation, reason)
+
+
+def _models_by_class(start: date, end: date, book: PriceBook) -> Counter[str]:
+    """How many models serve each class."""
+    sums = usage_sums(start=start, end=end, by=("class", "model"), book=book)
+    labels = sums.codes[0].labels
+    return Counter(labels[code] for code in sums.groups.values[0].tolist())
 
 
 def _by_class(start: date, end: date, book: PriceBook) -> dict[str, SpendRow]:

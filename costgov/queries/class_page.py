@@ -9,7 +9,8 @@ from typing import Any
 from billing.core.money import sum_usd
 from billing.queries.profiles import ServedUsage, served_usage
 from billing.queries.series import DayOfUsage, ModelName, daily_usage, model_name
-from billing.queries.usage import priced_usage, usage_days
+from billing.queries.usage import priced_groups, usage_days
+from billing.queries.usage_sums import NAMED_MODEL, usage_sums
 from costgov.queries.class_basis import (
     ExceptionRow,
     MappingRow,
@@ -298,8 +299,8 @@ def _models(
     slug: str, served: Sequence[ServedUsage], start: date, end: date, names: dict[str, ModelName]
 ) -> tuple[ModelShare, ...]:
     by_model = {row.model: row for row in served}
-    priced = priced_usage(start=start, end=end, by=("class", "model")).groups
-    own = {group.values[1]: group for group in priced if group.values[0] == slug}
+    priced = priced_groups(usage_sums(start=start, end=end, by=(NAMED_MODEL,), where={"class": slug}))
+    own = {group.values[0]: group for group in priced}
     whole = sum_usd(group.cost_usd for group in own.values())
     rows = []
     for model, group in own.items():
@@ -329,10 +330,9 @@ def _days(slug: str, usage: Sequence[DayOfUsage], start: date, end: date) -> tup
     if not usage:
         return ()
     costs: dict[tuple[str, str], Decimal | None] = {}
-    for group in priced_usage(start=start, end=end, by=("day", "class", "model")).groups:
-        day, label, model = group.values
-        if label == slug:
-            costs[day, model] = None if group.unpriced_tok and not group.cost_usd else group.cost_usd
+    for group in priced_groups(usage_sums(start=start, end=end, by=("day", NAMED_MODEL), where={"class": slug})):
+        day, model = group.values
+        costs[day, model] = None if group.unpriced_tok and not group.cost_usd else group.cost_usd
     models = sorted({model for _, model in costs})
     requests: dict[date, int | None] = {}
     for row in usage:

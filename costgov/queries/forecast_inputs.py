@@ -315,7 +315,8 @@ def _layers(
 ) -> dict[str, Floats]:
     """Unit costs [class, period] before any rollout: each month's days at the list prices in force on them."""
     begin, end = periods[0][0], periods[-1][1]
-    window = usage_blocks(start=report.start, end=report.end, block_days=BLOCK_DAYS)
+    # A what-if may price a model that the list does not: it is not folded with others without a price.
+    window = usage_blocks(start=report.start, end=report.end, block_days=BLOCK_DAYS, keep=book.models)
     layers: dict[str, list[PriceSegment]] = {layer: [] for layer in _LAYERS}
     for first, last in zip([begin, *changes], [*changes, end], strict=True):
         for layer, costs in _costs_of_day(classes, report, window, book, first).items():
@@ -325,7 +326,7 @@ def _layers(
 
 def current_unit_costs(inputs: ForecastInputs, book: PriceBook) -> Floats:
     """Unit costs [class, period] of the current policy at other prices: what a price change does to the forecast."""
-    window = usage_blocks(start=inputs.report.start, end=inputs.report.end, block_days=BLOCK_DAYS)
+    window = usage_blocks(start=inputs.report.start, end=inputs.report.end, block_days=BLOCK_DAYS, keep=book.models)
     begin, end = inputs.periods[0][0], inputs.periods[-1][1]
     changes = [day for day in book.change_days() if begin < day < end]
     segments = []

@@ -186,8 +186,9 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
     facts = quality_facts(as_of=as_of)
     book = price_book()
     lines = class_lines(as_of=as_of, facts=facts, book=book)
-    now_spend = spend(start=window_start, end=window_end, by=("class", "model", "origin", "source"), book=book)
-    earlier = spend(start=before_start, end=window_start, by=("class", "model", "origin", "source"), book=book)
+    by = ("class", "model", "origin", "source")
+    now_spend = spend(start=window_start, end=window_end, by=by, book=book, is_folded=True)
+    earlier = spend(start=before_start, end=window_start, by=by, book=book, is_folded=True)
     has_before = bool(earlier.rows)
     registered = {line.slug for line in lines.lines}
     return Overview(

@@ -18,7 +18,7 @@ from billing.queries.books import book_for
 from billing.queries.drivers import BlockCost, costs_on, usage_blocks
 from billing.queries.prices import price_book
 from billing.queries.usage import UnpricedUsage, unpriced_usage, usage_days
-from billing.queries.usage_sums import DIMENSIONS, TIME_DIMENSIONS, UsageSums, usage_sums
+from billing.queries.usage_sums import DIMENSIONS, NAMED_MODEL, TIME_DIMENSIONS, UsageSums, usage_sums
 from billing.queries.usage_table import list_book
 from routing.queries.recommendation import CurrentCost
 
@@ -106,12 +106,14 @@ def spend(
     book: PriceBook | None = None,
     basis: str = "list",
     scenario: str = "",
+    is_folded: bool = False,
 ) -> SpendReport:
     """Spend by dimensions, dearest first (time in order). Raises UnknownDimension, UnknownPrices, ValueError.
 
     `where`: only usage with these values ('' = none: no class, no cost centre). `limit`: at most so many rows; the
     others are summed in `rest`. `basis` `contracted`: under the approved contracts. `scenario`: at what-if prices, by
-    their name. `book`: the list prices, for a caller that asks several times; otherwise they are read.
+    their name. `book`: the list prices, for a caller that asks several times; otherwise they are read. `is_folded`: by
+    model, most of very many unknown ones are one (`billing.queries.named_models`).
     """
     unknown = [name for name in (*by, *(where or {})) if name not in SPEND_DIMENSIONS]
     if unknown:
@@ -121,7 +123,8 @@ def spend(
     first, last = spend_period(start, end)
     priced = book_for(basis=basis, scenario=scenario, book=book if book is not None else list_book())
     only = dict(where or {})
-    sums = usage_sums(start=first, end=last, by=by, where=only, book=priced.book)
+    told = [NAMED_MODEL if is_folded and name == "model" else name for name in by]
+    sums = replace(usage_sums(start=first, end=last, by=told, where=only, book=priced.book), by=tuple(by))
     order = _order(sums)
     shown = order if limit is None else order[:limit]
     total = _sum_row(sums, range(len(sums)))

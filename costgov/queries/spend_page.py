@@ -1,14 +1,16 @@
 """The spend explorer: two groupings, filters, what it was before, and why it changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
 from billing.core.money import ZERO
+from billing.queries.books import book_for
 from billing.queries.usage import usage_days
-from billing.queries.usage_sums import TIME_DIMENSIONS
+from billing.queries.usage_sums import TIME_DIMENSIONS, usage_sums
+from billing.queries.usage_table import list_book
 from costgov.dimension_words import Words, words
 from costgov.queries.spend import SpendReport, SpendRow, spend
 from costgov.queries.spend_change import SpendChange, month_before, spend_change
@@ -58,11 +60,14 @@ def spend_page(*, start: date, end: date, by: tuple[str, ...], where: Mapping[st
     report = spend(start=start, end=end, by=by, where=where, basis=basis, limit=ROWS)
     before_start, before_end = month_before(start, end)
     timeless = [name for name in by if name not in TIME_DIMENSIONS]
-    compared = spend(start=before_start, end=before_end, by=timeless, where=where, basis=basis)
+    compared = spend(start=before_start, end=before_end, by=timeless, where=where, basis=basis, limit=0)
     days = usage_days()
     is_whole = days is not None and days[0] <= before_start
     is_alike = is_whole and timeless == list(by)
-    held = {tuple(row.group.values()): row.cost_usd for row in compared.rows} if is_alike else {}
+    held: Mapping[tuple[str, ...], Decimal] = {}
+    if is_alike and compared.row_count:
+        shown = [tuple(row.group.values()) for row in report.rows]
+        held = _costs_of(shown, before_start, before_end, by, where, basis)
     change = None
     if is_whole and compared.total.cost_usd and report.total.cost_usd:
         change = spend_change(
@@ -91,38 +96,57 @@ def spend_page(*, start: date, end: date, by: tuple[str, ...], where: Mapping[st
     )
 
 
+def _costs_of(
+    shown: Sequence[tuple[str, ...]],
+    start: date,
+    end: date,
+    by: Sequence[str],
+    where: Mapping[str, str],
+    basis: str,
+) -> dict[tuple[str, ...], Decimal]:
+    """What the groups that are shown cost on days [start, end): there may be very many others."""
+    sums = usage_sums(start=start, end=end, by=by, where=where, book=book_for(basis=basis, book=list_book()).book)
+    found = dict.fromkeys(shown, ZERO)
+    for n in range(len(sums)):
+        if (values := sums.values(n)) in found:
+            found[values] = sums.cost_usd(n)
+    return found
+
+
 def _series(
     start: date, end: date, step: str, dimension: str, where: Mapping[str, str], basis: str
 ) -> tuple[tuple[date, ...], tuple[Series, ...]]:
     """Cost by step of time of the dearest values, and of all others; nothing where one step holds all usage."""
     by = (step, dimension) if dimension else (step,)
-    report = spend(start=start, end=end, by=by, where=where, basis=basis)
-    steps = sorted({row.group[step] for row in report.rows})
+    sums = usage_sums(start=start, end=end, by=by, where=where, book=book_for(basis=basis, book=list_book()).book)
+    steps = sorted({sums.codes[0].labels[code] for code in sums.groups.values[0].tolist()})
     if len(steps) < 2:
         return (), ()
     points = _points(start, end, step) if step == "day" else tuple(_monday(one) for one in steps)
     place = {(_key(point, step)): n for n, point in enumerate(points)}
-    totals: dict[str, Decimal] = {}
-    for row in report.rows:
-        value = row.group.get(dimension, "")
-        totals[value] = totals.get(value, ZERO) + row.cost_usd
+    totals: dict[str, int] = {}
+    rows = []
+    costs = sums.groups.cost.tolist()
+    for n, cost in enumerate(costs):
+        on, value = (*sums.values(n), "")[:2]
+        totals[value] = totals.get(value, 0) + cost
+        rows.append((on, value, cost))
     dearest = sorted(totals, key=lambda value: (-totals[value], value))
     shown = dearest if len(dearest) <= SERIES + 1 else dearest[:SERIES]
-    lines: dict[str | None, list[Decimal]] = {value: [ZERO] * len(points) for value in shown}
+    lines: dict[str | None, list[int]] = {value: [0] * len(points) for value in shown}
     if len(shown) < len(dearest):
-        lines[None] = [ZERO] * len(points)
-    for row in report.rows:
-        value = row.group.get(dimension, "")
-        lines[value if value in lines else None][place[row.group[step]]] += row.cost_usd
+        lines[None] = [0] * len(points)
+    for on, value, cost in rows:
+        lines[value if value in lines else None][place[on]] += cost
     named = words()
     return points, tuple(
         Series(
             value or "",
             "All others" if value is None else named.of(dimension, value) if dimension else "Spend",
             value is None,
-            tuple(usd),
+            tuple(sums.costs.usd(cost) for cost in costs_of_step),
         )
-        for value, usd in lines.items()
+        for value, costs_of_step in lines.items()
     )
 
 

@@ -69,11 +69,11 @@ def incumbents(*, policy: ActivePolicy | None, usage: Iterable[ServedUsage], slu
     for slug in slugs:
         target = policy.settled_target(slug) if policy is not None else None
         rows = by_class.get(slug, [])
-        rows = [row for row in rows if row.model != OTHERS] or rows
         if target is not None:
             found[slug] = target
         elif rows:
             known = all(row.requests is not None for row in rows)
+            rows = [row for row in rows if row.model != OTHERS] or rows  # many small models are not the one that serves
             weight = {row.model: (row.requests or 0) if known else row.input_tok for row in rows}
             found[slug] = min(weight, key=lambda model: (-weight[model], model))
     return found

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
+from billing.queries.named_models import OTHERS
 from billing.queries.series import DayOfUsage
 from routing.core.bars import BarHistory
 from routing.core.evalues import log_threshold, lower_bound_scores, upper_bound_scores
@@ -206,6 +207,8 @@ def _most_served(week: Mapping[_Pair, _Served]) -> str:
     """Model with most requests (most input tokens where requests are unknown), ties to the first by name; '' = none."""
     known = all(row.requests is not None for row in week.values())
     weights = {model: (row.requests or 0) if known else row.input_tok for (_, model), row in week.items()}
+    if len(weights) > 1:
+        weights.pop(OTHERS, None)  # many small models are not the one that served
     return min(weights, key=lambda model: (-weights[model], model), default="")
 
 
