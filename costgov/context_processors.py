@@ -10,6 +10,7 @@ from audit.roles import RIGHTS, Right, roles_of
 from billing.models import Organisation
 from costgov.health import known_errors
 from costgov.queries.overview import waiting_count
+from routing.queries.work_items import open_item_count
 
 
 def shared(request: HttpRequest) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def shared(request: HttpRequest) -> dict[str, Any]:
         "may": SimpleLazyObject(lambda: _rights(roles)),
         "waiting": SimpleLazyObject(lambda: _waiting(request)),
         "health": SimpleLazyObject(lambda: _health(request)),
+        "open_items": SimpleLazyObject(lambda: _open_items(request)),
     }
 
 
@@ -28,6 +30,12 @@ def _waiting(request: HttpRequest) -> int:
     """Changes in review, for the badge beside Policies; 0 for whoever is not logged in."""
     user = getattr(request, "user", None)
     return waiting_count() if user is not None and user.is_authenticated else 0
+
+
+def _open_items(request: HttpRequest) -> int:
+    """Open work items of all classes, for the badge beside Evals; 0 for whoever is not logged in."""
+    user = getattr(request, "user", None)
+    return open_item_count() if user is not None and user.is_authenticated else 0
 
 
 def _health(request: HttpRequest) -> dict[str, int | None]:

@@ -30,9 +30,11 @@ from costgov.views import (
     showback,
     spend,
     spend_lines,
+    suite_rules,
     tax_rates,
     trail,
     usage_sources,
+    work_items,
 )
 
 PAGES = (
@@ -42,6 +44,8 @@ PAGES = (
     classes,
     eval_imports,
     eval_runs,
+    work_items,
+    suite_rules,
     evals,  # after every other address below evals/: its last takes any two names
     policies,
     savings,

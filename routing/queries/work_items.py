@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, F, Q
 
-from billing.queries.series import model_name, model_names
+from billing.queries.series import ModelName, model_name, model_names
 from routing.models import VerdictRecord, WorkItem
 
 MOST_SHOWN = 500
@@ -90,32 +90,44 @@ def work_items(
     listed = counts["all"] if with_closed else counts["open"]
     shown = rows if with_closed else rows.filter(closed_at=None)
     names = model_names()
-    found = []
-    for row in shown.order_by(F("closed_at").desc(nulls_first=True), "-opened_at", "-id")[:most]:
-        found.append(
-            WorkItemRow(
-                id=row.pk,
-                slug=row.request_class.slug,
-                class_title=row.request_class.title,
-                model=row.model,
-                name=model_name(names, row.model).name if row.model else "",
-                kind=row.kind,
-                kind_text=row.get_kind_display(),
-                text=row.text,
-                remedy=row.remedy,
-                concerns=row.concerns,
-                before=row.details.get("before"),
-                after=row.details.get("after"),
-                run_ids=tuple(row.details.get("runs", ())),
-                import_id=row.details.get("eval_import"),
-                opened_at=row.opened_at,
-                closed_at=row.closed_at,
-                closed_by=row.closed_by.get_username() if row.closed_by is not None else "",
-                closing_note=row.closing_note,
-                resolved_itself=row.resolved_itself,
-            )
-        )
+    ordered = shown.order_by(F("closed_at").desc(nulls_first=True), "-opened_at", "-id")
+    found = [_row(row, names) for row in ordered[:most]]
     return WorkItems(tuple(found), counts["open"], counts["all"] - counts["open"], listed - len(found))
+
+
+def work_item(*, item_id: int) -> WorkItemRow | None:
+    """One item; None where there is none of that number."""
+    row = WorkItem.objects.select_related("request_class", "closed_by").filter(pk=item_id).first()
+    return _row(row, model_names()) if row is not None else None
+
+
+def _row(row: WorkItem, names: dict[str, ModelName]) -> WorkItemRow:
+    return WorkItemRow(
+        id=row.pk,
+        slug=row.request_class.slug,
+        class_title=row.request_class.title,
+        model=row.model,
+        name=model_name(names, row.model).name if row.model else "",
+        kind=row.kind,
+        kind_text=row.get_kind_display(),
+        text=row.text,
+        remedy=row.remedy,
+        concerns=row.concerns,
+        before=row.details.get("before"),
+        after=row.details.get("after"),
+        run_ids=tuple(row.details.get("runs", ())),
+        import_id=row.details.get("eval_import"),
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
+        closed_by=row.closed_by.get_username() if row.closed_by is not None else "",
+        closing_note=row.closing_note,
+        resolved_itself=row.resolved_itself,
+    )
+
+
+def open_item_count() -> int:
+    """How many items are open, of all classes."""
+    return WorkItem.objects.filter(closed_at=None).count()
 
 
 def open_items_by_class() -> dict[str, int]:

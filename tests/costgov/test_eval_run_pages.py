@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -162,7 +163,7 @@ def test_the_page_of_a_run(client: Client, people) -> None:
 # -- cases ---------------------------------------------------------------------------------------------------------
 
 
-def ids(**asked: object) -> list[str]:
+def ids(**asked: Any) -> list[str]:
     found = case_page(question=CaseQuestion(**asked), number=1, as_of=world.AS_OF)
     return [line.sample_id for line in found.lines]
 
