@@ -12,6 +12,8 @@ from billing.queries.series import ModelName, model_name
 from costgov.queries.class_lines import QualityFacts, quality_facts
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
+from routing.core.freshness import StaleReason
+from routing.core.paired import Paired
 from routing.core.verdicts import Verdict
 from routing.models import EvalImport, EvalRun, RequestClass
 from routing.queries.evidence import ClassVerdicts
@@ -23,7 +25,10 @@ _TIER_ORDER = {"frontier": 0, "balanced": 1, "fast": 2}
 class Judged:
     """The verdict on one model for one class, with everything it rests on. Rates are shares in 0..1.
 
-    `serves`: the model is the class's incumbent. `decides_at` = ln(candidates / alpha): what ln E must reach.
+    `serves`: the model is the class's incumbent. `decides_at` = ln(candidates / alpha): what ln E must reach. `asked`:
+    the bar of `bar_version` in words. `paired`: the comparison with what serves, None where none is asked for.
+    `repeated_cases` were run again and count once; the mean of their later scores is `repeated_rate`. `stale_reasons`:
+    what makes the evidence old; some only say that something moved since and let a move start (`blocks` false).
     """
 
     model: str
@@ -55,11 +60,26 @@ class Judged:
     epoch: str
     suites: tuple[str, ...]
     method: str
+    metric: str
+    standard: str
+    margin: float | None
+    min_cases: int
+    bar_version: int
+    asked: str
+    paired: Paired | None
+    repeated_cases: int
+    repeated_rate: float | None
+    stale_reasons: tuple[StaleReason, ...]
+    stale_text: str
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedClass:
-    """One class with the verdict on every model that ever had a case, was planned, or serves it."""
+    """One class with the verdict on every model that ever had a case, was planned, or serves it.
+
+    All of it is the bar in force at the as-of instant, `bar_version`; `line` says nothing where `standard` asks for a
+    comparison alone. `suites` and `plan`: () = all of the class, every model that ever had a case.
+    """
 
     slug: str
     title: str
@@ -72,6 +92,14 @@ class JudgedClass:
     alpha: float
     incumbent: str | None
     models: tuple[Judged, ...]
+    metric: str
+    standard: str
+    margin: float | None
+    min_cases: int
+    max_age_days: int
+    suites: tuple[str, ...]
+    plan: tuple[str, ...]
+    bar_version: int
 
     def of(self, model: str) -> Judged | None:
         return next((row for row in self.models if row.model == model), None)
@@ -185,10 +213,18 @@ def judged_class(
         bar=verdicts.bar,
         tolerance=verdicts.tolerance,
         line=verdicts.line,
-        line_text=verdicts.of_incumbent.line_text,
+        line_text=verdicts.asked.asked,
         alpha=verdicts.alpha,
         incumbent=verdicts.incumbent,
         models=tuple(rows),
+        metric=verdicts.asked.metric,
+        standard=verdicts.asked.standard,
+        margin=None if verdicts.asked.margin is None else float(verdicts.asked.margin),
+        min_cases=verdicts.asked.min_cases,
+        max_age_days=verdicts.asked.max_age_days,
+        suites=verdicts.asked.suites,
+        plan=verdicts.asked.plan,
+        bar_version=verdicts.asked.version,
     )
 
 
@@ -230,6 +266,17 @@ def _judged(verdict: Verdict, model: str, incumbent: str | None, names: dict[str
         epoch=verdict.epoch,
         suites=verdict.suites,
         method=verdict.method,
+        metric=verdict.metric,
+        standard=verdict.standard,
+        margin=verdict.margin,
+        min_cases=verdict.min_cases,
+        bar_version=verdict.bar_version,
+        asked=verdict.line_text,
+        paired=verdict.paired,
+        repeated_cases=verdict.repeated_cases,
+        repeated_rate=verdict.repeated_rate,
+        stale_reasons=verdict.stale_reasons,
+        stale_text=verdict.stale_text,
     )
 
 

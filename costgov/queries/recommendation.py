@@ -36,7 +36,10 @@ class NoBaseline(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """A verdict with what is shown beside it. Rates are shares in 0..1."""
+    """A verdict with what is shown beside it. Rates are shares in 0..1. `asked`: the bar of `bar_version` in words.
+
+    Evidence frozen before bars had versions has 0 and ''.
+    """
 
     model: str
     status: str
@@ -54,6 +57,10 @@ class VerdictRow:
     reason: str
     newest_case_at: datetime | None
     suites: tuple[str, ...]
+    standard: str = "absolute"
+    bar_version: int = 0
+    asked: str = ""
+    stale_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -495,4 +502,8 @@ def verdict_row(verdict: Verdict) -> VerdictRow:
         reason=verdict.reason,
         newest_case_at=verdict.newest_case_at,
         suites=verdict.suites,
+        standard=verdict.standard,
+        bar_version=verdict.bar_version,
+        asked=verdict.line_text,
+        stale_text=verdict.stale_text,
     )

@@ -74,11 +74,9 @@ def stale_reasons(
     if newest_case_at is None:
         return ()
     found = []
-    age = as_of - newest_case_at
-    if age > timedelta(days=max_age_days):
-        found.append(
-            StaleReason("age", f"its newest case is {age.days:,} days old; the class allows {max_age_days:,}", True)
-        )
+    if as_of - newest_case_at > timedelta(days=max_age_days):
+        ran = _words(newest_case_at.date())
+        found.append(StaleReason("age", f"its newest case ran on {ran}; the class allows {max_age_days:,} days", True))
     newer = _newer_snapshot(snapshots, changes.snapshots)
     if newer:
         found.append(

@@ -1,5 +1,6 @@
 """The verdict of a candidate against the line of its class (methods.md §3.3, §3.5)."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -84,6 +85,12 @@ class Verdict:
     def repeated_cases(self) -> int:
         """Cases that were run again; only their first scores count."""
         return sum(count for _, count in self.repeats)
+
+    @property
+    def repeated_rate(self) -> float | None:
+        """Mean score of the later runs of those cases; None where none was run again."""
+        cases = self.repeated_cases
+        return math.fsum(score * count for score, count in self.repeats) / cases if cases else None
 
     @property
     def text(self) -> str:

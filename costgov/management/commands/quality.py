@@ -11,7 +11,8 @@ from billing.core.words import percent, percent_as_set
 from costgov.jsonout import dumps
 from costgov.pages import now
 from costgov.queries.class_page import UnknownClass
-from costgov.queries.evals import Judged, Quality, quality
+from costgov.queries.evals import Judged, JudgedClass, Quality, quality
+from routing.core.bars import METRIC_WORDS
 
 
 class Command(BaseCommand):
@@ -19,7 +20,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--class", dest="slug", help="one class only")
-        parser.add_argument("--as-of", type=date.fromisoformat, help="cases before this UTC day count (default: now)")
+        parser.add_argument(
+            "--as-of", type=date.fromisoformat, help="as it stood at the start of this UTC day (default: now)"
+        )
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,21 +39,39 @@ class Command(BaseCommand):
 def _table(found: Quality) -> str:
     if not found.classes:
         return "No class is registered: register one on the Classes page, or import evals with --create-classes."
+    methods = sorted({judged.method for row in found.classes for judged in row.models})
     lines = [
-        f"As of {found.as_of:%d %b %Y, %H:%M} UTC. * serves the class now. Interval valid at every look.",
-        f"{'class':<22} {'model':<22} {'pass rate':>9} {'interval':>15} {'n':>6} {'left out':>8}  {'line':>6}  verdict",
+        f"As of {found.as_of:%d %b %Y, %H:%M} UTC, by the bar in force then. * serves the class then.",
+        f"Method: {'; '.join(methods) or 'none used, as no model has a case'}. Interval valid at every look.",
+        f"{'class':<22} {'model':<22} {'rate':>7} {'interval':>15} {'n':>6} {'left out':>8} {'repeats':>7}  verdict",
     ]
     for row in found.classes:
-        lines += [_line(row.slug, judged) for judged in row.models] or [f"{row.slug:<22} no model has a case"]
+        lines += ["", _head(row), *(line for judged in row.models for line in _lines(row.slug, judged))]
+        if not row.models:
+            lines.append(f"{row.slug:<22} no model has a case")
     return "\n".join(lines)
 
 
-def _line(slug: str, judged: Judged) -> str:
+def _head(row: JudgedClass) -> str:
+    """What the class asks: '== triage: 93% (bar 95%, tolerance 2 points), pass rate, bar version 3'."""
+    said = [row.line_text, METRIC_WORDS[row.metric]]  # type: ignore[index]  # one of METRICS
+    said.append(f"at least {row.min_cases:,} cases not older than {row.max_age_days:,} days")
+    said.append(f"{percent_as_set(row.alpha)} chance of a wrong verdict")
+    if row.suites:
+        said.append(f"suites {', '.join(row.suites)}")
+    return f"== {row.slug}: {'; '.join(said)}; bar version {row.bar_version}"
+
+
+def _lines(slug: str, judged: Judged) -> list[str]:
     rate = percent(judged.pass_rate) if judged.pass_rate is not None else "–"
     low = percent(judged.lower).removesuffix("%") if judged.lower is not None else "–"
     interval = f"{low} … {percent(judged.upper)}" if judged.cases else "–"
     model = judged.model + (" *" if judged.serves else "")
-    return (
-        f"{slug:<22} {model:<22} {rate:>9} {interval:>15} {judged.cases:>6,} {judged.left_out:>8,}  "
-        f"{percent_as_set(judged.line):>6}  {judged.text}"
-    )
+    lines = [
+        f"{slug:<22} {model:<22} {rate:>7} {interval:>15} {judged.cases:>6,} {judged.left_out:>8,} "
+        f"{judged.repeated_cases:>7,}  {judged.text}"
+    ]
+    if judged.paired is not None:
+        lines.append(f"{'':<45} {judged.paired.text}")
+    lines += [f"{'':<45} {'stale' if reason.blocks else 'note'}: {reason.text}" for reason in judged.stale_reasons]
+    return lines
