@@ -9,8 +9,8 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from billing.importers.base import ImportRefused
+from billing.operations.compaction import compact_store, sweep_store
 from billing.operations.imports import ImportBusy, sweep_leftovers, unfinished_imports
-from billing.operations.upkeep import compact_store, sweep_store
 from costgov.operations import commitments, usage
 from costgov.operations.commitments import SizingRefused
 from costgov.pages import now

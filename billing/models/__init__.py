@@ -49,6 +49,7 @@ __all__ = [
     "ModelAlias",
     "ModelRelease",
     "Organisation",
+    "PackedImport",
     "PeriodAdjustment",
     "PeriodComment",
     "Price",

@@ -35,6 +35,7 @@ from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedReq
 from billing.importers.records import Learned, RecordFormat, RequestRow, StagedRows, Unanswered
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
 from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
+from billing.operations.compaction import set_generation
 from billing.operations.import_findings import excess_findings, request_findings, unknown_model_findings
 from billing.operations.import_lease import Lease
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
@@ -129,7 +130,8 @@ class Attempt:
             self.lock_merge(0.5)
             return self.save_report(source, report)
         store = request_store()
-        store.remove_import(self.row.pk)  # what an earlier, killed attempt left
+        if self.row.attempts > 1:
+            store.remove_import(self.row.pk)  # what an earlier, killed attempt left
         with store.engine(f"import-{self.row.pk}-{self.row.attempts}") as engine:
             recorded = fmt if isinstance(fmt, MappedRequests) else next((x for x in RECORD_FORMATS if x is fmt), None)
             if recorded is not None:
@@ -316,7 +318,7 @@ class Attempt:
                 after = [replaced.get(one, one) for one in existing]
                 days = self.save_hours(engine, [item, *replaced, *replaced.values()], [*after, item])
                 for old, new in replaced.items():
-                    _set_generation(old.import_id, new.generation)
+                    set_generation(new)
                     transaction.on_commit(partial(store.remove, old))
                 summary = engine.summary(item)
                 if item.generation:
@@ -367,8 +369,9 @@ class Attempt:
                 new = StoredImport(old.import_id, old.generation + 1)
                 store.remove(new)
                 written.append(new)
-                engine.without_superseded(old, new, source_id=source.pk, plan=self.plan, canonical=canonical)
-                replaced[old] = new
+                replaced[old] = engine.without_superseded(
+                    old, new, source_id=source.pk, plan=self.plan, canonical=canonical
+                )
         return replaced
 
     def save_hours(self, engine: Engine, changed: list[StoredImport], now: list[StoredImport]) -> set[date]:
@@ -535,12 +538,6 @@ def _conflict_problem(item: Conflict) -> Problem:
         f"request {item.request_id} has {item.earlier} {where} and {item.now} now",
         "Find out which is right; import with --replace (or its tick in the form) to let this file win",
     )
-
-
-def _set_generation(import_id: int, generation: int) -> None:
-    row = Import.objects.select_for_update().get(pk=import_id)
-    row.options = {**row.options, "generation": generation}
-    row.save(update_fields=["options"])
 
 
 def _midnight(day: date) -> datetime:

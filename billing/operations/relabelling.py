@@ -5,7 +5,8 @@ from functools import partial
 
 from django.db import connection, transaction
 
-from billing.models import Import, UsageRollup, UsageSource
+from billing.models import UsageRollup, UsageSource
+from billing.operations.compaction import set_generation
 from billing.operations.import_lease import MERGE_LOCK
 from billing.operations.rollups import recount_days, replace_hours
 from billing.queries.imports import request_store, stored_imports
@@ -28,7 +29,7 @@ def relabel_requests(*, plan: ClassifyPlan, period: tuple[datetime, datetime]) -
         for old in existing:
             new = StoredImport(old.import_id, old.generation + 1)
             store.remove(new)
-            count = engine.relabel(old, new, plan=plan, period=period)
+            count, new = engine.relabel(old, new, plan=plan, period=period)
             if not count:
                 store.remove(new)
                 now.append(old)
@@ -36,9 +37,7 @@ def relabel_requests(*, plan: ClassifyPlan, period: tuple[datetime, datetime]) -
             changed += count
             now.append(new)
             touched.append(new)
-            row = Import.objects.select_for_update().get(pk=old.import_id)
-            row.options = {**row.options, "generation": new.generation}
-            row.save(update_fields=["options"])
+            set_generation(new)
             transaction.on_commit(partial(store.remove, old))
         days: set[date] = set()
         for source_id, hours in engine.hours_of(touched).items():

@@ -1,22 +1,20 @@
-"""Less of what was imported: delete one import, forget old requests and hours, make many small files one.
+"""Less of what was imported: delete one import, forget old requests and hours.
 
 Everything here holds the lock that keeps imports from saving meanwhile, and writes files as a next generation that
 counts only once the transaction commits: what is killed in the middle changes nothing and leaves files nobody reads.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
 from billing.models import BillingPeriod, Import, Organisation, UsageRollup, UsageSource
-from billing.operations.import_lease import MERGE_LOCK
+from billing.operations.compaction import forget_files, forget_packs, merge_lock, take_out
 from billing.operations.months import drop_month, stored_months
 from billing.operations.rollups import ClassOfKey, recount_days, replace_hours
 from billing.queries.imports import details_kept_from, request_store, stored_imports
@@ -57,15 +55,6 @@ class Retention:
     is_done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Compacted:
-    """How many files became how many, on how many days."""
-
-    days: int
-    files_before: int
-    files_after: int
-
-
 def delete_import(
     *, actor: AbstractBaseUser | None, import_id: int, as_of: datetime, class_of_key: ClassOfKey
 ) -> DeletedImport:
@@ -77,11 +66,11 @@ def delete_import(
     Raises Forbidden, Import.DoesNotExist, DeletionRefused (not done, a closed month, forgotten in part).
     """
     require(actor, Right.DELETE_DATA)
-    with _merge_lock(), transaction.atomic():
+    with merge_lock(), transaction.atomic():
         row = Import.objects.select_for_update(of=("self",)).select_related("source").get(pk=import_id)
         _check_deletable(row)
-        state, options = row.state, dict(row.options or {})
-        item = StoredImport(row.pk, int(options.get("generation", 0)))
+        state = row.state
+        item = next(iter(stored_imports(only=[row.pk])), StoredImport(row.pk))
         row.state, row.progress_note = Import.State.DELETED, "Deleted"
         row.save(update_fields=["state", "progress_note"])  # first: the counting rule asks which imports are done
         is_requests = row.source is not None and row.source.grain == UsageSource.Grain.REQUEST
@@ -127,7 +116,8 @@ def _check_deletable(row: Import) -> None:
 def _without_requests(item: StoredImport) -> tuple[int, int, set[date]]:
     days: set[date] = set()
     count = 0
-    with request_store().engine(f"delete-{item.import_id}") as engine:
+    store = request_store()
+    with store.engine(f"delete-{item.import_id}") as engine:
         rows = engine.summary(item).rows
         others = stored_imports(exclude=item.import_id)
         for source_id, hours in engine.hours_of([item]).items():
@@ -141,6 +131,7 @@ def _without_requests(item: StoredImport) -> tuple[int, int, set[date]]:
             )
             count += len(hours)
             days |= {hour.date() for hour in hours}
+        take_out(item, store, engine)
     return rows, count, days
 
 
@@ -170,7 +161,7 @@ def apply_retention(
             raise ValueError("Keep at least 1 month: the current month is still being counted.")
     if keep_hour_months is not None and (keep_request_months is None or keep_request_months > keep_hour_months):
         raise ValueError("Hours are summed up from requests: keep them at least as long as the requests.")
-    with _merge_lock(), transaction.atomic():
+    with merge_lock(), transaction.atomic():
         row, _ = Organisation.objects.select_for_update().get_or_create(pk=1, defaults={"name": "Organisation"})
         requests_from = _later(row.requests_kept_from, _months_before(as_of, keep_request_months))
         hours_from = _later(row.hours_kept_from, _months_before(as_of, keep_hour_months))
@@ -201,8 +192,10 @@ def apply_retention(
 def _to_forget(requests_from: date | None, hours_from: date | None) -> tuple[ForgottenMonth, ...]:
     files: dict[date, int] = {}
     if requests_from is not None:
-        for day, _, _ in request_store().items(stored_imports()):
-            on = date.fromisoformat(day)
+        imports = stored_imports()
+        days = [day for day, _, _ in request_store().items(imports)]
+        days += [pack.day for pack in {pack for item in imports for pack in item.packs}]
+        for on in map(date.fromisoformat, days):
             if on < requests_from:
                 files[on.replace(day=1)] = files.get(on.replace(day=1), 0) + 1
     hours: dict[date, int] = {}
@@ -218,6 +211,7 @@ def _to_forget(requests_from: date | None, hours_from: date | None) -> tuple[For
 
 def _forget(requests_from: date | None, hours_from: date | None) -> None:
     if requests_from is not None:
+        forget_packs(requests_from)
         # After the commit: files of days that no longer count are not read, and a rollback must find them all.
         transaction.on_commit(partial(forget_files, requests_from))
     if hours_from is not None:
@@ -225,60 +219,6 @@ def _forget(requests_from: date | None, hours_from: date | None) -> None:
             for month in stored_months(cursor):
                 if month < hours_from:
                     drop_month(cursor, month)
-
-
-def forget_files(before: date) -> int:
-    """Delete every file of requests of days before; safe to call again, as the beat task does after a kill."""
-    place = request_store().place
-    gone = [(day, name) for day, name in place.listed() if date.fromisoformat(day) < before]
-    place.delete(gone)
-    return len(gone)
-
-
-def compact_store(*, as_of: datetime, dry_run: bool = False) -> Compacted:
-    """Write the files that one import has on one day as one, recompressed. Safe while imports run, and when killed."""
-    days = before = after = 0
-    store = request_store()
-    for import_id in [item.import_id for item in stored_imports()]:
-        with _merge_lock(), transaction.atomic():
-            row = Import.objects.select_for_update().get(pk=import_id)
-            if row.state != Import.State.DONE:
-                continue
-            old = StoredImport(import_id, int((row.options or {}).get("generation", 0)))
-            new = StoredImport(import_id, old.generation + 1)
-            items = store.items([old])
-            many = [day for day in dict.fromkeys(day for day, _, _ in items) if _count(items, day) > 1]
-            if not many:
-                continue
-            days, before = days + len(many), before + sum(_count(items, day) for day in many)
-            after += len(many)
-            if dry_run:
-                continue
-            store.remove(new)  # what a killed attempt left
-            with store.engine(f"compact-{import_id}") as engine:
-                engine.compact(old, new)
-            row.options = {**(row.options or {}), "generation": new.generation}
-            row.save(update_fields=["options"])
-            transaction.on_commit(partial(store.remove, old))
-    return Compacted(days, before, after)
-
-
-def sweep_store() -> int:
-    """Delete files that no finished or running import owns, and those of forgotten days: what a kill left behind."""
-    with _merge_lock(), transaction.atomic():
-        keep = set(stored_imports())
-        unfinished = set(
-            Import.objects.filter(state__in=[Import.State.QUEUED, Import.State.RUNNING]).values_list("pk", flat=True)
-        )
-        store = request_store()
-        gone = store.place.remove_halves()
-        gone += store.remove_others(lambda item: item in keep or item.import_id in unfinished)
-        requests_from = Organisation.objects.values_list("requests_kept_from", flat=True).first()
-        return gone + (forget_files(requests_from) if requests_from is not None else 0)
-
-
-def _count(items: Sequence[tuple[str, str, StoredImport]], day: str) -> int:
-    return sum(each == day for each, _, _ in items)
 
 
 def _months_before(as_of: datetime, months: int | None) -> date | None:
@@ -297,18 +237,6 @@ def _months_before(as_of: datetime, months: int | None) -> date | None:
 def _later(held: date | None, wanted: date | None) -> date | None:
     """What was forgotten stays forgotten."""
     return max((day for day in (held, wanted) if day is not None), default=None)
-
-
-@contextmanager
-def _merge_lock() -> Iterator[None]:
-    """No import saves meanwhile. Held by the session, so that it outlasts the commit and ends with the operation."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MERGE_LOCK])
-    try:
-        yield
-    finally:
-        with suppress(DatabaseError), connection.cursor() as cursor:  # a lost connection has lost its locks too
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [MERGE_LOCK])
 
 
 def _utc(at: datetime) -> datetime:

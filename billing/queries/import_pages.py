@@ -18,7 +18,7 @@ from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS
 from billing.models import Import, UsageRollup, UsageSource
 from billing.queries.cost_imports import CostsBrought, cost_days, costs_brought
 from billing.queries.counting import COUNTED_WITH
-from billing.queries.imports import KINDS, recent_imports, request_store, stored_imports
+from billing.queries.imports import KINDS, read_steadily, recent_imports, request_store
 
 TITLES: Final[Mapping[str, str]] = {item.name: item.what for item in GUIDE} | {
     "messages_api_log": "Request log",
@@ -339,12 +339,8 @@ def _brought(item: Import) -> tuple[ModelBrought, ...]:
     if item.state != Import.State.DONE or item.source is None:
         return ()
     if item.source.grain == UsageSource.Grain.REQUEST:
-        stored = next((one for one in stored_imports() if one.import_id == item.pk), None)
-        if stored is None:
-            return ()
-        store = request_store()
-        with store.engine(f"page-{item.pk}") as engine:
-            models = engine.summary(stored).models
+        with request_store().engine(f"page-{item.pk}") as engine:
+            models = read_steadily(lambda stored: engine.summary(stored[0]).models if stored else (), only=[item.pk])
         return _largest([ModelBrought(model, int(requests), int(tokens)) for model, requests, tokens in models])
     sums: dict[str, int] = defaultdict(int)
     for model, *counts in UsageRollup.objects.filter(latest_import=item).values_list(

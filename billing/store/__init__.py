@@ -2,7 +2,8 @@
 
 Files are `day=YYYY-MM-DD/import-<id>.g<generation>-<n>.parquet`, in a directory or an object store. A file counts only
 if the caller names its import and generation: a stray one, left by a worker that was killed, is never read and is
-overwritten by the next attempt.
+overwritten by the next attempt. `pack-<n>.parquet` holds what several imports have on a day; their rows count where the
+caller says that the import is in it, and then files of its own of that day do not.
 """
 
 from billing.store.engine import Engine, RequestStore
@@ -18,6 +19,7 @@ from billing.store.values import (
     ClassifyPeriod,
     ClassifyPlan,
     Conflict,
+    Pack,
     SourceOfRows,
     Sources,
     Staged,
@@ -37,6 +39,7 @@ __all__ = [
     "ClassifyPlan",
     "Conflict",
     "Engine",
+    "Pack",
     "RequestStore",
     "SourceOfRows",
     "Sources",

@@ -11,12 +11,14 @@ from typing import Any, Final
 import duckdb
 
 from billing.importers.sql import MACROS
+from billing.store.compaction import Compaction
 from billing.store.identity import Identity
 from billing.store.places import Place, place_of
 from billing.store.reading import Reading
 from billing.store.session import THREADS
+from billing.store.sql import listed
 from billing.store.staging import Staging
-from billing.store.values import StoredImport
+from billing.store.values import STORE_COLUMNS, Pack, StoredImport
 from billing.store.writing import Writing, prefix
 
 MEMORY_LIMIT: Final = "900MB"
@@ -59,33 +61,70 @@ class RequestStore:
     def items(
         self, imports: Sequence[StoredImport], days: Sequence[date] | None = None
     ) -> list[tuple[str, str, StoredImport]]:
-        """(day, name, import) of the files of these imports, on these days (all when None), in order."""
+        """(day, name, import) of the files these imports have of their own, on these days (all when None), in order."""
+        packed = {(item.import_id, pack.day) for item in imports for pack in item.packs}
+        found = self._named_for(imports, None if days is None else sorted({str(day) for day in days}))
+        return [(day, name, item) for day, name, item in found if (item.import_id, day) not in packed]
+
+    def _named_for(
+        self, imports: Sequence[StoredImport], days: Sequence[str] | None
+    ) -> list[tuple[str, str, StoredImport]]:
         known = {prefix(item): item for item in imports}
-        listed = self.place.listed(None if days is None else sorted({str(day) for day in days}))
-        return [(day, name, known[start]) for day, name in listed if (start := name.rpartition("-")[0] + "-") in known]
+        found = self.place.listed(days) if known else []
+        return [(day, name, known[start]) for day, name in found if (start := name.rpartition("-")[0] + "-") in known]
 
     def files(self, imports: Sequence[StoredImport], days: Sequence[date] | None = None) -> list[str]:
-        """What DuckDB reads of these imports, on these days (all when None), in order."""
-        return [self.place.address(day, name) for day, name, _ in self.items(imports, days)] if imports else []
+        """Files with rows of these imports, on these days (all when None). A pack has other rows too: see `rows`."""
+        own = [self.place.address(day, name) for day, name, _ in self.items(imports, days)]
+        return own + [self.place.address(pack.day, pack.name) for pack in sorted(_packs_of(imports, days))]
 
-    def days(self, item: StoredImport) -> list[date]:
-        return sorted({date.fromisoformat(day) for day, _, _ in self.items([item])})
+    def rows(self, imports: Sequence[StoredImport], days: Sequence[date] | None = None) -> str:
+        """SQL of a relation with the rows of these imports, on these days (all when None); '' where there are none."""
+        files = [self.place.address(day, name) for day, name, _ in self.items(imports, days)]
+        parts: dict[frozenset[int], list[str]] = {}
+        for pack, wanted in sorted(_packs_of(imports, days).items()):
+            address = self.place.address(pack.day, pack.name)
+            if len(wanted) == pack.imports:
+                files.append(address)
+            else:
+                parts.setdefault(frozenset(wanted), []).append(address)
+        tables = [("", files)] if files else []
+        for chosen, packs in parts.items():
+            tables.append((f" WHERE import_id IN ({', '.join(map(str, sorted(chosen)))})", packs))
+        columns = ", ".join(STORE_COLUMNS)
+        selects = [
+            f"SELECT {columns} FROM read_parquet({listed(names)}, hive_partitioning = false){where}"  # noqa: S608 - ours
+            for where, names in tables
+        ]
+        return f"({' UNION ALL '.join(selects)})" if selects else ""
+
+    def import_ids(self, day: date) -> set[int]:
+        """Imports, of any state and generation, with files of their own on a day."""
+        return {item.import_id for _, name in self.place.listed([str(day)]) if (item := named(name)) is not None}
 
     def remove(self, item: StoredImport) -> None:
-        """Delete an import's files of one generation (a failed attempt, or one that was replaced)."""
-        self.place.delete([(day, name) for day, name, _ in self.items([item])])
+        """Delete an import's own files of one generation (a failed attempt, or one that was replaced)."""
+        self.place.delete([(day, name) for day, name, _ in self._named_for([item], None)])
 
     def remove_import(self, import_id: int) -> None:
         """Delete every file of an import, of any generation, and what its attempts left in temporary folders."""
-        self.remove_others(lambda item: item.import_id != import_id)
+        found = [(day, name, named(name)) for day, name in self.place.listed()]
+        self.place.delete(
+            [(day, name) for day, name, item in found if item is not None and item.import_id == import_id]
+        )
         for folder in self.temp.glob(f"import-{import_id}-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def remove_others(self, keep: Callable[[StoredImport], bool]) -> int:
-        """Delete the files of every import and generation that is not to be kept. Returns how many files."""
-        gone = [
-            (day, name) for day, name in self.place.listed() if (item := named(name)) is not None and not keep(item)
-        ]
+    def remove_others(self, keep: Callable[[str, StoredImport | int], bool]) -> int:
+        """Delete every file of ours that is not to be kept. Returns how many.
+
+        `keep` is asked with the file's day and its import and generation, or the number of the pack that it is.
+        """
+        gone = []
+        for day, name in self.place.listed():
+            owner = packed_in if (packed_in := pack_number(name)) is not None else named(name)
+            if owner is not None and not keep(day, owner):
+                gone.append((day, name))
         self.place.delete(gone)
         return len(gone)
 
@@ -106,7 +145,24 @@ def named(name: str) -> StoredImport | None:
     return StoredImport(int(number), int(generation)) if number.isdigit() and generation.isdigit() else None
 
 
-class Engine(Staging, Identity, Writing, Reading):
+def pack_number(name: str) -> int | None:
+    """The number of the pack of that name; None for any other file."""
+    number = name.removeprefix("pack-").removesuffix(".parquet")
+    return int(number) if number.isdigit() and name == f"pack-{number}.parquet" else None
+
+
+def _packs_of(imports: Sequence[StoredImport], days: Sequence[date] | None) -> dict[Pack, set[int]]:
+    """Packs of these days (all when None), each with those of the imports that it has rows of."""
+    wanted = None if days is None else {str(day) for day in days}
+    found: dict[Pack, set[int]] = {}
+    for item in imports:
+        for pack in item.packs:
+            if wanted is None or pack.day in wanted:
+                found.setdefault(pack, set()).add(item.import_id)
+    return found
+
+
+class Engine(Staging, Identity, Writing, Compaction, Reading):
     """DuckDB on the store for the time of one import or query."""
 
     def __init__(self, store: RequestStore, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:

@@ -11,7 +11,6 @@ from typing import Final
 
 from billing.importers.sql import ROW_COLUMNS
 from billing.store.canonical import Canonical
-from billing.store.sql import listed
 from billing.store.staging import REQUEST_ID
 from billing.store.values import COUNTER_COLUMNS, NO_SOURCES, STORE_COLUMNS, Conflict, Sources, StoredImport
 
@@ -54,8 +53,7 @@ class Identity(Canonical):
         if self._find_twice("ids"):
             self._drop_copies()
             self._find_twice("fresh")
-        files = self.store.files(existing)
-        self._find_earlier(files)
+        self._find_earlier(self.store.rows(existing))
         if not self._find_members():
             return self._dropped(), [], 0
         self.tell_sources(sources)
@@ -96,14 +94,16 @@ class Identity(Canonical):
             "WHERE copy > 1"
         )
 
-    def _find_earlier(self, files: Sequence[str]) -> None:
-        """`earlier`: stored records that share an id with the file, numbered below 0."""
+    def _find_earlier(self, stored: str) -> None:
+        """`earlier`: stored records (SQL of them, '' where there are none) that share an id with the file.
+
+        They are numbered below 0.
+        """
         run = self.connection.execute
-        stored = f"read_parquet({listed(files)}, hive_partitioning = false)"
         columns = ", ".join(STORE_COLUMNS)
         run("CREATE OR REPLACE TEMP SEQUENCE node_numbers START -1 INCREMENT -1 MAXVALUE -1 MINVALUE -9000000000000000")
         self.has_earlier = False
-        if not files:
+        if not stored:
             return
         run(f"CREATE OR REPLACE TEMP TABLE earlier AS SELECT -1::BIGINT AS node, {columns} FROM {stored} LIMIT 0")
         for column, condition in _KINDS.values():

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from billing.store.session import Session
-from billing.store.sql import listed
 from billing.store.values import COUNTER_COLUMNS, KEY_COLUMNS, StoredImport, Summary
 
 _FETCHED_AT_ONCE: Final = 10_000
@@ -20,8 +19,8 @@ class Reading(Session):
 
         Read them all before the next query.
         """
-        files = self.store.files(imports, [hour.date() for hour in hours])
-        if not files or not hours:
+        stored = self.store.rows(imports, [hour.date() for hour in hours])
+        if not stored or not hours:
             return
         self.connection.execute("CREATE OR REPLACE TEMP TABLE hours (hour TIMESTAMP)")
         self.connection.executemany("INSERT INTO hours VALUES (?)", [[hour.replace(tzinfo=None)] for hour in hours])
@@ -36,7 +35,7 @@ class Reading(Session):
             f"SELECT hour, {', '.join(KEY_COLUMNS)}, {sums}, count(*) FILTER (is_failed), "
             "max(import_id) FROM ("
             f"SELECT date_trunc('hour', occurred_at) AS hour, {keys}, {', '.join(COUNTER_COLUMNS)}, requests, "
-            f"is_failed, import_id FROM read_parquet({listed(files)}, hive_partitioning = false) "
+            f"is_failed, import_id FROM {stored} "
             f"WHERE source_id = {source_id}) WHERE hour IN (SELECT hour FROM hours) GROUP BY ALL"
         )
         while rows := found.fetchmany(_FETCHED_AT_ONCE):
@@ -44,23 +43,21 @@ class Reading(Session):
 
     def hours_of(self, imports: Sequence[StoredImport]) -> dict[int, list[datetime]]:
         """Hours with rows of these imports, by source."""
-        files = self.store.files(imports)
+        stored = self.store.rows(imports)
         found: dict[int, list[datetime]] = {}
-        if files:
+        if stored:
             rows = self.connection.execute(
-                "SELECT DISTINCT source_id, date_trunc('hour', occurred_at) AS hour FROM "
-                f"read_parquet({listed(files)}, hive_partitioning = false) ORDER BY ALL"
+                f"SELECT DISTINCT source_id, date_trunc('hour', occurred_at) AS hour FROM {stored} ORDER BY ALL"
             ).fetchall()
             for source_id, hour in rows:
                 found.setdefault(source_id, []).append(hour)
         return found
 
     def summary(self, item: StoredImport) -> Summary:
-        """Counts of one import's own files, for its row and findings."""
-        files = self.store.files([item])
-        if not files:
+        """Counts of one import's own rows, for its entry and findings."""
+        table = self.store.rows([item])
+        if not table:
             return Summary(0, 0, 0, 0, None, None, (), 0)
-        table = f"read_parquet({listed(files)}, hive_partitioning = false)"
         rows, failed, split, cached, first, last, unlabelled = self.one(
             "SELECT count(*), count(*) FILTER (is_failed), count(*) FILTER (is_split_assumed), "
             "count(*) FILTER (is_gateway_cache_hit), min(occurred_at), max(occurred_at), "

@@ -1,7 +1,7 @@
 """What the request store speaks of: its columns, imports, classes, conflicts, totals; no SQL."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -46,11 +46,25 @@ NO_PLAN: Final = ClassifyPlan()
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Pack:
+    """A file with rows of several imports on one day. `imports`: how many have rows in it, whether they count or not."""
+
+    number: int
+    day: str
+    imports: int
+
+    @property
+    def name(self) -> str:
+        return f"pack-{self.number}.parquet"
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class StoredImport:
-    """One done import's files."""
+    """One done import's files: of a day either its own of this generation, or its rows in a pack, never both."""
 
     import_id: int
     generation: int = 0
+    packs: tuple[Pack, ...] = field(default=(), compare=False)
 
 
 NEW_SOURCE: Final = -1  # a source that is saved with its first rows

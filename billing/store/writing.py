@@ -3,6 +3,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 from itertools import groupby
@@ -14,9 +15,9 @@ import duckdb
 from billing.importers.sql import NAME_COLUMNS, ROW_COLUMNS, TRAIT_COLUMNS
 from billing.store.coding import Coding
 from billing.store.labels import Labels
-from billing.store.sql import instant, listed, quoted
+from billing.store.sql import instant, quoted
 from billing.store.staging import REQUEST_ID
-from billing.store.values import COUNTER_COLUMNS, NEW_SOURCE, STORE_COLUMNS, ClassifyPlan, StoredImport
+from billing.store.values import COUNTER_COLUMNS, NEW_SOURCE, STORE_COLUMNS, ClassifyPlan, Pack, StoredImport
 
 _BLOCK: Final = 122_880  # rows that DuckDB keeps together, with their range of times
 ROWS_AT_ONCE: Final = 12 * _BLOCK
@@ -80,28 +81,40 @@ class Writing(Labels, Coding):
         source_id: int,
         plan: ClassifyPlan,
         canonical: Callable[[str], str],
-    ) -> None:
+    ) -> StoredImport:
         """Write an import's rows anew without the superseded ones, and with the records that stand for them.
 
-        Days that nothing changes on keep their bytes.
+        Days that nothing changes on keep their bytes. Returns `new` with the packs that it stays in.
         """
-        number = 0
-        items = self.store.items([old])
+        where = f"owner = {old.import_id}"
         gone = f"SELECT request_id FROM superseded WHERE import_id = {old.import_id}"
-        for day in sorted({day for day, _, _ in items}):
-            names = [name for each, name, _ in items if each == day]
-            files = [self.store.place.address(day, name) for name in names]
-            rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false)"
-            (hits,) = self.one(f"SELECT count(*) FROM ({rows}) WHERE request_id IN ({gone})")
-            if hits:
-                self._write_day(new, f"{rows} WHERE request_id NOT IN ({gone})", day, number)
+        # Records that stand for several are written to files of its own: of those days nothing may stay in a pack.
+        merged = self.connection.execute(f"SELECT DISTINCT CAST(occurred_at AS DATE) FROM merged WHERE {where}")
+        again = {day for (day,) in merged.fetchall()}
+        number, kept = 0, []
+        for day in self._days_of(old):
+            rows = self.store.rows([old], [day])
+            (hits,) = self.one(f"SELECT count(*) FROM {rows} WHERE request_id IN ({gone})")
+            if hits or day in again:
+                self._write_day(new, f"SELECT * FROM {rows} WHERE request_id NOT IN ({gone})", str(day), number)
                 number += 1
                 continue
-            for name in names:
-                self.store.place.copy(day, name, f"{prefix(new)}{number}.parquet")
-                number += 1
-        where = f"owner = {old.import_id}"
+            number, packs = self._keep_day(old, new, day, number)
+            kept += packs
         self._write_merged(new, where, number, source_id=source_id, plan=plan, canonical=canonical)
+        return replace(new, packs=tuple(kept))
+
+    def _days_of(self, item: StoredImport) -> list[date]:
+        days = {day for day, _, _ in self.store.items([item])} | {pack.day for pack in item.packs}
+        return sorted(date.fromisoformat(day) for day in days)
+
+    def _keep_day(self, old: StoredImport, new: StoredImport, day: date, number: int) -> tuple[int, list[Pack]]:
+        """Let a day be as it is: in its pack, or in copies of its files. Returns the next free number, and the pack."""
+        packs = [pack for pack in old.packs if pack.day == str(day)]
+        for _, name, _ in self.store.items([old], [day]):
+            self.store.place.copy(str(day), name, f"{prefix(new)}{number}.parquet")
+            number += 1
+        return number, packs
 
     def _write_merged(
         self,
@@ -152,13 +165,11 @@ class Writing(Labels, Coding):
         day: str,
         number: int,
         connection: duckdb.DuckDBPyConnection | None = None,
-        *,
-        compression: str = "snappy",
     ) -> None:
         target = self.folder / f"day-{number}.parquet"
         columns = ", ".join(STORE_COLUMNS)
         (connection or self.connection).execute(
-            f"COPY (SELECT {columns} FROM ({query})) TO {quoted(target)} (FORMAT parquet, COMPRESSION {compression})"
+            f"COPY (SELECT {columns} FROM ({query})) TO {quoted(target)} (FORMAT parquet, COMPRESSION snappy)"
         )
         self.store.place.put(target, day, f"{prefix(item)}{number}.parquet")
 
@@ -201,18 +212,17 @@ class Writing(Labels, Coding):
         *,
         plan: ClassifyPlan,
         period: tuple[datetime, datetime] | None,
-    ) -> int:
+    ) -> tuple[int, StoredImport]:
         """Write an import's rows anew with classes from `plan` within `period`.
 
-        Days that nothing changes on keep their bytes. Returns the number of rows with another class.
+        Days that nothing changes on keep their bytes. Returns the number of rows with another class, and `new` with the
+        packs that it stays in.
         """
-        changed = number = 0
-        items = self.store.items([old])
-        for day in sorted({day for day, _, _ in items}):
-            files = [self.store.place.address(each, name) for each, name, _ in items if each == day]
-            rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false)"
+        changed, number, kept = 0, 0, []
+        for day in self._days_of(old):
+            rows = f"SELECT * FROM {self.store.rows([old], [day])}"
             columns = ", ".join(STORE_COLUMNS)
-            if period is not None and _touches(date.fromisoformat(day), period):
+            if period is not None and _touches(day, period):
                 within = f"occurred_at >= {instant(period[0])} AND occurred_at < {instant(period[1])}"
                 labels = ("request_class", "class_origin", "label_version")
                 # A policy's rule replaces that of an earlier evaluation, never that of a recorded decision.
@@ -229,26 +239,12 @@ class Writing(Labels, Coding):
                 if count:
                     changed += count
                     rest = f"SELECT {columns} FROM ({rows}) WHERE NOT ({within})"
-                    self._write_day(new, f"SELECT {columns} FROM relabelled UNION ALL {rest}", day, number)
+                    self._write_day(new, f"SELECT {columns} FROM relabelled UNION ALL {rest}", str(day), number)
                     number += 1
                     continue
-            for each, name, _ in items:
-                if each == day:
-                    self.store.place.copy(day, name, f"{prefix(new)}{number}.parquet")
-                    number += 1
-        return changed
-
-    def compact(self, old: StoredImport, new: StoredImport) -> None:
-        """Write an import anew with one well compressed file a day, in the order of time."""
-        items = self.store.items([old])
-        for number, day in enumerate(sorted({day for day, _, _ in items})):
-            names = [name for each, name, _ in items if each == day]
-            if len(names) == 1:
-                self.store.place.copy(day, names[0], f"{prefix(new)}{number}.parquet")
-                continue
-            files = [self.store.place.address(day, name) for name in names]
-            rows = f"SELECT * FROM read_parquet({listed(files)}, hive_partitioning = false) ORDER BY occurred_at"
-            self._write_day(new, rows, day, number, compression="zstd")
+            number, packs = self._keep_day(old, new, day, number)
+            kept += packs
+        return changed, replace(new, packs=tuple(kept))
 
 
 def prefix(item: StoredImport) -> str:

@@ -1,4 +1,4 @@
-"""Deleting an import is as if it had never come; compaction changes nothing; retention keeps what counted per day."""
+"""Deleting an import is as if it had never come; retention keeps what counted per day."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +14,8 @@ from audit.models import AuditEntry
 from billing.importers.base import ImportRefused
 from billing.models import BillingPeriod, DailyUsage, Import, Organisation, UsageRollup
 from billing.operations.imports import ImportOptions, import_file
-from billing.operations.upkeep import DeletionRefused, apply_retention, compact_store, delete_import, sweep_store
-from billing.queries.imports import request_store, stored_imports
+from billing.operations.upkeep import DeletionRefused, apply_retention, delete_import
+from billing.queries.imports import stored_imports
 from billing.store import StoredImport
 from tests.billing.conftest import AS_OF
 from tests.billing.worlds import daily_rows, rollup_rows, state, throw_away_installation
@@ -98,70 +97,6 @@ def test_an_overlapping_report_keeps_the_hours_it_restated(db: None, var: Path, 
     before = state()
     assert remove(first).rows == 0
     assert state() == before
-
-
-# --- compaction -----------------------------------------------------------------------------------------------------
-
-
-def many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """An import whose rows of each of two days are in several files, as those of a huge log in no order are."""
-    monkeypatch.setattr("billing.store.writing.ROWS_AT_ONCE", 3)
-    times = [datetime(2026, 11, 8 + n % 2, n, tzinfo=UTC).isoformat() for n in range(12)]
-    return bring(write_lines(tmp_path / "many.jsonl", [envelope(n, at) for n, at in enumerate(times)]))
-
-
-def stored_rows() -> list[tuple[Any, ...]]:
-    store = request_store()
-    with store.engine("test") as engine:
-        files = ", ".join(f"'{name}'" for name in store.files(stored_imports()))
-        return engine.query(f"SELECT * FROM read_parquet([{files}], hive_partitioning = false) ORDER BY request_id")
-
-
-def test_many_files_of_a_day_become_one(
-    db: None, var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
-) -> None:
-    import_id = many_files(tmp_path, monkeypatch)
-    rows, before = stored_rows(), state()
-    assert len(list((var / "requests").rglob("*.parquet"))) == 8
-    assert compact_store(as_of=AS_OF, dry_run=True).files_before == 8
-    with django_capture_on_commit_callbacks(execute=True):
-        done = compact_store(as_of=AS_OF)
-    assert (done.days, done.files_before, done.files_after) == (2, 8, 2)
-    assert len(list((var / "requests").rglob("*.parquet"))) == 2
-    assert (stored_rows(), state()) == (rows, before)
-    assert compact_store(as_of=AS_OF).days == 0
-    again = bring(write_lines(tmp_path / "again.jsonl", [envelope(3, "2026-11-09T03:00:00Z")]))
-    assert Import.objects.get(pk=again).duplicates == 1
-    remove(import_id)
-    assert rollup_rows() == []
-
-
-def test_a_compaction_that_is_killed_changes_nothing(
-    db: None, var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
-) -> None:
-    many_files(tmp_path, monkeypatch)
-    rows = stored_rows()
-
-    class Killed(BaseException):
-        pass
-
-    def die(self: Any, old: Any, new: Any) -> None:
-        real(self, old, new)
-        raise Killed
-
-    from billing.store import Engine
-
-    real = Engine.compact
-    with monkeypatch.context() as patched:
-        patched.setattr(Engine, "compact", die)
-        with pytest.raises(Killed), transaction.atomic():
-            compact_store(as_of=AS_OF)
-    assert stored_rows() == rows
-    assert len(list((var / "requests").rglob("*.parquet"))) == 10
-    assert sweep_store() == 2
-    with django_capture_on_commit_callbacks(execute=True):
-        compact_store(as_of=AS_OF)
-    assert stored_rows() == rows
 
 
 # --- retention ------------------------------------------------------------------------------------------------------

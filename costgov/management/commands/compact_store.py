@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from billing.operations.upkeep import compact_store, sweep_store
+from billing.operations.compaction import compact_store, sweep_store
 from costgov.jsonout import dumps
 from costgov.pages import now
 
