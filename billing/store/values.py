@@ -47,7 +47,7 @@ NO_PLAN: Final = ClassifyPlan()
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pack:
-    """A file with rows of several imports on one day. `imports`: how many have rows in it, whether they count or not."""
+    """A file with rows of several imports on one day. `imports`: of how many there are rows, counting or not."""
 
     number: int
     day: str
