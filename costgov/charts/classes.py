@@ -26,7 +26,7 @@ from costgov.charts.parts import (
     trailing_mean,
     usd_text,
 )
-from costgov.charts.spend import Activation, RatePoint
+from costgov.charts.spend import Activation, RatePoint, moving_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +231,12 @@ def class_history(
     shape["yaxis"] = axis(domain=[0.72, 0.97], tickformat="~s", rangemode="tozero", nticks=4)
     top = stacked_top(values for _, _, values in spend)
     shape["yaxis2"] = money_axis("", top, domain=[0.36, 0.62], rangemode="tozero") | {"nticks": 4}
-    shape["yaxis3"] = axis(domain=[0, 0.26], ticksuffix="%", range=rate_range([*values, *lows, line]), nticks=4)
-    if line is not None:
+    marks = [p.line for p in quality]
+    bounds = rate_range([*values, *lows, *marks, line])
+    shape["yaxis3"] = axis(domain=[0, 0.26], ticksuffix="%", range=bounds, nticks=4)
+    if any(mark is not None for mark in marks):
+        data.append(moving_line(quality, "y3") | {"showlegend": False})
+    elif line is not None:
         shape["shapes"].append(level(float(line) * 100, "y3"))
     for text, y in (
         ("Requests per day", 0.97),

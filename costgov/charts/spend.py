@@ -147,7 +147,7 @@ def quality_panels(
             domain=[max(0.0, top - height), top], ticksuffix="%", range=bounds, nticks=4, title=title
         )
         if any(mark is not None for mark in marks):
-            data.append(_moving_line(panel.points, f"y{key}"))
+            data.append(moving_line(panel.points, f"y{key}"))
         elif panel.line is not None:
             shape["shapes"].append(level(float(panel.line) * 100, f"y{key}"))
         at: Figure = {
@@ -177,8 +177,8 @@ def quality_panels(
     return figure(data, shape, narrow)
 
 
-def _moving_line(points: Sequence[RatePoint], yaxis: str) -> Figure:
-    """The line of a tier, which moves as classes with other bars take more of its requests."""
+def moving_line(points: Sequence[RatePoint], yaxis: str) -> Figure:
+    """A line that moves: a bar was changed, or classes with other bars take more of a tier's requests."""
     return {
         "type": "scatter",
         "mode": "lines",

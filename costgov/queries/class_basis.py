@@ -5,13 +5,15 @@ from datetime import date, datetime, timedelta
 
 from django.db.models import Count, Max, Min, Q
 
+from routing.core.evidence import suite_filter
 from routing.models import ClassException, EvalRun, RequestClass
 from routing.queries.evidence import ClassVerdicts
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteRow:
-    """Results of one suite version for the class. `is_current`: part of the epoch that counts."""
+    """Results of one suite version for the class. `is_current`: part of the epoch that counts. `counts`: the bar counts
+    the suite at all."""
 
     suite: str
     version: str
@@ -23,6 +25,7 @@ class SuiteRow:
     files: int
     stale: bool
     is_current: bool
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tu
         )
         .order_by("-latest", "suite")
     )
-    oldest = as_of - timedelta(days=row.max_age_days)
+    oldest = as_of - timedelta(days=verdicts.asked.max_age_days)
+    counts = suite_filter(verdicts.asked.suites)
     return tuple(
         SuiteRow(
             suite=each["suite"],
@@ -74,6 +78,7 @@ def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tu
             files=each["files"],
             stale=each["latest"] < oldest,
             is_current=f"{each['suite']}@{each['suite_version']}" in epochs,
+            counts=counts(each["suite"], each["suite_version"]),
         )
         for each in found
     )

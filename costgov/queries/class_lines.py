@@ -26,6 +26,7 @@ PROD = "prod"
 @dataclass(frozen=True, slots=True)
 class ClassLine:
     """One class in the window. Rates are shares; `change` is relative to the window before, None where unknown.
+    `line` None where the class asks for a comparison alone.
 
     The verdict is that of the model that serves the class now. `saving_usd` is an estimate per month.
     """
@@ -47,7 +48,7 @@ class ClassLine:
     lower: float | None
     upper: float | None
     cases: int
-    line: float
+    line: float | None
     bar: float
     verdict: str
     verdict_text: str
@@ -55,6 +56,7 @@ class ClassLine:
     stale: bool
     saving_usd: Decimal | None
     saving_note: str
+    stale_text: str = ""
 
     @property
     def has_traffic(self) -> bool:
@@ -175,7 +177,7 @@ def _line(
         lower=verdict.lower,
         upper=verdict.upper if verdict.cases else None,
         cases=verdict.cases,
-        line=verdicts.line,
+        line=verdicts.shown_line,
         bar=verdicts.bar,
         verdict=verdict.status,
         verdict_text=verdict.text,
@@ -183,6 +185,7 @@ def _line(
         stale=verdict.stale,
         saving_usd=_saving_available(advised) if advised is not None else None,
         saving_note=_saving_note(advised, names) if advised is not None else "",
+        stale_text=verdict.stale_text,
     )
 
 

@@ -95,7 +95,10 @@ class PolicyRow:
 
 @dataclass(frozen=True, slots=True)
 class ClassFacts:
-    """The class as registered."""
+    """The class as registered, with the bar in force, `bar_version`; `asked` is that in words.
+
+    `line` None where a comparison with the model that serves is all that is asked for.
+    """
 
     slug: str
     title: str
@@ -104,7 +107,7 @@ class ClassFacts:
     spend_owner: str
     bar: float
     tolerance: float
-    line: float
+    line: float | None
     alpha: float
     max_age_days: int
     latency: str
@@ -112,6 +115,13 @@ class ClassFacts:
     keeps_own_caching: bool
     reuse: Mapping[str, Any]
     plan: tuple[str, ...]
+    asked: str
+    standard: str
+    margin: float | None
+    metric: str
+    min_cases: int
+    suites: tuple[str, ...]
+    bar_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +215,7 @@ def _facts(row: RequestClass, verdicts: ClassVerdicts) -> ClassFacts:
         spend_owner=row.spend_owner,
         bar=verdicts.bar,
         tolerance=verdicts.tolerance,
-        line=verdicts.line,
+        line=verdicts.shown_line,
         alpha=verdicts.alpha,
         max_age_days=verdicts.asked.max_age_days,
         latency=row.get_latency_display(),
@@ -213,6 +223,13 @@ def _facts(row: RequestClass, verdicts: ClassVerdicts) -> ClassFacts:
         keeps_own_caching=row.keeps_own_caching,
         reuse=row.reuse,
         plan=verdicts.asked.plan,
+        asked=verdicts.asked.asked,
+        standard=verdicts.asked.standard,
+        margin=None if verdicts.asked.margin is None else float(verdicts.asked.margin),
+        metric=verdicts.asked.metric,
+        min_cases=verdicts.asked.min_cases,
+        suites=verdicts.asked.suites,
+        bar_version=verdicts.asked.version,
     )
 
 

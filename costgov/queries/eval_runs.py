@@ -13,7 +13,7 @@ from billing.queries.series import model_name
 from costgov.queries.class_lines import quality_facts
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.evals import Judged, JudgedClass, judged_class
-from routing.core.evidence import CaseResult, results_of_epoch
+from routing.core.evidence import CaseResult, first_scored_batch, results_of_epoch, suite_filter
 from routing.core.models import model_snapshot
 from routing.models import EvalRun, RequestClass
 
@@ -121,10 +121,10 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
     if judged is None:
         known = ", ".join(each.model for each in row.models) or "none yet"
         raise UnknownClass(f"Model {model!r} never ran a case of {slug}. Models with cases: {known}.")
-    results = facts.results.get(slug, [])
-    current = results_of_epoch(results)
+    results, counts = facts.results.get(slug, []), suite_filter(row.suites)
+    current = results_of_epoch(result for result in results if counts(result.suite, result.suite_version))
     own = current.get(model, ())
-    cases = _cases(own)
+    cases = _cases(own, row.metric)
     failing = [case for case in cases if case.score is not None and case.score < 1]
     unverdicted = [case for case in cases if case.score is None]
     other = row.of(row.incumbent or "")
@@ -132,7 +132,7 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
         as_of=as_of,
         row=row,
         judged=judged,
-        max_age_days=registered.max_age_days,
+        max_age_days=row.max_age_days,
         epochs=_epochs([result for result in results if result.candidate == model], own),
         runs=_runs(registered, {result.candidate_raw for result in results if result.candidate == model}, as_of),
         failing=tuple(failing[:MOST_CASES_SHOWN]),
@@ -141,24 +141,36 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
         full_passes=sum(case.score == 1 for case in cases),
         is_pass_fail=all(case.score in {None, 0.0, 1.0} for case in cases),
         means=_means(own),
-        pairing=_pairing(own, current.get(other.model, ()), other.model, model_name(facts.names, other.model).name)
+        pairing=_pairing(
+            cases,
+            _cases(current.get(other.model, ()), row.metric),
+            own,
+            current.get(other.model, ()),
+            other.model,
+            model_name(facts.names, other.model).name,
+        )
         if other is not None and other.model != model
         else None,
     )
 
 
-def _cases(rows: Iterable[CaseResult]) -> list[CaseRow]:
-    """Distinct cases, lowest score first."""
+def _cases(rows: Iterable[CaseResult], metric: str) -> list[CaseRow]:
+    """Distinct cases with the score their verdict counts, lowest first."""
     found: dict[tuple[str, str], list[CaseResult]] = defaultdict(list)
     for row in rows:
         found[row.case].append(row)
     cases = []
     for (suite, sample_id), repeats in found.items():
-        scores = [row.score for row in repeats if row.score is not None]
-        errors = tuple(sorted({row.error for row in repeats if row.error}))
+        first = first_scored_batch(repeats)
+        scores = [value for row in repeats if row.batch == first and (value := _value(row, metric)) is not None]
         score = math.fsum(scores) / len(scores) if scores else None
+        errors = tuple(sorted({row.error for row in repeats if row.error}))
         cases.append(CaseRow(suite, sample_id, score, len(repeats), errors))
     return sorted(cases, key=lambda case: (-1 if case.score is None else case.score, case.suite, case.sample_id))
+
+
+def _value(row: CaseResult, metric: str) -> float | None:
+    return row.graded_score if metric == "mean_score" and row.graded_score is not None else row.score
 
 
 def _epochs(rows: Sequence[CaseResult], current: Iterable[CaseResult]) -> tuple[EpochRow, ...]:
@@ -240,9 +252,16 @@ def _means(rows: Sequence[CaseResult]) -> Means:
     )
 
 
-def _pairing(own: Sequence[CaseResult], others: Sequence[CaseResult], other: str, other_name: str) -> Pairing | None:
+def _pairing(
+    cases: Sequence[CaseRow],
+    other_cases: Sequence[CaseRow],
+    own: Sequence[CaseResult],
+    others: Sequence[CaseResult],
+    other: str,
+    other_name: str,
+) -> Pairing | None:
     """Both models on the same cases; None where they share none."""
-    mine, theirs = {(c.suite, c.sample_id): c for c in _cases(own)}, {(c.suite, c.sample_id): c for c in _cases(others)}
+    mine, theirs = ({(case.suite, case.sample_id): case for case in each} for each in (cases, other_cases))
     shared = [
         key for key in mine.keys() & theirs.keys() if mine[key].score is not None and theirs[key].score is not None
     ]

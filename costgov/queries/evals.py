@@ -45,7 +45,7 @@ class Judged:
     pass_rate: float | None
     lower: float | None
     upper: float
-    line: float
+    line: float | None
     bar: float
     tolerance: float
     alpha: float
@@ -77,8 +77,9 @@ class Judged:
 class JudgedClass:
     """One class with the verdict on every model that ever had a case, was planned, or serves it.
 
-    All of it is the bar in force at the as-of instant, `bar_version`; `line` says nothing where `standard` asks for a
-    comparison alone. `suites` and `plan`: () = all of the class, every model that ever had a case.
+    All of it is the bar in force at the as-of instant, `bar_version`; `line` None where `standard` asks for a
+    comparison alone, `line_text` is what is asked in words. `suites` and `plan`: () = all of the class, every model
+    that ever had a case.
     """
 
     slug: str
@@ -87,7 +88,7 @@ class JudgedClass:
     quality_owner: str
     bar: float
     tolerance: float
-    line: float
+    line: float | None
     line_text: str
     alpha: float
     incumbent: str | None
@@ -212,7 +213,7 @@ def judged_class(
         quality_owner=quality_owner,
         bar=verdicts.bar,
         tolerance=verdicts.tolerance,
-        line=verdicts.line,
+        line=verdicts.shown_line,
         line_text=verdicts.asked.asked,
         alpha=verdicts.alpha,
         incumbent=verdicts.incumbent,
@@ -251,7 +252,7 @@ def _judged(verdict: Verdict, model: str, incumbent: str | None, names: dict[str
         pass_rate=verdict.pass_rate,
         lower=verdict.lower,
         upper=verdict.upper,
-        line=verdict.line,
+        line=verdict.shown_line,
         bar=verdict.bar,
         tolerance=verdict.tolerance,
         alpha=verdict.alpha,

@@ -51,7 +51,7 @@ class VerdictRow:
     pass_rate: float | None
     lower: float | None
     upper: float
-    line: float
+    line: float | None
     bar: float
     cases_needed: int | None
     reason: str
@@ -496,7 +496,7 @@ def verdict_row(verdict: Verdict) -> VerdictRow:
         pass_rate=verdict.pass_rate,
         lower=verdict.lower,
         upper=verdict.upper,
-        line=verdict.line,
+        line=verdict.shown_line,
         bar=verdict.bar,
         cases_needed=verdict.cases_needed,
         reason=verdict.reason,

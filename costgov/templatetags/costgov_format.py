@@ -148,6 +148,14 @@ def points(value: Any, places: int = 1) -> str:
 
 
 @register.filter
+def points_signed(value: Any, places: int = 1) -> str:
+    """A difference of shares with its sign: −0.02 → −2 points."""
+    number = _decimal(value)
+    said = points(number, places)
+    return f"+{said}" if number is not None and round(number * 100, int(places)) > 0 else said
+
+
+@register.filter
 def datefmt(value: Any) -> str:
     """22 Nov 2026. A moment is taken in UTC first: a day is a UTC day here."""
     day = _day(value)

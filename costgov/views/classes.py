@@ -285,9 +285,10 @@ def scatter_summary(view: ClassPage) -> str:
     serves = next((row for row in view.candidates if row.role == "incumbent"), None)
     if target is not None and serves is not None and target.relative_cost is not None:
         word = "less" if target.relative_cost < 0 else "more"
+        asked = f"the line is {pct(view.facts.line)}" if view.facts.line is not None else f"asked: {view.facts.asked}"
         return (
             f"{target.name} costs {pct(abs(target.relative_cost), 0)} {word} than {serves.name} does now "
-            f"and passes {pct(target.verdict.pass_rate)} of cases; the line is {pct(view.facts.line)}."
+            f"and passes {pct(target.verdict.pass_rate)} of cases; {asked}."
         )
     if serves is not None and serves.now_usd is not None:
         levers = ""
@@ -309,13 +310,22 @@ def _history(view: ClassPage) -> charts.Figure | None:
         )
         for model in models
     ]
+    lines = {week.line for week in view.weeks}
+    level = view.facts.line if lines <= {view.facts.line} else None
     points = [
-        charts.RatePoint(week.end - timedelta(days=1), week.pass_rate, week.lower, week.upper, week.cases)
+        charts.RatePoint(
+            on=week.end - timedelta(days=1),
+            value=week.pass_rate,
+            low=week.lower,
+            high=week.upper,
+            cases=week.cases,
+            line=None if level is not None else week.line,
+        )
         for week in view.weeks
     ]
     marks = [(row.mark.on, f"Policy v{row.mark.version}") for row in view.policies]
     requests: list[Value] = [day.requests for day in view.days]
-    return charts.class_history([day.on for day in view.days], requests, spend, points, view.facts.line, marks)
+    return charts.class_history([day.on for day in view.days], requests, spend, points, level, marks)
 
 
 def history_summary(view: ClassPage) -> str:

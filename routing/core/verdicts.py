@@ -77,6 +77,11 @@ class Verdict:
     stale_reasons: tuple[StaleReason, ...] = ()
 
     @property
+    def shown_line(self) -> float | None:
+        """The line to draw; None where a comparison alone is asked for."""
+        return None if self.standard == "not_worse" else self.line
+
+    @property
     def stale_text(self) -> str:
         """Why it is stale, or what else moved since the evidence; '' where nothing did."""
         return "; ".join(reason.text for reason in self.stale_reasons)

@@ -79,6 +79,11 @@ class ClassVerdicts:
         )
 
     @property
+    def shown_line(self) -> float | None:
+        """The line to draw; None where a comparison alone is asked for."""
+        return self.line if self.asked.asks_for_line else None
+
+    @property
     def of_incumbent(self) -> Verdict:
         return self.of(self.incumbent or "")
 

@@ -176,7 +176,7 @@ def test_stale_evidence_is_said(client: Client, settings: Any) -> None:
     people = world.whole()
     settings.COSTGOV_AS_OF = world.AS_OF + timedelta(days=60)
     client.force_login(people["vic"])
-    assert "is older than 90 days" in text_of(client, "/classes/triage/")
+    assert "is stale: its newest case ran on" in text_of(client, "/classes/triage/")
 
 
 def test_page(client: Client) -> None:
