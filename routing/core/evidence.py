@@ -190,7 +190,7 @@ def cases_of_epoch(
     rows = [row for row in results if (as_of is None or row.run_at < as_of) and counts(row.suite, row.suite_version)]
     totals = Counter(row.candidate for row in rows)
     by_candidate = results_of_epoch(rows)
-    judged = {candidate: _scores_by_case(own, metric) for candidate, own in by_candidate.items()}
+    judged = {candidate: scores_by_case(own, metric) for candidate, own in by_candidate.items()}
     cases = {candidate: scores for candidate, (scores, _) in judged.items()}
     excluded = _excluded_for_all([scores for scores in cases.values() if scores])
     reference = cases.get(incumbent, {}) if incumbent is not None else {}
@@ -261,7 +261,7 @@ def _since_last_change(rows: Sequence[CaseResult], part_and_value: PartAndValue)
         last_seen[key] = max(last_seen.get(key, at), at)
     newest: dict[str, str] = {}
     changed: set[str] = set()
-    for part, value in sorted(seen, key=lambda key: (last_seen[key], _natural(key[1]))):
+    for part, value in sorted(seen, key=lambda key: (last_seen[key], natural_order(key[1]))):
         if part in newest:
             changed.add(part)
         newest[part] = value
@@ -280,7 +280,7 @@ def _of_newest_snapshot(rows: Sequence[CaseResult]) -> Sequence[CaseResult]:
     return [row for row in rows if row.run_at >= start and snapshot[row.candidate_raw] in {"", newest}]
 
 
-def _natural(version: str) -> list[tuple[int, int, str]]:
+def natural_order(version: str) -> list[tuple[int, int, str]]:
     """Sort key in which version 10 follows version 9."""
     return [
         (1, int(chunk), "") if chunk.isdecimal() else (0, 0, chunk)
@@ -293,7 +293,7 @@ _Case = tuple[str, str]
 _Scores = dict[_Case, float | None]
 
 
-def _scores_by_case(rows: Iterable[CaseResult], metric: Metric) -> tuple[_Scores, dict[_Case, float]]:
+def scores_by_case(rows: Iterable[CaseResult], metric: Metric) -> tuple[_Scores, dict[_Case, float]]:
     """Score of each case (None = no result has a verdict), and mean score of what later imports repeated of it."""
     cases: dict[_Case, list[CaseResult]] = {}
     for row in rows:
@@ -331,7 +331,18 @@ def _mean(scores: Iterable[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def _recount(rows: Sequence[CaseResult]) -> Recount:
+def epoch_text(
+    suites: Iterable[tuple[str, str]], prompts: Collection[str], snapshots: Collection[str], modes: Collection[str]
+) -> str:
+    """What an epoch is of, in words: its suites with versions, and what else its results name."""
+    parts = [", ".join(f"{suite}@{version}" for suite, version in suites)]
+    parts += [f"prompt {', '.join(prompts)}"] if prompts else []
+    parts += [f"snapshot {', '.join(snapshots)}"] if snapshots else []
+    parts += [f"mode {', '.join(modes)}"] if modes else []
+    return " · ".join(parts)
+
+
+def recount_of(rows: Sequence[CaseResult]) -> Recount:
     """Input tokens of the cases run again in a later import: those of the results that count, and of the latest."""
     cases: dict[_Case, list[CaseResult]] = {}
     if len({row.batch for row in rows}) < 2:  # nearly all
@@ -376,10 +387,6 @@ def _evidence(
     prompts = sorted({row.prompt_version for row in rows} - {""})
     snapshots = sorted({model_snapshot(raw) for raw in {row.candidate_raw for row in rows}} - {""})
     modes = sorted({row.mode for row in rows} - {""})
-    parts = [", ".join(f"{suite}@{version}" for suite, version in suites)]
-    parts += [f"prompt {', '.join(prompts)}"] if prompts else []
-    parts += [f"snapshot {', '.join(snapshots)}"] if snapshots else []
-    parts += [f"mode {', '.join(modes)}"] if modes else []
     scores = [score for score in cases.values() if score is not None]
     differences = _differences(cases, reference)
     return Evidence(
@@ -389,11 +396,11 @@ def _evidence(
         excluded=len(excluded & cases.keys()),
         history_results=total - len(rows),
         newest_case_at=max((row.run_at for row in rows if row.score is not None), default=None),
-        epoch=" · ".join(parts),
+        epoch=epoch_text(suites, prompts, snapshots, modes),
         suites=tuple(suite for suite, _ in suites),
         repeats=tally_of(repeated.values()),
         differences=tally_of(differences),
         snapshots=tuple(snapshots),
-        recount=_recount(rows),
+        recount=recount_of(rows),
         unpaired=len(scores) - len(differences) if reference else 0,
     )

@@ -4,10 +4,12 @@ from collections.abc import Collection
 from datetime import datetime
 
 from routing.models import EvalImport
+from routing.operations.kept_evidence import keep_evidence
 from routing.operations.verdict_records import record_verdicts
 
 
 def evidence_changed(*, slugs: Collection[str], as_of: datetime, eval_import: EvalImport | None = None) -> None:
     """Call inside the transaction that changed runs or bars of these classes, before its audit entry."""
     if slugs:
+        keep_evidence(slugs=slugs, as_of=as_of)
         record_verdicts(slugs=slugs, as_of=as_of, eval_import=eval_import)

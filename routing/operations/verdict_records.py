@@ -11,7 +11,8 @@ from billing.queries.series import ModelName, model_name, model_names
 from routing.core.verdicts import Verdict
 from routing.core.watching import Item, Seen, drift_item, is_drift, is_worth_recording, seen, standing_items
 from routing.models import EvalImport, RequestClass, VerdictRecord, WorkItem
-from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts
+from routing.queries.evidence import ClassVerdicts
+from routing.queries.kept_evidence import kept_verdicts
 from routing.queries.serving import serving_models
 
 _RECORDS_LOCK = 0x76657264
@@ -39,9 +40,7 @@ def record_verdicts(
     rows = RequestClass.objects.all() if slugs is None else RequestClass.objects.filter(slug__in=list(slugs))
     classes = {row.slug: row for row in rows}
     serving = serving_models(slugs=classes, as_of=as_of)
-    judged = class_verdicts(
-        results=case_results(slugs=classes, as_of=as_of), incumbents=serving, as_of=as_of, slugs=classes
-    )
+    judged = kept_verdicts(incumbents=serving, as_of=as_of, slugs=classes)
     keeper = _Keeper(as_of, eval_import, model_names(), _latest(list(classes.values())), _open_items(classes.values()))
     for slug, row in classes.items():
         keeper.keep(row, judged[slug])

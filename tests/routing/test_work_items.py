@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group
 from audit.models import AuditEntry
 from audit.roles import Forbidden
 from routing.models import EvalRun, RequestClass, VerdictRecord, WorkItem
+from routing.operations.bars import set_bar
 from routing.operations.classes import save_class
 from routing.operations.eval_runs import RunRefused, count_again, set_aside
 from routing.operations.evals import import_evals
@@ -107,8 +108,8 @@ def test_another_change_while_it_is_open_tells_both_ends(tmp_path):
 
 def test_a_bar_that_is_raised_is_recorded_and_is_no_drift(tmp_path, classify):
     load(tmp_path, 196, 200)
-    RequestClass.objects.filter(pk=classify.pk).update(bar="0.98", bar_version=2)
-    assert record_verdicts(as_of=AS_OF).verdicts == 1
+    set_bar(actor=None, slug=classify.slug, facts={"bar": "0.98"}, reason="Complaints", as_of=AS_OF)
+    record_verdicts(as_of=AS_OF)
     assert VerdictRecord.objects.first().status == "not_enough_evidence"
     assert not WorkItem.objects.exists()
 
@@ -118,7 +119,7 @@ def test_evidence_that_ages_opens_an_item_and_new_cases_close_it(tmp_path):
     later = AS_OF + timedelta(days=100)
     assert record_verdicts(as_of=later).opened == 1
     (item,) = work_items().items
-    assert item.kind == "went_stale" and "days old" in item.text
+    assert item.kind == "went_stale" and "allows 90 days" in item.text
     assert record_verdicts(as_of=later + timedelta(days=1)).opened == 0
     close_work_item(actor=user("engineer"), item_id=item.id, note="Planned for March", as_of=later)
     assert record_verdicts(as_of=later + timedelta(days=2)).opened == 0, "it was answered: it must not come back"
