@@ -6,16 +6,17 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
+from billing.core.words import percent
 from billing.queries.prices import release_facts
 from billing.queries.series import model_name, model_names
+from costgov.queries.eval_commands import SuiteToRun, suites_to_run
 from costgov.queries.recommendation import CENT, per_month, recommended_report
-from routing.core.evalues import MIN_CASES, cases_without_failure, log_threshold
+from routing.core.evalues import MIN_CASES, MOST_CASES_NEEDED, cases_without_failure, log_e_values, log_threshold
 from routing.core.evidence import CaseResult
 from routing.core.levers import LeverCosts
 from routing.core.recommendation import ClassRecommendation, window_cost_usd
 from routing.core.traffic import _case_price, tokenizer_factor
 from routing.core.verdicts import Verdict
-from routing.models import RequestClass
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.recommendation import PlanCosts, RecommendationReport, _refusal, plan_costs
 
@@ -41,12 +42,14 @@ class UnknownModel(LookupError):
 class EvalToRun:
     """What deciding about one model takes: `cases` to run (None = no realistic number), and what they cost, usd.
 
-    `kind`: new cases, or the same cases again because the evidence is stale. `cost_source` says where the cost of a
-    case comes from; both costs are None where nothing says it.
+    `kind`: new cases, or the same cases again because the evidence is stale. `fewest`: how many clear if not one fails,
+    for a model without any case. `cost_source` says where the cost of a case comes from; both costs are None where
+    nothing says it.
     """
 
     kind: Kind
     cases: int | None
+    fewest: int | None
     cases_text: str
     usd_per_case: Decimal | None
     run_usd: Decimal | None
@@ -97,7 +100,8 @@ class EvidenceNeeded:
 class ModelRow:
     """One class and what a model could do for it. Costs are of a month (estimate); None where they are not known.
 
-    `saving_usd` is against what is recommended without it; negative where it would be dearer.
+    `saving_usd` is against what is recommended without it; negative where it would be dearer. `suites`: what the class
+    is evaluated with, where it should be evaluated; empty = nothing yet.
     """
 
     request_class: str
@@ -107,6 +111,7 @@ class ModelRow:
     standing: Standing
     standing_text: str
     verdict_text: str
+    cases_so_far: int
     tokens: str
     is_assumed: bool
     recommended_usd: Decimal
@@ -116,6 +121,7 @@ class ModelRow:
     high_usd: Decimal | None
     to_run: EvalToRun | None
     net_usd: Decimal | None
+    suites: tuple[SuiteToRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ class ModelOutlook:
     """What one model could save if it cleared every bar, and where it would have to be evaluated first.
 
     `refusal`: why policy does not allow it now ('' = it may serve). `total_usd` sums the rows to evaluate.
+    `no_cost`: why its cost is not known in some class, '' where it is in all.
     """
 
     model: str
@@ -135,6 +142,7 @@ class ModelOutlook:
     to_evaluate: int
     total_usd: Decimal
     run_usd: Decimal | None
+    no_cost: str = ""
 
 
 def evidence_needed(*, as_of: datetime) -> EvidenceNeeded:
@@ -190,6 +198,8 @@ def model_outlook(*, model: str, as_of: datetime) -> ModelOutlook:
         (_model_row(report, row, model, costs[row.request_class]) for row in classes),
         key=lambda row: (row.standing not in {"evaluate", "refresh"}, -(row.saving_usd or 0), row.request_class),
     )
+    suites = suites_to_run([row.request_class for row in rows if row.to_run is not None], model=model, as_of=as_of)
+    rows = [replace(row, suites=suites.get(row.request_class, ())) for row in rows]
     open_rows = [row for row in rows if row.to_run is not None]
     runs = [row.to_run.run_usd for row in open_rows if row.to_run is not None]
     known = [usd for usd in runs if usd is not None]
@@ -205,6 +215,7 @@ def model_outlook(*, model: str, as_of: datetime) -> ModelOutlook:
         to_evaluate=len(open_rows),
         total_usd=sum((row.saving_usd for row in open_rows if row.saving_usd is not None), Decimal(0)),
         run_usd=sum(known, Decimal(0)) if len(known) == len(runs) else None,
+        no_cost=next((row.tokens for row in rows if row.standing == "no_cost"), ""),
     )
 
 
@@ -229,6 +240,7 @@ def _model_row(report: RecommendationReport, row: ClassRecommendation, model: st
         standing=standing,
         standing_text=STANDING_TEXT[standing],
         verdict_text=verdict.text,
+        cases_so_far=verdict.cases,
         tokens=tokens,
         is_assumed=tokens.startswith("assumed"),
         recommended_usd=_month(row.recommended_cost_usd, report),
@@ -259,32 +271,62 @@ def _standing(row: ClassRecommendation, model: str, verdict: Verdict, saving: De
 
 def _to_run(report: RecommendationReport, row: ClassRecommendation, verdict: Verdict, plan: PlanCosts) -> EvalToRun:
     model, slug = verdict.candidate, row.request_class
-    owned = next(each for each in report.facts.classes if each.slug == slug)
     cases: int | None
+    fewest = None
     kind: Kind = "refresh" if verdict.stale else "run"
     if kind == "refresh":
         cases, words = verdict.cases, "the same cases again: a newer result shows that the verdict still holds"
     elif verdict.status == "no_evidence":
-        cases = _first_cases(owned, report.verdicts[slug], model)
-        words = "if not one fails" if cases is not None else "how many depends on how the models differ"
+        cases, fewest, words = _first_cases(report.verdicts[slug], model)
     else:
         cases, words = verdict.cases_needed, "if the pass rate stays"
         if cases is None:
             words = verdict.reason
     per_case, source = _case_cost(report, row, model, plan)
     run = None if per_case is None or cases is None else _cents(per_case * cases)
-    return EvalToRun(kind, cases, words, per_case, run, source)
+    return EvalToRun(kind, cases, fewest, words, per_case, run, source)
 
 
-def _first_cases(owned: RequestClass, verdicts: ClassVerdicts, model: str) -> int | None:
-    """Fewest cases that can clear a model without any; α is shared with every other model that was evaluated."""
-    if owned.standard == "not_worse":
-        return None
+def _first_cases(verdicts: ClassVerdicts, model: str) -> tuple[int | None, int | None, str]:
+    """Cases a model without any takes: if it does as well as what serves, the fewest there can be, and in words.
+
+    α is shared with every other model that was evaluated.
+    """
+    asked = verdicts.asked
+    if not asked.asks_for_line:
+        return None, None, "how many depends on how the models differ"
     others = verdicts.verdicts.keys() - {verdicts.incumbent} | {model}
     held = verdicts.verdicts.get(model)
-    shared = held.candidates if held is not None else len(others)
-    least = cases_without_failure(verdicts.line, log_threshold(verdicts.alpha, shared))
-    return None if least is None else max(least, owned.min_cases, MIN_CASES)
+    threshold = log_threshold(verdicts.alpha, held.candidates if held is not None else len(others))
+    without_failure = cases_without_failure(verdicts.line, threshold)
+    if without_failure is None:
+        return None, None, "no realistic number of cases shows a rate so high"
+    fewest = max(without_failure, asked.min_cases, MIN_CASES)
+    serving = verdicts.verdicts.get(verdicts.incumbent) if verdicts.incumbent else None
+    rate = serving.pass_rate if serving is not None and serving.cases >= MIN_CASES else None
+    if rate is None or rate <= verdicts.line:
+        return fewest, fewest, "if not one fails"
+    likely = _cases_at_rate(rate, verdicts.line, threshold, fewest)
+    if likely is None:
+        return fewest, fewest, "if not one fails"
+    return likely, fewest, f"if it does as well as {verdicts.incumbent} ({percent(rate)}); {fewest:,} if not one fails"
+
+
+def _cases_at_rate(rate: float, line: float, threshold: float, fewest: int) -> int | None:
+    """Smallest number of cases, at least `fewest`, that clears at exactly this rate; None if that is not realistic."""
+
+    def clears(cases: int) -> bool:
+        return float(log_e_values(rate * cases, cases, line)[0]) >= threshold
+
+    low, high = fewest - 1, fewest
+    while not clears(high):
+        low, high = high, 2 * high
+        if low > MOST_CASES_NEEDED:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if clears(middle) else (middle, high)
+    return high
 
 
 def _case_cost(

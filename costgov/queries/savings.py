@@ -125,10 +125,40 @@ class UnprovenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class WaterfallRow:
+    """One class in cents of the window: baseline − Σ saved = recommended; `saved_usd` in the order of the levers."""
+
+    request_class: str
+    title: str
+    model: str
+    baseline_usd: Decimal
+    saved_usd: tuple[Decimal, ...]
+    recommended_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """Baseline → routed → cached → batched in cents of the window [start, end), class by class and in total.
+
+    Rows and columns sum: baseline − Σ saved = recommended in each row and in the total, which is the sum of the rows.
+    """
+
+    start: date
+    end: date
+    baseline_model: str
+    levers: tuple[str, ...]
+    rows: tuple[WaterfallRow, ...]
+    baseline_usd: Decimal
+    saved_usd: tuple[Decimal, ...]
+    recommended_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Savings:
     """Everything about savings as of one moment. `shown`: the period looked at, among `periods`."""
 
     recommendation: RecommendationView
+    waterfall: Waterfall
     kinds: SavingKinds
     periods: tuple[Realised, ...]
     shown: Realised
@@ -150,7 +180,7 @@ def savings(*, as_of: datetime, period: str = "") -> Savings:
     shown = next((each for each in periods if each.key == (period or "28d")), None)
     if shown is None:
         raise NoSuchPeriod(f"no realised saving for {period!r}: use one of {', '.join(each.key for each in periods)}")
-    return Savings(view, saving_kinds(view), periods, shown)
+    return Savings(view, waterfall(view), saving_kinds(view), periods, shown)
 
 
 def saving_kinds(view: RecommendationView) -> SavingKinds:
@@ -302,4 +332,26 @@ def class_steps(view: RecommendationView) -> tuple[StepRow, ...]:
             row=row,
         )
         for row in view.classes
+    )
+
+
+def waterfall(view: RecommendationView) -> Waterfall:
+    """The steps of a recommendation in cents that add up, as page, command and API show them."""
+    rows = tuple(
+        WaterfallRow(
+            step.request_class, step.title, step.target, step.baseline_usd, step.saved_usd, step.recommended_usd
+        )
+        for step in class_steps(view)
+    )
+    saved = tuple(_sum(row.saved_usd[number] for row in rows) for number in range(len(view.levers)))
+    recommended = _sum(row.recommended_usd for row in rows)
+    return Waterfall(
+        start=view.start,
+        end=view.end,
+        baseline_model=view.baseline_model,
+        levers=view.levers,
+        rows=rows,
+        baseline_usd=recommended + _sum(saved),
+        saved_usd=saved,
+        recommended_usd=recommended,
     )

@@ -6,6 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.http import require_safe
 
+from billing.queries.prices import price_book
 from costgov import charts
 from costgov.pages import page
 from costgov.queries.evidence_needed import UnknownModel
@@ -53,8 +54,13 @@ def model_outlook_page(request: HttpRequest, model: str) -> HttpResponse:
     except NoBaseline as reason:
         return _missing(request, str(reason))
     except UnknownModel as reason:
-        raise Http404(str(reason)) from reason
+        unknown = {"model": model, "reason": str(reason), "has_price": _has_price(model)}
+        return page(request, "costgov/model_unplaced.html", unknown, nav="savings", status=404)
     return page(request, "costgov/model_outlook.html", view, nav="savings")
+
+
+def _has_price(model: str) -> bool:
+    return any(price.model == model for price in price_book().prices)
 
 
 def _missing(request: HttpRequest, reason: str) -> HttpResponse:

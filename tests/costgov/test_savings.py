@@ -10,9 +10,10 @@ from django.test import Client
 
 from audit.operations import bump_data_version
 from billing.models import Price
-from costgov.queries.evidence_needed import UnknownModel, evidence_needed, model_outlook
+from costgov.queries.evidence_needed import UnknownModel, _cases_at_rate, evidence_needed, model_outlook
 from costgov.queries.recommendation import recommendation_view
 from costgov.queries.savings import NoSuchPeriod, class_steps, savings
+from routing.core.evalues import log_e_values, log_threshold
 from tests.costgov import small_world as world
 
 
@@ -120,6 +121,32 @@ def test_what_a_model_could_save_class_by_class() -> None:
 
 
 @pytest.mark.usefixtures("organisation")
+def test_a_model_without_cases_takes_as_many_as_one_as_good_as_what_serves() -> None:
+    """Sonnet serves drafting: until it has cases of its own the fewest count, then those of its pass rate."""
+    before = next(row for row in model_outlook(model=world.HAIKU, as_of=world.AS_OF).rows if row.to_run)
+    assert before.to_run is not None
+    assert (before.to_run.cases, before.to_run.fewest) == (43, 43)
+    assert (before.to_run.cases_text, before.suites) == ("if not one fails", ())
+    world.evals("drafting", world.SONNET, 197, 200, world.AS_OF - timedelta(days=2))
+    bump_data_version()
+    after = next(row for row in model_outlook(model=world.HAIKU, as_of=world.AS_OF).rows if row.to_run)
+    assert after.to_run is not None
+    assert (after.to_run.cases, after.to_run.fewest) == (65, 43)
+    assert after.to_run.cases_text == f"if it does as well as {world.SONNET} (98.5%); 43 if not one fails"
+    assert [suite.import_line for suite in after.suites] == ["manage.py import_evals results.csv --class drafting"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "cases"), [(0.98, 178), (0.985, 140), (1.0, 74)]
+)  # as docs/algorithms/recommendation.md says
+def test_cases_at_a_rate_are_the_fewest_that_clear(rate: float, cases: int) -> None:
+    goal = log_threshold(0.05, 2)
+    assert _cases_at_rate(rate, 0.93, goal, 30) == cases
+    assert float(log_e_values(rate * (cases - 1), cases - 1, 0.93)[0]) < goal
+    assert float(log_e_values(rate * cases, cases, 0.93)[0]) >= goal
+
+
+@pytest.mark.usefixtures("organisation")
 def test_pages_say_what_is_proven_what_needs_evidence_and_what_happened(client: Client, settings: Any) -> None:
     settings.COSTGOV_AS_OF = world.AS_OF
     client.login(username="vic", password=world.PASSWORD)
@@ -127,5 +154,6 @@ def test_pages_say_what_is_proven_what_needs_evidence_and_what_happened(client: 
     assert "$33.60" in said and "no saving" in said and "Not measured: no decision records" in said
     assert "$15.22" in client.get("/evidence-needed/").content.decode()
     assert "Evaluate it" in client.get(f"/evidence-needed/{world.HAIKU}/").content.decode()
-    assert client.get("/evidence-needed/gpt-9/").status_code == 404
+    unplaced = client.get("/evidence-needed/gpt-9/")
+    assert unplaced.status_code == 404 and "Procurement adds models and prices" in unplaced.content.decode()
     assert client.get("/savings/?period=1999-01").status_code == 404

@@ -64,6 +64,12 @@ def _outlook(found: ModelOutlook) -> str:
         f"to run {_usd(row.to_run.run_usd if row.to_run else None)}  {row.tokens}"
         for row in found.rows
     ]
+    for row in found.rows:
+        if row.to_run is not None and row.suites:
+            lines.append(f"to evaluate {row.request_class}:")
+            lines += [f"  {line}" for suite in row.suites for line in (suite.run_line, suite.import_line)]
+        elif row.to_run is not None:
+            lines.append(f"to evaluate {row.request_class}: no suite has been run for it yet")
     lines.append(
         f"Up to {_usd(found.total_usd)} usd a month in {found.to_evaluate} classes to evaluate, "
         f"{_usd(found.run_usd)} usd to run; estimates."

@@ -11,6 +11,7 @@ from billing.core.words import percent, signed
 from costgov.jsonout import dumps
 from costgov.pages import now
 from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
+from costgov.queries.savings import Waterfall, waterfall
 from routing.core.levers import LEVERS, Lever
 
 
@@ -45,20 +46,20 @@ class Command(BaseCommand):
 def _table(view: RecommendationView) -> str:
     lines = [
         f"{view.start} to {view.end} (28 whole days before the second), uniform baseline {view.baseline_model}",
-        f"{'class':<24} {'now on':<20} {'recommended':<20} {'uniform':>12} {'recommended':>12} {'saves now':>12}  why",
+        f"{'class':<24} {'now on':<20} {'recommended':<20} {'saves now':>12}  why",
     ]
     lines += [
-        f"{row.request_class:<24} {row.incumbent:<20} {row.target:<20} {signed(row.steps.uniform_cost_usd, 2):>12} "
-        f"{signed(row.steps.recommended_cost_usd, 2):>12} {signed(row.saving_usd, 2):>12}  {row.reason}"
+        f"{row.request_class:<24} {row.incumbent:<20} {row.target:<20} {signed(row.saving_usd, 2):>12}  {row.reason}"
         for row in view.classes
     ]
-    lines.append(f"Uniform {signed(view.total.uniform_cost_usd, 2)} usd")
+    lines += ["", *_waterfall(waterfall(view)), ""]
     lines += [
-        f"  − {part.lever:<8} {signed(part.saving_usd, 6):>14} usd   (order-free {signed(part.shapley_usd, 6)})"
+        f"{part.lever:<8} {signed(part.saving_usd, 6):>14} usd in this order, {signed(part.shapley_usd, 6):>14} usd "
+        "whatever the order"
         for part in view.total.parts
     ]
     lines.append(
-        f"= recommended {signed(view.total.recommended_cost_usd, 6)} usd; now {signed(view.current_cost_usd, 6)} usd"
+        f"recommended {signed(view.total.recommended_cost_usd, 6)} usd; now {signed(view.current_cost_usd, 6)} usd"
     )
     limits = view.limits
     if limits is not None and limits.problem:
@@ -76,6 +77,12 @@ def _table(view: RecommendationView) -> str:
         for row in view.classes
         if row.cold_cache_usd is not None
     ]
+    lines += [
+        f"{row.request_class}: cascade {'recommended' if row.cascade.is_recommended else 'not recommended'}: "
+        f"{row.cascade.reason}"
+        for row in view.classes
+        if row.cascade is not None
+    ]
     lines += [f"not solved: {row.request_class}: {row.reason}" for row in view.unsolved]
     lines += [
         f"evidence missing: {row.request_class} on {row.model}: {row.verdict_text}, "
@@ -83,3 +90,23 @@ def _table(view: RecommendationView) -> str:
         for row in view.missing_evidence
     ]
     return "\n".join(lines)
+
+
+_STEP = {"routing": "routed", "caching": "cached", "batch": "batched"}
+
+
+def _waterfall(found: Waterfall) -> list[str]:
+    """Cents that add up along rows and columns: the figures of the Savings page and of GET /api/v1/savings."""
+    names = [_STEP[lever] for lever in found.levers]
+    head = f"{'waterfall, usd':<24} {'baseline':>14}" + "".join(f"{name:>14}" for name in names)
+    rows = [(row.request_class, row.baseline_usd, row.saved_usd, row.recommended_usd) for row in found.rows]
+    rows.append(("all classes", found.baseline_usd, found.saved_usd, found.recommended_usd))
+    return [
+        f"{head}{'recommended':>14}",
+        *(
+            f"{name:<24} {signed(baseline, 2):>14}"
+            + "".join(f"{signed(-usd, 2):>14}" for usd in saved)
+            + f"{signed(recommended, 2):>14}"
+            for name, baseline, saved, recommended in rows
+        ),
+    ]
