@@ -5,6 +5,7 @@ from django.urls import include, path
 
 from costgov.views import (
     account,
+    cascades,
     class_forms,
     classes,
     column_mappings,
@@ -41,6 +42,7 @@ PAGES = (
     account,
     overview,
     class_forms,
+    cascades,
     classes,
     eval_imports,
     eval_runs,

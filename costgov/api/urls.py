@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from costgov.api import (
     bars,
+    cascades,
     column_mappings,
     contracts,
     data_health,
@@ -52,6 +53,8 @@ urlpatterns = [
     path("tax-rates", settling.TaxRatesView.as_view(), name="api-tax-rates"),
     path("invoices", settling.InvoicesView.as_view(), name="api-invoices"),
     path("classes", quality.ClassesView.as_view(), name="api-classes"),
+    path("classes/<str:slug>/cascade", cascades.ClassCascadeApi.as_view(), name="api-class-cascade"),
+    path("classes/<str:slug>/cascade/try", cascades.CascadeTrialApi.as_view(), name="api-class-cascade-try"),
     path("classes/<str:slug>", quality.ClassView.as_view(), name="api-class"),
     path("classes/<str:slug>/bar", bars.ClassBarApi.as_view(), name="api-class-bar"),
     path("quality", quality.QualityView.as_view(), name="api-quality"),

@@ -6,16 +6,19 @@ from decimal import Decimal
 from typing import Any
 
 from billing.queries.profiles import ServedUsage
-from costgov.queries.recommendation import CachingRow, ClassRow, per_month
+from costgov.queries.cascades import CascadeRow
+from costgov.queries.months import per_month
+from costgov.queries.recommendation import CachingRow, ClassRow
 
 _NAMES = {"5m": "Caching, 5 minutes", "1h": "Caching, 1 hour"}
+_CASCADE_OUTCOMES = {"loses": "loses", "worth_an_eval": "unproven", "below_line": "below_line"}
 
 
 @dataclass(frozen=True, slots=True)
 class LeverRow:
     """One lever. Shares in 0..1, None where there is nothing to show; `saving_usd` an estimate per month, None where
-    the lever is not part of the recommendation. `outcome`: pays, pays_less, loses or no_effect. `share_is`: measured,
-    assumed (an owner's entry or a trace of other traffic) or planned."""
+    the lever is not part of the recommendation. `outcome`: pays, pays_less, loses or no_effect; of a cascade also
+    unproven or below_line. `share_is`: measured, assumed (an owner's entry or a trace of other traffic) or planned."""
 
     name: str
     measures: str
@@ -30,7 +33,7 @@ class LeverRow:
 def lever_rows(
     advice: ClassRow, served: Sequence[ServedUsage], *, keeps_own_caching: bool, reuse: Mapping[str, Any]
 ) -> tuple[LeverRow, ...]:
-    """Caching (both times to live) and batch, as the recommendation decided them."""
+    """Caching (both times to live), batch and a stated cascade, as the recommendation decided them."""
     costs = advice.steps.costs
     is_measured = any(row.cache_read_tok or row.cache_write_tok for row in served)
     rows = [_caching_row(option, advice, is_assumed=not is_measured) for option in advice.caching_options]
@@ -52,6 +55,8 @@ def lever_rows(
             share_is="planned",
         )
     )
+    if advice.cascade is not None:
+        rows.append(_cascade_row(advice.cascade))
     return tuple(rows)
 
 
@@ -70,6 +75,20 @@ def _caching_row(option: CachingRow, advice: ClassRow, *, is_assumed: bool) -> L
         outcome=outcome,
         reason=option.reason,
         share_is="assumed" if is_assumed else "measured",
+    )
+
+
+def _cascade_row(row: CascadeRow) -> LeverRow:
+    """Its saving is shown only where it is recommended: until then it is what an eval could win."""
+    return LeverRow(
+        name="Cascade",
+        measures=f"{row.cheap} first, accepted answers",
+        measured_share=row.accepted_share,
+        break_even_share=row.break_even_share,
+        saving_usd=row.saving_usd_per_month if row.is_recommended else None,
+        outcome="pays" if row.is_recommended else _CASCADE_OUTCOMES.get(row.outcome, "no_effect"),
+        reason=row.reason,
+        share_is="assumed" if row.check is None or row.check.is_assumed else "measured",
     )
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from billing.models import Organisation
 from billing.queries.prices import release_facts
+from costgov.queries.cascades import CascadeRow, cascade_row
+from costgov.queries.months import CENT, MONTH_DAYS, per_month
 from costgov.queries.spend import current_costs
-from routing.core.attribution import MICRO_USD, shapley, split_exactly, waterfall
+from routing.core.attribution import shapley, split_exactly, waterfall
 from routing.core.coupling import Coupled
 from routing.core.drafts import (
     AssignmentChange,
@@ -25,9 +27,6 @@ from routing.core.recommendation import ClassRecommendation, lever_sets, window_
 from routing.core.verdicts import Verdict
 from routing.models import ClassMapping, RequestClass
 from routing.queries.recommendation import WINDOW_DAYS, RecommendationReport, recommendation_report
-
-MONTH_DAYS = Decimal("30.4375")
-CENT = Decimal("0.01")
 
 
 class NoBaseline(LookupError):
@@ -127,6 +126,7 @@ class ClassRow:
     any more: it shows in the spend of requests from the activation on. `target_share` of the class goes to `target`,
     the rest to `split_with` ('' = all of it moves). `cold_cache_usd`: the most the switch costs once, where the target
     caches. `low_usd`, `high_usd`: the recommended cost of the window at the ends of assumed tokens (None = measured).
+    `cascade`: the one stated for the class (None = none is); recommended or not, it is in no other figure.
     """
 
     request_class: str
@@ -159,6 +159,7 @@ class ClassRow:
     cold_cache_usd: Decimal | None = None
     low_usd: Decimal | None = None
     high_usd: Decimal | None = None
+    cascade: CascadeRow | None = None
 
     @property
     def is_proven(self) -> bool:
@@ -241,11 +242,6 @@ class DraftView:
     recommendation: RecommendationView
     document: Mapping[str, Any]
     changes: tuple[AssignmentChange, ...]
-
-
-def per_month(usd: Decimal, days: int = WINDOW_DAYS) -> Decimal:
-    """An amount of the window as an estimate per month (× 30.4375 / days)."""
-    return (usd * MONTH_DAYS / days).quantize(MICRO_USD, ROUND_HALF_UP)
 
 
 def per_month_in_cents(usd: Mapping[str, Decimal], days: int = WINDOW_DAYS) -> dict[str, Decimal]:
@@ -450,6 +446,7 @@ def _class_row(
         cold_cache_usd=cold.quantize(CENT, ROUND_HALF_UP) if row.target != row.incumbent and cold else None,
         low_usd=window_cost_usd(row.units, ends[0]) if ends is not None else None,
         high_usd=window_cost_usd(row.units, ends[1]) if ends is not None else None,
+        cascade=cascade_row(row, report),
     )
 
 
