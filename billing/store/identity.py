@@ -41,15 +41,7 @@ class Identity(Canonical):
         Afterwards `dropped` holds the rows not to keep, `superseded` the stored ones that must go, and `merged` the
         records that stand for both. With `replace` conflicts are settled for the file's (later) row.
         """
-        run = self.connection.execute
-        run("CREATE OR REPLACE TABLE dropped (row_no BIGINT)")
-        run("CREATE OR REPLACE TEMP TABLE superseded (import_id BIGINT, request_id VARCHAR)")
-        run("CREATE OR REPLACE TEMP TABLE merged (owner BIGINT)")
-        run(
-            "CREATE OR REPLACE TEMP VIEW ids AS SELECT rowid AS row_no, occurred_at, provider_id, response_id, "
-            f"{REQUEST_ID} AS request_id FROM staged"
-        )
-        run("CREATE OR REPLACE TEMP VIEW fresh AS SELECT * FROM ids WHERE row_no NOT IN (SELECT row_no FROM dropped)")
+        self.drop_none()
         if self._find_twice("ids"):
             self._drop_copies()
             self._find_twice("fresh")
@@ -64,6 +56,29 @@ class Identity(Canonical):
         self.fill_canonical()
         new = self.settle()
         return self._dropped() - new, conflicts, count
+
+    def drop_none(self) -> None:
+        """`dropped`, `superseded` and `merged` empty; `ids` of every staged row, `fresh` of those not dropped."""
+        run = self.connection.execute
+        run("CREATE OR REPLACE TABLE dropped (row_no BIGINT)")
+        run("CREATE OR REPLACE TEMP TABLE superseded (import_id BIGINT, request_id VARCHAR)")
+        run("CREATE OR REPLACE TEMP TABLE merged (owner BIGINT)")
+        run(
+            "CREATE OR REPLACE TEMP VIEW ids AS SELECT rowid AS row_no, occurred_at, provider_id, response_id, "
+            f"{REQUEST_ID} AS request_id FROM staged"
+        )
+        run("CREATE OR REPLACE TEMP VIEW fresh AS SELECT * FROM ids WHERE row_no NOT IN (SELECT row_no FROM dropped)")
+
+    def ids_told_before(self, stored: str) -> list[str]:
+        """SQL conditions of rows of `fresh` that share an id with another of them, or with one that is stored."""
+        conditions = [_IS_TWICE] if self._find_twice("fresh") else []
+        self._find_earlier(stored)
+        if self.has_earlier:
+            conditions += [
+                f"({condition} AND {column} IN (SELECT {column} FROM earlier WHERE {condition}))"
+                for column, condition in _KINDS.values()
+            ]
+        return conditions
 
     def _dropped(self) -> int:
         return int(self.one("SELECT count(*) FROM dropped")[0])

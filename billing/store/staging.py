@@ -5,6 +5,8 @@
 """
 # ruff: noqa: S608 - statements are put together from constants of this module and quoted paths and times
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,17 @@ REQUEST_ID = (
 _UNREADABLE = (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException)
 
 
+@contextmanager
+def readable() -> Iterator[None]:
+    """Raises StageFailed where DuckDB cannot read a file."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        if is_out_of_room(error):
+            raise
+        raise StageFailed from error
+
+
 class Staging(Coding):
     def stage(
         self,
@@ -42,36 +55,44 @@ class Staging(Coding):
             f"read_json({quoted(literal(path))}, format = 'newline_delimited', compression = '{compression}', "
             f"maximum_object_size = 16777216, columns = {fmt.columns})"
         )
-        needed = " OR ".join(f"{name} IS NULL" for name in ("occurred_at", *COUNTER_COLUMNS))
-        needed += f" OR occurred_at < {instant(within[0])} OR occurred_at >= {instant(within[1])}"
-        run = self.connection.execute
-        try:
+        with readable():
             if compression == "parquet":
                 rows = parquet_rows(self.connection, path, fmt.rows)
             else:
                 rows = fmt.rows.replace("{source}", source)
-            self.stage_coded(ROW_COLUMNS, rows, f"(coalesce(is_bad, true) OR {needed})")
-            run(
-                "CREATE OR REPLACE TEMP TABLE name_combos AS SELECT c.no AS names, "
-                f"n.* EXCLUDE (names) REPLACE (coalesce(nullif(channel, ''), {text(channel)}) AS channel) FROM ("
-                + fmt.names.replace("{combos}", "(SELECT written AS names FROM name_texts)")
-                + ") n JOIN name_texts c ON c.written = n.names"
-            )
-            run(
-                "CREATE OR REPLACE TEMP TABLE trait_combos AS SELECT c.no AS traits, t.* EXCLUDE (traits) FROM ("
-                + fmt.traits.replace("{combos}", "(SELECT written AS traits FROM trait_texts)")
-                + ") t JOIN trait_texts c ON c.written = t.traits"
-            )
+            self.stage_relation(fmt, rows, ROW_COLUMNS, channel=channel, within=within)
             count, bad = self.one("SELECT count(*), count(*) FILTER (is_bad) FROM staged")
             for part in ("name", "trait"):
                 if self.one(f"SELECT bool_or(is_bad) FROM {part}_combos")[0]:
                     more = f"SELECT {part}s FROM {part}_combos WHERE coalesce(is_bad, true)"
                     bad += self.one(f"SELECT count(*) FROM staged WHERE NOT is_bad AND {part}s IN ({more})")[0]
-        except _UNREADABLE as error:
-            if is_out_of_room(error):
-                raise
-            raise StageFailed from error
         return Staged(count, bad)
+
+    def stage_relation(
+        self,
+        fmt: RequestFormat | StagedRows,
+        rows: str,
+        columns: Sequence[str],
+        *,
+        channel: str,
+        within: tuple[datetime, datetime],
+    ) -> None:
+        """Fill `staged`, `name_combos` and `trait_combos` from the SQL `rows`."""
+        needed = " OR ".join(f"{name} IS NULL" for name in ("occurred_at", *COUNTER_COLUMNS))
+        needed += f" OR occurred_at < {instant(within[0])} OR occurred_at >= {instant(within[1])}"
+        run = self.connection.execute
+        self.stage_coded(columns, rows, f"(coalesce(is_bad, true) OR {needed})")
+        run(
+            "CREATE OR REPLACE TEMP TABLE name_combos AS SELECT c.no AS names, "
+            f"n.* EXCLUDE (names) REPLACE (coalesce(nullif(channel, ''), {text(channel)}) AS channel) FROM ("
+            + fmt.names.replace("{combos}", "(SELECT written AS names FROM name_texts)")
+            + ") n JOIN name_texts c ON c.written = n.names"
+        )
+        run(
+            "CREATE OR REPLACE TEMP TABLE trait_combos AS SELECT c.no AS traits, t.* EXCLUDE (traits) FROM ("
+            + fmt.traits.replace("{combos}", "(SELECT written AS traits FROM trait_texts)")
+            + ") t JOIN trait_texts c ON c.written = t.traits"
+        )
 
     def staged_rows(self) -> list[dict[str, Any]]:
         """Every staged row, read, in order of time: for tests and small files."""

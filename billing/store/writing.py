@@ -33,24 +33,7 @@ _TRAIT_TEXTS: Final = tuple(name for name in TRAIT_COLUMNS if name != "policy_ve
 class Writing(Labels, Coding):
     def write(self, item: StoredImport, *, source_id: int, plan: ClassifyPlan, canonical: Callable[[str], str]) -> None:
         """Label the kept rows and write their files."""
-        self._name_models(canonical)
-        period = self.label_traits(plan)
-        self.code_columns("named_combos", (*NAME_COLUMNS, "model"))
-        self.code_columns("labelled_traits", (*_TRAIT_TEXTS, "request_class", "class_origin"))
-        parts = ", ".join(
-            [f"s.{name}" for name in ROW_COLUMNS]
-            + [f"n.{name}" for name in (*NAME_COLUMNS, "model")]
-            + [f"t.{name}" for name in (*TRAIT_COLUMNS, "request_class", "class_origin", "label_version")]
-        )
-        rows = (
-            f"SELECT {REQUEST_ID} AS request_id, {parts}, {item.import_id} AS import_id, {source_id} AS source_id, "
-            f"{_TOTAL} AS total_input_tok, CAST({_BAND} AS {_BAND_TYPE}) AS prompt_length_band "
-            "FROM (SELECT *, {period} AS period FROM staged WHERE {where}) s "
-            "JOIN named_combos n USING (names) JOIN labelled_traits t USING (traits, period)"
-        )
-        keep = "NOT is_bad"
-        if self.one("SELECT count(*) FROM dropped")[0]:
-            keep += " AND rowid NOT IN (SELECT row_no FROM dropped)"
+        rows, keep = self.kept_rows(str(item.import_id), source_id=source_id, plan=plan, canonical=canonical)
         found = self.connection.execute(
             f"SELECT part, day, count(*) FROM (SELECT DISTINCT rowid // {ROWS_AT_ONCE} AS part, "
             f"rowid // {_BLOCK} AS block, CAST(occurred_at AS DATE) AS day FROM staged WHERE {keep}) "
@@ -63,15 +46,42 @@ class Writing(Labels, Coding):
             where = f"rowid >= {begin} AND rowid < {begin + ROWS_AT_ONCE} AND {keep}"
             # In the order of time a pass a day reads each block about once; else one pass that splits is cheaper.
             if sum(blocks for _, blocks in days) > 2 * len(days) + 2 * ROWS_AT_ONCE // _BLOCK:
-                number = self._write_split(item, rows.format(period=period, where=where), number)
+                number = self._write_split(item, rows.format(where=where), number)
                 continue
             for day, _ in days:
                 inside = f"{where} AND occurred_at >= DATE '{day}' AND occurred_at < DATE '{day}' + INTERVAL 1 DAY"
-                query = rows.format(period=period, where=inside)
+                query = rows.format(where=inside)
                 jobs.append(partial(self._write_day, item, query, str(day), number))
                 number += 1
         self.side_by_side(jobs)
         self._write_merged(item, "owner IS NULL", number, source_id=source_id, plan=plan, canonical=canonical)
+
+    def kept_rows(
+        self, import_id: str, *, source_id: int, plan: ClassifyPlan, canonical: Callable[[str], str]
+    ) -> tuple[str, str]:
+        """SQL of the staged rows as they are stored, with a place {where}, and the condition of those that are kept.
+
+        `import_id`: SQL of it, of a row `s` of `staged`. Fills what names and labels the rows.
+        """
+        self._name_models(canonical)
+        period = self.label_traits(plan)
+        self.code_columns("named_combos", (*NAME_COLUMNS, "model"))
+        self.code_columns("labelled_traits", (*_TRAIT_TEXTS, "request_class", "class_origin"))
+        parts = ", ".join(
+            [f"s.{name}" for name in ROW_COLUMNS]
+            + [f"n.{name}" for name in (*NAME_COLUMNS, "model")]
+            + [f"t.{name}" for name in (*TRAIT_COLUMNS, "request_class", "class_origin", "label_version")]
+        )
+        rows = (
+            f"SELECT {REQUEST_ID} AS request_id, {parts}, {import_id} AS import_id, {source_id} AS source_id, "
+            f"{_TOTAL} AS total_input_tok, CAST({_BAND} AS {_BAND_TYPE}) AS prompt_length_band "
+            f"FROM (SELECT *, {period} AS period FROM staged WHERE {{where}}) s "
+            "JOIN named_combos n USING (names) JOIN labelled_traits t USING (traits, period)"
+        )
+        keep = "NOT is_bad"
+        if self.one("SELECT count(*) FROM dropped")[0]:
+            keep += " AND rowid NOT IN (SELECT row_no FROM dropped)"
+        return rows, keep
 
     def without_superseded(
         self,
