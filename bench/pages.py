@@ -1,11 +1,15 @@
-"""p50 and p95 of the Overview and of a class page on the demo, beside an empty view.
+"""p50 and p95 of the Overview, a class page and the eval matrix, beside an empty view.
 
-    python bench/pages.py [--requests 300] [--json]
+    python bench/pages.py [--requests 300] [--estates 50x5x400,200x10x400] [--json]
 
 The empty view has the same middleware, log-in and base template and shows nothing. All are asked in turn in one
 process, through the whole of Django. Warm: the figures of the current data version are in the cache. Cold: they are
 not, as after an import (the first person to look pays). Budget: p95 of the warm Overview at most 8 times that of the
 empty view.
+
+The matrix is asked on the demo and then on estates of so many classes, models and cases of each, with all of its parts:
+the first page, a later page, one verdict, one model, one class by name, and the download. Budget: p95 of each, warm,
+at most 200 ms.
 """
 
 from __future__ import annotations
@@ -25,6 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 BUDGET = 8.0
 COLD_REQUESTS = 10
 EMPTY, OVERVIEW, CLASS_PAGE = "/bench-empty/", "/", "/classes/agentic-coding/"
+MATRIX_BUDGET_MS = 200.0
+MATRIX = ("/evals/", "/evals/?page=2", "/evals/?verdict=falls_short&sort=rate", "/evals/?model=serves&sort=verdict",
+          "/evals/?q=00", "/download/evals.csv")  # fmt: skip
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
@@ -86,6 +93,54 @@ def child(requests: int) -> None:
     print(json.dumps(figures))
 
 
+def matrix_child(estate: str, requests: int) -> None:
+    """In a process with the demo loaded: build an estate ('' = none), ask the matrix, print one JSON document."""
+    import django
+
+    django.setup()
+    from django.contrib.auth import get_user_model
+    from django.core.cache import cache
+    from django.test import Client, override_settings
+    from django.utils import timezone
+
+    figures: dict[str, Any] = {"estate": estate or "demo", "pages": {}}
+    if estate:
+        from bench.matrix_estate import build
+
+        classes, models, cases = (int(part) for part in estate.split("x"))
+        begun = time.perf_counter()
+        figures["results"] = build(
+            prefix=f"e{classes}", classes=classes, models=models, cases=cases, as_of=timezone.now()
+        )
+        figures["built_seconds"] = time.perf_counter() - begun
+    with override_settings(ALLOWED_HOSTS=["testserver"]):
+        client = Client()
+
+        def ask(address: str) -> float:
+            begun = time.perf_counter()
+            answer = client.get(address)
+            held = answer.getvalue()
+            took = time.perf_counter() - begun
+            if answer.status_code != 200:
+                raise SystemExit(f"{address} answered {answer.status_code}")
+            figures["pages"].setdefault(address, {})["bytes"] = len(held)
+            return took
+
+        cold = []
+        for _ in range(3):
+            _forget(cache.clear)
+            client.force_login(get_user_model().objects.get(username="victor"))
+            cold.append(ask(MATRIX[0]))
+        figures["cold_s"] = statistics.median(cold)
+        seconds: dict[str, list[float]] = {address: [] for address in MATRIX}
+        for _ in range(requests):
+            for address, taken in seconds.items():
+                taken.append(ask(address))
+    for address, taken in seconds.items():
+        figures["pages"][address] |= percentiles(taken)
+    print(json.dumps(figures))
+
+
 def _forget(clear: Callable[[], Any]) -> None:
     """Everything a new process on new data would not know."""
     from routing.core import decisions
@@ -99,8 +154,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=300, help="warm requests of each page")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--estates", default="50x5x400,200x10x400", help="classes x models x cases of each, for the matrix"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--matrix-child", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.matrix_child is not None:
+        matrix_child(options.matrix_child, options.requests)
+        return
     if options.child:
         child(options.requests)
         return
@@ -112,7 +174,13 @@ def main() -> None:
         run(["manage.py", "demo", "--json"], environment)
         loaded = time.perf_counter() - begun
         output = run(["bench/pages.py", "--child", "--requests", str(options.requests)], environment)
+        matrices = []
+        for estate in ("", *(each for each in options.estates.split(",") if each)):
+            print(f"asking the eval matrix of {estate or 'the demo'} …", file=sys.stderr)
+            asked = ["bench/pages.py", "--matrix-child", estate, "--requests", str(options.requests)]
+            matrices.append(json.loads(run(asked, environment).strip().splitlines()[-1]))
     figures = json.loads(output.strip().splitlines()[-1])
+    figures["matrix"] = matrices
     figures["demo_seconds"] = loaded
     if options.json:
         print(json.dumps(figures))
@@ -127,6 +195,14 @@ def main() -> None:
                     f"{title:12} {state}  p50 {row['p50_ms']:8.1f} ms  p95 {row['p95_ms']:8.1f} ms"
                     f"  ({row['requests']} requests, {page['bytes'] / 1000:,.0f} kB)"
                 )
+    for matrix in figures["matrix"]:
+        print(f"eval matrix, {matrix['estate']}: first look after an import {matrix['cold_s']:.2f} s")
+        for address, row in matrix["pages"].items():
+            met = "within" if row["p95_ms"] <= MATRIX_BUDGET_MS else "ABOVE"
+            print(
+                f"  {address:44} p50 {row['p50_ms']:7.1f} ms  p95 {row['p95_ms']:7.1f} ms  {met} "
+                f"{MATRIX_BUDGET_MS:.0f} ms  ({row['requests']} requests, {row['bytes'] / 1000:,.0f} kB)"
+            )
     word = "within" if figures["ratio_p95"] <= BUDGET else "ABOVE"
     print(f"Overview / empty view at p95, warm: {figures['ratio_p95']:.1f}x, {word} the budget of {BUDGET:.0f}x")
 

@@ -13,7 +13,7 @@ from costgov.queries.eval_run_pages import raw_names_filter
 from routing.models import EvalCase, EvalRunPart, RequestClass
 from routing.queries.evidence import names_held
 
-CASES_A_PAGE: Final = 100
+CASES_A_PAGE: Final = 50
 MOST_COUNTED: Final = (
     100_000  # beyond it a page says "more than": counting millions would take longer than showing them
 )
@@ -122,7 +122,7 @@ class OneCase:
 
 
 def case_page(*, question: CaseQuestion, number: int, as_of: datetime) -> CasePage:
-    """A hundred results. Raises UnknownCase for a class nobody registered."""
+    """Fifty results. Raises UnknownCase for a class nobody registered."""
     registered = _class(question.slug) if question.slug else None
     rows = _asked(question, registered, as_of)
     count = rows.order_by()[: MOST_COUNTED + 1].count()

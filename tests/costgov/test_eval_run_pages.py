@@ -179,21 +179,22 @@ def test_cases_by_outcome_model_words_and_order(people) -> None:
     assert ids(run_id=run.pk, outcome="all", sort="latency")[0] == "half"
     assert ids(slug="triage", outcome="all", words="HAL") == ["half"]
     assert ids(slug="triage", suite="another") == []
-    assert len(ids(slug="triage", outcome="passed")) == 100, "a page"
+    assert len(ids(slug="triage", outcome="passed")) == 50, "a page"
 
 
 def test_pages_of_cases_and_the_count_that_is_cut(people, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = CaseQuestion(slug="triage", outcome="all", sort="case")
-    pages = [case_page(question=everything, number=n, as_of=world.AS_OF) for n in (1, 2, 3, 4)]
-    assert [(found.first, found.last, found.count, found.has_next) for found in pages] == [
-        (1, 100, 400, True), (101, 200, 400, True), (201, 300, 400, True), (301, 400, 400, False),
+    pages = [case_page(question=everything, number=n, as_of=world.AS_OF) for n in range(1, 9)]
+    assert [(found.first, found.last, found.count, found.has_next) for found in pages[:2]] == [
+        (1, 50, 400, True), (51, 100, 400, True),
     ]  # fmt: skip
+    assert (pages[7].first, pages[7].last, pages[7].has_next) == (351, 400, False)
     seen = [line.id for found in pages for line in found.lines]
     assert len(set(seen)) == 400, "every result once"
-    assert case_page(question=everything, number=99, as_of=world.AS_OF).number == 4
-    monkeypatch.setattr(eval_cases, "MOST_COUNTED", 250)
+    assert case_page(question=everything, number=99, as_of=world.AS_OF).number == 8
+    monkeypatch.setattr(eval_cases, "MOST_COUNTED", 125)
     cut = case_page(question=everything, number=3, as_of=world.AS_OF)
-    assert (cut.count, cut.is_more, cut.has_next, cut.first, len(cut.lines)) == (250, True, False, 201, 100)
+    assert (cut.count, cut.is_more, cut.has_next, cut.first, len(cut.lines)) == (125, True, False, 101, 50)
 
 
 def test_one_case_on_every_model(people) -> None:
