@@ -5,10 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import connection
 from django.db.models import Avg, Count, Max, Min, Q
 
 from billing.queries.series import model_name, model_names
 from routing.models import EvalImport, EvalRun
+from routing.queries.eval_runs import RunLine, run_lines
+from routing.queries.work_items import VerdictChange, verdict_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,26 @@ class ImportRunRow:
 
 @dataclass(frozen=True, slots=True)
 class ImportDetail:
-    """One eval file with what it brought and what it could not read."""
+    """One eval file with what it brought and what it could not read.
+
+    `runs`: what it brought per suite and class, with what looks broken. `verdicts`: those it changed. Of its distinct
+    cases with a verdict, `new_cases` had none before on that model under the same versions, prompt and mode, and
+    `repeated_cases` had: those are shown and add nothing to the evidence.
+    """
 
     row: ImportRow
     sha256: str
     brought: tuple[ImportRunRow, ...]
     rejected_rows: tuple[str, ...]
+    warnings: tuple[str, ...]
+    runs: tuple[RunLine, ...]
+    verdicts: tuple[VerdictChange, ...]
+    new_cases: int
+    repeated_cases: int
+
+    @property
+    def flagged(self) -> int:
+        return sum(bool(run.findings) for run in self.runs)
 
 
 def eval_imports(*, most: int = 50) -> tuple[ImportRow, ...]:
@@ -111,7 +128,43 @@ def eval_import(*, import_id: int) -> ImportDetail | None:
             )
         )
     summary = _import_row(row, {each.slug for each in brought}, {each.model for each in brought})
-    return ImportDetail(summary, row.sha256, tuple(brought), tuple(row.rejected_rows))
+    new, repeated = _new_and_repeated(row.pk)
+    return ImportDetail(
+        row=summary,
+        sha256=row.sha256,
+        brought=tuple(brought),
+        rejected_rows=tuple(row.rejected_rows),
+        warnings=tuple(row.warnings),
+        runs=run_lines(import_id=row.pk),
+        verdicts=verdict_changes(import_id=row.pk),
+        new_cases=new,
+        repeated_cases=repeated,
+    )
+
+
+_NEW_AND_REPEATED = """
+WITH brought AS (
+    SELECT DISTINCT r.request_class_id, r.suite, r.suite_version, c.sample_id, c.model, c.mode, c.prompt_version
+    FROM routing_evalrun r JOIN routing_evalcase c ON c.run_id = r.id
+    WHERE r.eval_import_id = %(id)s AND c.score IS NOT NULL
+), known AS (
+    SELECT DISTINCT r.request_class_id, r.suite, r.suite_version, c.sample_id, c.model, c.mode, c.prompt_version
+    FROM routing_evalrun r JOIN routing_evalcase c ON c.run_id = r.id
+    WHERE r.eval_import_id < %(id)s AND c.score IS NOT NULL AND r.set_aside_at IS NULL
+      AND (r.request_class_id, r.suite, r.suite_version) IN (
+          SELECT request_class_id, suite, suite_version FROM routing_evalrun WHERE eval_import_id = %(id)s)
+)
+SELECT count(*) FILTER (WHERE k.sample_id IS NULL), count(k.sample_id)
+FROM brought b LEFT JOIN known k USING (request_class_id, suite, suite_version, sample_id, model, mode, prompt_version)
+"""
+
+
+def _new_and_repeated(import_id: int) -> tuple[int, int]:
+    """Distinct cases with a verdict, per model: those no earlier file had one for, and those one had."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEW_AND_REPEATED, {"id": import_id})
+        new, repeated = cursor.fetchone()
+    return int(new), int(repeated)
 
 
 def _import_row(row: EvalImport, slugs: Iterable[str], models: Iterable[str]) -> ImportRow:

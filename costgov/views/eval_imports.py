@@ -12,10 +12,12 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
+from django.views.decorators.http import require_safe
 
 from audit.roles import Right, may
 from costgov.pages import now, page, right_required
 from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
+from costgov.timespan import only
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions
 from routing.models import RequestClass
@@ -26,10 +28,28 @@ _ALWAYS_ASKED = ("file", "format", "request_class")
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a file was refused: the sentence, and its parts where the reader told them ('' = it did not)."""
+
+    text: str
+    place: str
+    field: str
+    value: str
+    problem: str
+    remedy: str
+
+    @classmethod
+    def of(cls, error: EvalImportError) -> "Refused":
+        places = (error.file, f"line {error.line}" if error.line is not None else "", error.where)
+        place = ", ".join(part for part in places if part)
+        return cls(str(error), place, error.field, error.value or "", error.problem, error.remedy)
+
+
+@dataclass(frozen=True, slots=True)
 class ImportPage:
     form: "EvalImportForm"
     history: tuple[ImportRow, ...]
-    problem: str
+    problem: Refused | None
     formats: list[tuple[str, str]]
 
 
@@ -138,12 +158,12 @@ class EvalImportForm(forms.Form):
 def import_page(request: HttpRequest) -> HttpResponse:
     may_edit = may(request.user, Right.EDIT_CLASSES)  # type: ignore[arg-type]
     form = EvalImportForm(request.POST or None, request.FILES or None, may_edit_classes=may_edit)
-    problem = ""
+    problem: Refused | None = None
     if request.method == "POST" and form.is_valid():
         try:
             outcome = _import(request, form)
         except EvalImportError as error:
-            problem = str(error)
+            problem = Refused.of(error)
         else:
             _say(request, outcome)
             return redirect("eval-import", outcome.import_id)
@@ -186,7 +206,9 @@ def _say(request: HttpRequest, outcome: EvalImportResult) -> None:
         messages.warning(request, warning)
 
 
+@require_safe
 def import_done_page(request: HttpRequest, import_id: int) -> HttpResponse:
+    only(request, ())
     found = eval_import(import_id=import_id)
     if found is None:
         raise Http404(f"There is no import of eval results number {import_id}.")

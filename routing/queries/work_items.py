@@ -62,6 +62,7 @@ class VerdictChange:
 
     at: datetime
     slug: str
+    class_title: str
     model: str
     name: str
     status: str
@@ -136,16 +137,23 @@ def open_items_by_class() -> dict[str, int]:
     return {row["request_class__slug"]: row["count"] for row in found}
 
 
-def verdict_changes(*, slug: str, model: str = "", most: int = MOST_SHOWN) -> tuple[VerdictChange, ...]:
-    """What the verdicts of a class (or one of its models) were over time, newest first."""
-    rows = VerdictRecord.objects.filter(request_class__slug=slug)
+def verdict_changes(
+    *, slug: str = "", model: str = "", import_id: int | None = None, most: int = MOST_SHOWN
+) -> tuple[VerdictChange, ...]:
+    """What verdicts were over time, newest first: of a class, of one of its models, or those one import changed."""
+    rows = VerdictRecord.objects.select_related("request_class")
+    if slug:
+        rows = rows.filter(request_class__slug=slug)
     if model:
         rows = rows.filter(model=model)
+    if import_id is not None:
+        rows = rows.filter(eval_import=import_id)
     names = model_names()
     return tuple(
         VerdictChange(
             at=row.at,
-            slug=slug,
+            slug=row.request_class.slug,
+            class_title=row.request_class.title,
             model=row.model,
             name=model_name(names, row.model).name,
             status=row.status,

@@ -302,3 +302,52 @@ def test_command_as_of_a_day(people):
 def test_command_refuses_an_unknown_class(people):
     code, out, err = run("--class", "nope")
     assert (code, out) == (2, "") and "There is no class 'nope'" in err
+
+
+# -- what an import says it did ------------------------------------------------------------------------------------
+
+
+def _file(*lines: str) -> bytes:
+    head = "suite,sample_id,model,passed,run_at,request_class"
+    return "\n".join([head, *lines, ""]).encode()
+
+
+def _line(sample: str, passed: str, at: str = "2026-11-09T10:00:00Z", suite: str = "suite@1") -> str:
+    return f"{suite},{sample},{world.HAIKU},{passed},{at},triage"
+
+
+def test_an_import_says_what_is_new_and_what_repeats(client: Client, people):
+    client.force_login(people["eva"])
+    first = upload(client, "one.csv", _file(*(_line(f"new-{n}", "true") for n in range(40))))
+    number = int(first["Location"].rstrip("/").rsplit("/", 1)[1])
+    detail = eval_import(import_id=number)
+    assert detail is not None and (detail.new_cases, detail.repeated_cases) == (40, 0)
+    again = _file(
+        *(_line(f"new-{n}", "false", "2026-11-10T10:00:00Z") for n in range(3)),
+        _line("case-0", "true", "2026-11-10T10:00:00Z"),
+        _line("fresh", "true", "2026-11-10T10:00:00Z"),
+        _line("broken", "", "2026-11-10T10:00:00Z"),
+    )
+    answer = upload(client, "two.csv", again)
+    html = get(client, answer["Location"])
+    assert "1 case is new evidence, 4 repeat cases that already have a score and add nothing." in html
+    assert "1 ended without a verdict and counts neither way." in html
+    other_version = upload(client, "three.csv", _file(_line("new-0", "true", "2026-11-11T10:00:00Z", "suite@2")))
+    assert "1 case is new evidence." in get(client, other_version["Location"])
+
+
+def test_an_import_names_the_verdicts_it_changed(client: Client, people):
+    client.force_login(people["eva"])
+    flawless = [_line(f"v-{n}", "true", suite="fresh@1").replace(world.HAIKU, world.SONNET) for n in range(150)]
+    html = get(client, upload(client, "fresh.csv", _file(*flawless))["Location"])
+    assert "Verdicts it changed" in html
+    assert f"/evals/triage/{world.SONNET}/" in html and "150 of 150" in html and "the first" in html
+
+
+def test_a_refused_file_is_taken_apart(client: Client, people):
+    client.force_login(people["eva"])
+    answer = upload(client, "bad.csv", _file(_line("a", "true"), _line("b", "maybe")))
+    html = " ".join(answer.content.decode().split())
+    assert "<dt>Where</dt><dd>bad.csv, line 3</dd>" in html
+    assert "<dt>Field</dt><dd><code>passed</code></dd>" in html and "&#x27;maybe&#x27;" in html
+    assert "<dt>What to do</dt><dd>Use true or false</dd>" in html
