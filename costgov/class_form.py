@@ -18,7 +18,6 @@ from routing.queries.bars import bar_of
 
 HUNDRED = Decimal(100)
 _REUSE_SHARES = ("prefix_share", "hit_share_5m", "hit_share_1h")
-_CASCADE_SHARES = ("good_accepted", "bad_accepted")
 _BAR_SHARES = ("bar", "tolerance", "alpha", "margin")
 
 
@@ -125,12 +124,6 @@ class ClassForm(forms.Form):
         label="Models that may serve it", required=False, widget=forms.CheckboxSelectMultiple,
         help_text="None chosen = every model the organisation allows.",
     )  # fmt: skip
-    check_usd = _usd_field("Cost of one check, USD")
-    good_accepted = _share_field("Good answers it accepts, %")
-    bad_accepted = _share_field("Bad answers it accepts, %")
-    cascade_source = forms.CharField(
-        label="Where these figures come from", max_length=200, required=False, help_text="Shown with the cascade."
-    )
     note = forms.CharField(
         label="Note", required=False, widget=forms.Textarea(attrs={"rows": 3}), help_text="Shown wherever the class is."
     )
@@ -173,10 +166,6 @@ class ClassForm(forms.Form):
             self.add_error("margin", "A comparison needs a margin: by how many points a model may be worse.")
         if values.get("prefix_share") is not None and values.get("prefix_tok") is not None:
             self.add_error("prefix_tok", "Give the repeated start as a share or in tokens, not both.")
-        figures = ("check_usd", *_CASCADE_SHARES)
-        missing = [name for name in figures if values.get(name) is None]
-        if len(missing) not in (0, len(figures)):
-            self.add_error(missing[0], "A check needs its cost and both shares, or none of them.")
         self._need_reason(values)
         return values
 
@@ -216,16 +205,7 @@ class ClassForm(forms.Form):
         given |= {"prefix_tok": _plain(values.pop("prefix_tok")), "source": values.pop("reuse_source") or None}
         reuse = {**reuse, **given}
         values["reuse"] = {name: value for name, value in reuse.items() if value is not None}
-        values["cascade"] = self._cascade(values)
         return values
-
-    def _cascade(self, values: dict[str, Any]) -> dict[str, Any]:
-        held = dict(self.registered.cascade) if self.registered is not None else {}
-        given: dict[str, Any] = {name: _plain_share(values.pop(name)) for name in _CASCADE_SHARES}
-        given |= {"check_usd": _text(values.pop("check_usd")), "source": values.pop("cascade_source") or None}
-        if given["check_usd"] is None:
-            return {}
-        return {name: value for name, value in {**held, **given}.items() if value is not None}
 
     @staticmethod
     def _suites(values: Mapping[str, Any]) -> list[str]:
@@ -234,7 +214,7 @@ class ClassForm(forms.Form):
     @property
     def groups(self) -> list[Group]:
         """Fields in the order people think of them."""
-        quality = ("metric", "bar", "tolerance", "alpha", "standard", "margin", "min_cases", "max_age_days", "suites")
+        quality = ("bar", "tolerance", "metric", "alpha", "standard", "margin", "min_cases", "max_age_days", "suites")
         return [
             self._group("The class", "", ("slug", "title", "quality_owner", "spend_owner")),
             self._group("Quality", "What a model must be shown to reach", (*quality, "reason")),
@@ -246,9 +226,6 @@ class ClassForm(forms.Form):
             self._group("What may serve it", "",
                         ("is_protected", "required_geo", "failure_usd", "allowed_models"),
                         folded=self._limits_said()),
-            self._group("A check of cheap answers", "",
-                        ("check_usd", *_CASCADE_SHARES, "cascade_source"),
-                        folded="in use" if self["check_usd"].value() not in (None, "") else "none"),
             self._group("Note", "", ("note",)),
         ]  # fmt: skip
 
@@ -280,13 +257,10 @@ def initial_of(row: RequestClass | None) -> dict[str, Any]:
         **{name: getattr(row, name) for name in names},
         **{name: _percent(getattr(row, name)) for name in (*_BAR_SHARES, "batchable_share")},
         **{name: _percent(row.reuse.get(name)) for name in _REUSE_SHARES},
-        **{name: _percent(row.cascade.get(name)) for name in _CASCADE_SHARES},
         "suites": "\n".join(row.suites),
         "prefix_tok": None if row.reuse.get("prefix_tok") is None else _trimmed(Decimal(str(row.reuse["prefix_tok"]))),
         "reuse_source": row.reuse.get("source", ""),
         "failure_usd": None if row.failure_usd is None else Decimal(f"{row.failure_usd.normalize():f}"),
-        "check_usd": row.cascade.get("check_usd"),
-        "cascade_source": row.cascade.get("source", ""),
     }
 
 
@@ -300,10 +274,6 @@ def _plain_share(percent: Decimal | None) -> float | None:
 
 def _plain(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _text(value: Decimal | None) -> str | None:
-    return None if value is None else f"{value.normalize():f}"
 
 
 def _percent(share: Any) -> Decimal | None:

@@ -12,6 +12,8 @@ from audit import operations as audit
 from audit.roles import Right, require
 from billing.queries.prices import release_facts
 from routing.core.bars import METRICS, STANDARDS, Bar, bar_changes
+from routing.core.cascade_plan import parse_plan
+from routing.core.evidence import suite_filter
 from routing.models import QualityBar, RequestClass
 from routing.operations.evidence_changed import evidence_changed
 from routing.queries.bars import bar_of
@@ -53,6 +55,19 @@ def changed_bar(before: Bar, facts: Mapping[str, Any], *, slug: str) -> Bar:
     return bar
 
 
+def check_of_cascade(row: RequestClass, bar: Bar) -> None:
+    """Raises ClassRefused where the suite that judges the check of a stated cascade would count as answers."""
+    plan = parse_plan(row.cascade)
+    if plan is None or not plan.check_suite:
+        return
+    name, _, version = plan.check_suite.partition("@")
+    if suite_filter(bar.suites)(name, version or "1"):
+        raise ClassRefused(
+            f"{row.slug}: suite {plan.check_suite} judges the check of its cascade and would be taken for answers: "
+            "name the suites that count, without this one."
+        )
+
+
 @transaction.atomic
 def set_bar(
     *,
@@ -78,6 +93,7 @@ def set_bar(
     bar = changed_bar(before, facts, slug=slug)
     if not bar_changes(before, bar):
         return _current(row, as_of)
+    check_of_cascade(row, bar)
     if not reason.strip():
         raise ClassRefused(f"{slug}: say why the bar changes: whoever reads a verdict must know what it was judged by.")
     kept = keep_version(row, before, bar, actor=actor, reason=reason, as_of=as_of)

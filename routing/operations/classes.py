@@ -14,7 +14,7 @@ from billing.queries.prices import release_facts
 from routing.core.bars import Bar, bar_changes
 from routing.models import BAR_FIELDS, ClassMapping, RequestClass
 from routing.operations.bars import ClassRefused as ClassRefused
-from routing.operations.bars import changed_bar, check_version, keep_version
+from routing.operations.bars import changed_bar, check_of_cascade, check_version, keep_version
 from routing.operations.evidence_changed import evidence_changed
 from routing.queries.bars import bar_of
 
@@ -31,7 +31,6 @@ FACTS = (
     "required_geo",
     "is_protected",
     "failure_usd",
-    "cascade",
     "note",
 )
 
@@ -74,10 +73,10 @@ def save_class(
     except (ValueError, ArithmeticError) as error:
         raise ClassRefused(f"{slug}: {error}.") from error
     _check_reuse(slug, row.reuse)
-    _check_cascade(slug, row.cascade)
     _check_allowed(slug, row.allowed_models, before)
     is_other_bar = held is None or bool(bar_changes(held, bar))
     if is_other_bar:
+        check_of_cascade(row, bar)
         keep_version(row, held, bar, actor=actor, reason=reason, as_of=as_of)
     row.save()
     if is_other_bar and held is not None:
@@ -179,24 +178,6 @@ def _check_reuse(slug: str, reuse: Any) -> None:
         raise ClassRefused(f"{slug}: reuse.prefix_tok is {prefix}: a number of tokens is 0 or more.")
 
 
-def _check_cascade(slug: str, cascade: Any) -> None:
-    """A check of cheap answers: what it costs, and how often it lets a good and a bad one pass."""
-    if not isinstance(cascade, dict):
-        raise ClassRefused(f"{slug}: cascade is {cascade!r}: give an object of facts, or leave it empty.")
-    unknown = sorted(set(cascade) - {*_CASCADE_SHARES, "check_usd", "source", "assumed"})
-    if unknown:
-        raise ClassRefused(f"{slug}: cascade has {', '.join(unknown)}: nothing reads that. Leave it out.")
-    if not cascade:
-        return
-    for name in (*_CASCADE_SHARES, "check_usd"):
-        if cascade.get(name) is None:
-            raise ClassRefused(f"{slug}: cascade.{name} is missing: a check needs all of its figures, or none.")
-        value = _number(slug, name, cascade[name], of="cascade")
-        if value < 0 or (name in _CASCADE_SHARES and value > 1):
-            said = "it is a share, from 0 to 1" if name in _CASCADE_SHARES else "a cost is 0 or more"
-            raise ClassRefused(f"{slug}: cascade.{name} is {value}: {said}.")
-
-
 def _check_allowed(slug: str, allowed: Any, before: dict[str, Any] | None) -> None:
     if not isinstance(allowed, list) or not all(isinstance(each, str) for each in allowed):
         raise ClassRefused(f"{slug}: allowed_models is {allowed!r}: give a list of models, or leave it empty.")
@@ -206,16 +187,13 @@ def _check_allowed(slug: str, allowed: Any, before: dict[str, Any] | None) -> No
         raise ClassRefused(f"{slug}: it cannot allow {', '.join(strangers)}: add the model on the Prices page first.")
 
 
-_CASCADE_SHARES = ("good_accepted", "bad_accepted")
-
-
-def _number(slug: str, name: str, value: Any, *, of: str = "reuse") -> Decimal:
+def _number(slug: str, name: str, value: Any) -> Decimal:
     try:
         found = Decimal(str(value))
     except ArithmeticError as error:
-        raise ClassRefused(f"{slug}: {of}.{name} is {value!r}: give a number or leave it out.") from error
+        raise ClassRefused(f"{slug}: reuse.{name} is {value!r}: give a number or leave it out.") from error
     if not found.is_finite():
-        raise ClassRefused(f"{slug}: {of}.{name} is {value!r}: give a finite number or leave it out.")
+        raise ClassRefused(f"{slug}: reuse.{name} is {value!r}: give a finite number or leave it out.")
     return found
 
 

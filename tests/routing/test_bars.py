@@ -219,11 +219,6 @@ def test_a_class_from_before_versions_keeps_its_old_bar_with_the_first_change() 
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"cascade": []}, "cascade is []"),
-        ({"cascade": {"check_usd": "0.001"}}, "cascade.good_accepted is missing"),
-        ({"cascade": {"check_usd": "-1", "good_accepted": 1, "bad_accepted": 0}}, "a cost is 0 or more"),
-        ({"cascade": {"check_usd": "0", "good_accepted": 1.5, "bad_accepted": 0}}, "a share, from 0 to 1"),
-        ({"cascade": {"colour": 1}}, "nothing reads that"),
         ({"allowed_models": ["gpt-9"]}, "it cannot allow gpt-9"),
         ({"allowed_models": "gpt-9"}, "give a list of models"),
         ({"failure_usd": Decimal("-1")}, "failure"),
