@@ -35,15 +35,22 @@ class MatrixQuestion:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """A class with its cells in the order of the columns shown; None = the model never ran a case of it."""
+    """A class with its cells in the order of the columns shown; None = the model never ran a case of it.
 
+    `place`: that of the class in the whole matrix, from 0.
+    """
+
+    place: int
     row: JudgedClass
     cells: tuple[Judged | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixSelection:
+    """`places`: those of the columns in the whole matrix, from 0."""
+
     columns: tuple[MatrixModel, ...]
+    places: tuple[int, ...]
     rows: tuple[MatrixRow, ...]
 
 
@@ -55,12 +62,12 @@ def select(view: EvalMatrix, question: MatrixQuestion) -> MatrixSelection:
         if question.model in ("", SERVES) or column.model == question.model
     ]
     rows = [
-        MatrixRow(row, tuple(cells[place] for place in places))
-        for row, cells in zip(view.rows, view.cells, strict=True)
+        MatrixRow(number, row, tuple(cells[place] for place in places))
+        for number, (row, cells) in enumerate(zip(view.rows, view.cells, strict=True))
         if _holds(row, question.words) and _has_verdict(row, question)
     ]
     rows.sort(key=lambda found: (_order(_subject(found.row, question.model), question.sort), found.row.title.lower()))
-    return MatrixSelection(tuple(view.models[place] for place in places), tuple(rows))
+    return MatrixSelection(tuple(view.models[place] for place in places), tuple(places), tuple(rows))
 
 
 def verdict_counts(view: EvalMatrix) -> Mapping[str, int]:

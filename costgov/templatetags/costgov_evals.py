@@ -1,8 +1,5 @@
 """A cell of the eval matrix: written here because hundreds of them in a template take ten times as long."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
@@ -23,7 +20,6 @@ VERDICT_WORDS = {
 }
 
 
-@register.simple_tag
 def matrix_cell(row: JudgedClass, column: MatrixModel, cell: Judged | None, axis: tuple[float, float]) -> SafeString:
     """Verdict as icon and word, interval with the line, pass rate, cases, what is missing; a link to what is behind."""
     if cell is None:
@@ -43,12 +39,6 @@ def matrix_cell(row: JudgedClass, column: MatrixModel, cell: Judged | None, axis
     return format_html(
         '<td data-l="{}"{}>{}</td>', column.name, SafeString(' class="now"' if cell.serves else ""), link
     )
-
-
-@register.filter
-def at(values: Sequence[Any], place: int) -> Any:
-    """values[place]: the column beside a cell."""
-    return values[place]
 
 
 @register.simple_tag

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from billing.exports.cells import Cell
@@ -14,7 +15,7 @@ from costgov.downloads import download
 from costgov.pages import BadQuery, cached, choice, now, page
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.eval_runs import ModelRuns, model_runs
-from costgov.queries.evals import EvalMatrix, MatrixModel, eval_matrix
+from costgov.queries.evals import EvalMatrix, JudgedClass, MatrixModel, eval_matrix
 from costgov.queries.matrix_selection import (
     SERVES,
     SORTS,
@@ -27,6 +28,7 @@ from costgov.queries.matrix_selection import (
     shortened,
     verdict_counts,
 )
+from costgov.templatetags.costgov_evals import matrix_cell
 from costgov.templatetags.costgov_ui import whisker_scale
 from costgov.timespan import only
 
@@ -36,15 +38,30 @@ PARAMETERS = ("q", "model", "verdict", "sort", "page")
 
 
 @dataclass(frozen=True, slots=True)
+class MatrixShown:
+    """The matrix with its cells drawn once, each in the place of its value: drawing them anew takes most of a page."""
+
+    view: EvalMatrix
+    drawn: tuple[tuple[str, ...], ...]
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRow:
+    row: JudgedClass
+    cells: SafeString
+
+
+@dataclass(frozen=True, slots=True)
 class MatrixPage:
-    """The part of the matrix an address asks for. `axis` is that of every whisker of the whole matrix."""
+    """The part of the matrix an address asks for."""
 
     view: EvalMatrix
     question: MatrixQuestion
     columns: tuple[MatrixModel, ...]
     rows: Page[MatrixRow]
+    drawn: tuple[DrawnRow, ...]
     found: int
-    axis: tuple[float, float]
     counts: Mapping[str, int]
     needing: str
     below: str
@@ -63,25 +80,36 @@ class MissingPage:
     message: str
 
 
-def matrix_shown() -> EvalMatrix:
+def matrix_shown() -> MatrixShown:
     """The matrix of today."""
     as_of = now()
-    found: EvalMatrix = cached("evals", lambda: eval_matrix(as_of=as_of), today=as_of.date())
+    found: MatrixShown = cached("evals", lambda: draw(eval_matrix(as_of=as_of)), today=as_of.date())
     return found
+
+
+def draw(view: EvalMatrix) -> MatrixShown:
+    """Every cell as it is written into the page, on one axis for every whisker. No clock, no database."""
+    judged = [cell for row in view.rows for cell in row.models if cell.cases]
+    axis = whisker_scale([bound for cell in judged for bound in (cell.lower, cell.pass_rate, cell.line)])
+    drawn = tuple(
+        tuple(str(matrix_cell(row, column, cell, axis)) for column, cell in zip(view.models, cells, strict=True))
+        for row, cells in zip(view.rows, view.cells, strict=True)
+    )
+    return MatrixShown(view, drawn, verdict_counts(view))
 
 
 @require_safe
 def matrix_page(request: HttpRequest) -> HttpResponse:
     """?q= words of a class, ?model= one of them or `serves`, ?verdict=, ?sort=, ?page=."""
-    view = matrix_shown()
-    question = asked(request, view)
-    value = build_matrix(view, question, page_number(request))
+    shown = matrix_shown()
+    question = asked(request, shown.view)
+    value = build_matrix(shown, question, page_number(request))
     return page(
         request,
         "routing/evals.html",
         value,
         nav="evals",
-        as_of=view.as_of,
+        as_of=shown.view.as_of,
         sorts=SORTS,
         verdicts=(*VERDICTS, STALE),
         serves=SERVES,
@@ -105,10 +133,10 @@ def page_number(request: HttpRequest) -> int:
     return int(said)
 
 
-def build_matrix(view: EvalMatrix, question: MatrixQuestion, number: int) -> MatrixPage:
+def build_matrix(shown: MatrixShown, question: MatrixQuestion, number: int) -> MatrixPage:
     """The rows of one page; a page beyond the last is the last. No clock, no database."""
+    view = shown.view
     found: MatrixSelection = select(view, question)
-    cells = [cell for row in view.rows for cell in row.models if cell.cases]
     rows = Paginator(found.rows, CLASSES_A_PAGE).get_page(number)
     notes: dict[str, list[str]] = {}
     for each in rows:
@@ -119,9 +147,12 @@ def build_matrix(view: EvalMatrix, question: MatrixQuestion, number: int) -> Mat
         question=question,
         columns=found.columns,
         rows=rows,
+        drawn=tuple(
+            DrawnRow(each.row, SafeString("".join(shown.drawn[each.place][place] for place in found.places)))
+            for each in rows
+        ),
         found=len(found.rows),
-        axis=whisker_scale([bound for cell in cells for bound in (cell.lower, cell.pass_rate, cell.line)]),
-        counts=verdict_counts(view),
+        counts=shown.counts,
         needing=shortened(view.needing),
         below=shortened(view.below),
         notes=[(note, shortened(titles)) for note, titles in notes.items()],
@@ -136,7 +167,7 @@ _COLUMNS = ("class", "title", "model", "serves", "verdict", "stale", "pass_rate"
 @download("evals")
 def matrix_table(request: HttpRequest) -> Table:
     """What the filters of the page show, on all its pages: one line per class and model."""
-    view = matrix_shown()
+    view = matrix_shown().view
     found = select(view, asked(request, view))
 
     def lines() -> Iterator[list[Cell]]:
