@@ -164,12 +164,12 @@ def quality(*, as_of: datetime, slug: str | None = None) -> Quality:
     if slug is not None and slug not in slugs:
         known = ", ".join(slugs) or "none yet"
         raise UnknownClass(f"There is no class {slug!r}. Registered classes: {known}.")
-    return _quality(as_of, quality_facts(as_of=as_of, slug=slug))
+    return _quality(as_of, quality_facts(as_of=as_of, slug=slug, with_results=False))
 
 
 def eval_matrix(*, as_of: datetime) -> EvalMatrix:
     """Everything the Evals page shows."""
-    facts = quality_facts(as_of=as_of)
+    facts = quality_facts(as_of=as_of, with_results=False)
     found = _quality(as_of, facts)
     view: RecommendationView | None = None
     reason = ""

@@ -243,9 +243,9 @@ def test_warm_pages_ask_the_database_little(client: Client, django_assert_max_nu
     client.force_login(world.whole()["vic"])
     for address in ("/classes/", "/classes/triage/"):
         text_of(client, address)
-        # user, organisation, roles, changes in review; the data version for the page and for the badge of data health,
-        # which also asks for the newest import
-        with django_assert_max_num_queries(7):
+        # user, organisation, roles, changes in review, open work items; the data version for the page and for the badge
+        # of data health, which also asks for the newest import
+        with django_assert_max_num_queries(8):
             text_of(client, address)
 
 

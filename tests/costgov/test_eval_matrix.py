@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
+from costgov.queries.class_lines import quality_facts
 from costgov.queries.evals import eval_matrix
 from costgov.queries.matrix_selection import MatrixQuestion, select, shortened, verdict_counts
 from costgov.views.evals import CLASSES_A_PAGE
@@ -152,3 +153,9 @@ def test_a_download_is_what_is_on_screen(client: Client, people) -> None:
 def test_long_lists_of_titles_are_cut() -> None:
     assert shortened(["a", "b"]) == "a, b"
     assert shortened(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_verdicts_from_kept_evidence_are_those_of_the_results(people) -> None:
+    for as_of in (world.AS_OF, world.AS_OF - timedelta(days=35)):
+        read, kept = quality_facts(as_of=as_of), quality_facts(as_of=as_of, with_results=False)
+        assert kept.verdicts == read.verdicts and kept.results == {} and read.results

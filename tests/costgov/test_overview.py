@@ -320,9 +320,9 @@ def test_an_address_that_cannot_be_read_is_refused_in_words(client: Client, quer
 def test_a_warm_page_asks_the_database_little(client: Client, django_assert_max_num_queries: Any) -> None:
     client.force_login(world.whole()["vic"])
     text_of(client)
-    # user, organisation, roles, changes in review; the data version for the page and for the badge of data health,
-    # which also asks for the newest import
-    with django_assert_max_num_queries(7):
+    # user, organisation, roles, changes in review, open work items; the data version for the page and for the badge of
+    # data health, which also asks for the newest import
+    with django_assert_max_num_queries(8):
         text_of(client)
 
 
