@@ -103,6 +103,8 @@ NEEDS = [
     ("POST", "invoices", "months:write"),
     ("GET", "classes", "read"),
     ("GET", "classes/nope", "read"),
+    ("GET", "classes/nope/bar", "read"),
+    ("POST", "classes/nope/bar", "policy:write"),
     ("GET", "classes/nope/cascade", "read"),
     ("POST", "classes/nope/cascade", "policy:write"),
     ("POST", "classes/nope/cascade/try", "read"),
