@@ -31,7 +31,10 @@ from costgov.charts.spend import Activation, RatePoint, moving_line
 
 @dataclass(frozen=True, slots=True)
 class CostQuality:
-    """A model of a class: cost of a request and pass rate. `filled`: serves now or is recommended."""
+    """A model of a class: cost of a request and pass rate, each with its interval where it is an estimate.
+
+    `filled`: serves now or is recommended. `cost_low`, `cost_high` None = the cost is measured.
+    """
 
     model: str
     tier: str
@@ -41,6 +44,8 @@ class CostQuality:
     high: Value
     note: str = ""
     filled: bool = False
+    cost_low: Value = None
+    cost_high: Value = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
     bounds = rate_range([*(p.low for p in points), *(p.value for p in points), line], top=102.0)
     # A model without cost or rate has no place here: the page names it beside the chart.
     placed = [p for p in points if p.cost_usd is not None and p.value is not None]
-    dearest = max((float(p.cost_usd or 0) for p in placed), default=0.0) or 0.001
+    dearest = max((float(cost or 0) for p in placed for cost in (p.cost_usd, p.cost_high)), default=0.0) or 0.001
     sides = _label_sides([_within(p, dearest * _ROOM, bounds) for p in placed])
     for point, side in zip(placed, sides, strict=True):
         style = tier_style(point.tier)
@@ -82,6 +87,7 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
                     "line": {"width": 2, "color": style.colour},
                 },
                 "error_y": {**bars, "width": 5, "thickness": 1.4, "color": style.colour},
+                **_cost_bars(point, style.colour),
                 "hovertemplate": f"{point.model}: %{{y:.1f}}%, $%{{x:.5f}} a request<extra></extra>",
             }
         )
@@ -113,6 +119,17 @@ def scatter_cost_quality(points: Sequence[CostQuality], line: Value = None) -> F
         narrow |= {f"annotations.{index}.text": trace["name"], f"annotations.{index}.font.size": 11}
         narrow |= {f"annotations.{index}.yshift": -14 if index % 2 else 0}
     return figure(data, shape, narrow)
+
+
+def _cost_bars(point: CostQuality, colour: str) -> Figure:
+    """The whisker of an assumed cost, lying; none where it is measured."""
+    if point.cost_usd is None or point.cost_low is None or point.cost_high is None:
+        return {}
+    cost, low, high = float(point.cost_usd), float(point.cost_low), float(point.cost_high)
+    if low == high:
+        return {}
+    bars: Figure = {"type": "data", "symmetric": False, "array": [high - cost], "arrayminus": [cost - low]}
+    return {"error_x": {**bars, "width": 5, "thickness": 1.4, "color": colour}}
 
 
 _ROOM = 1.4  # of the dearest model's cost: its label stands to the right of it

@@ -24,8 +24,10 @@ from costgov.queries.class_lines import ClassLine, ClassLines, QualityFacts, cla
 from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks, last_drawn
 from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, per_month, verdict_row
 from routing.models import Activation, ChangeRequest, RequestClass
+from routing.queries.bars import BarVersion, bar_versions
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.tiers import ClassWeek, class_weeks
+from routing.queries.work_items import VerdictChange, WorkItemRow, verdict_changes, work_items
 
 _NO_CHANGE = 1e-6  # of a cost: what divisions may leave
 
@@ -37,9 +39,12 @@ class UnknownClass(LookupError):
 @dataclass(frozen=True, slots=True)
 class CandidateRow:
     """A model of the class. `unit_cost_usd` is per unit with the levers that pay on it, whether or not they are in use;
-    `now_usd`, of the incumbent alone, what a unit costs now, and `relative_cost` is against that. None where a cost is
-    missing. `role`: incumbent, target, runner_up or ''. `saving_usd`: an estimate per month, of the recommended model;
-    `saving_if_shown_usd`: what a cheaper one would add if it cleared the bar."""
+    `low_usd`, `high_usd` are its ends where tokens are assumed. `now_usd`, of the incumbent alone, is what a unit costs
+    now, and `relative_cost` is against that. None where a cost is missing.
+
+    `role`: incumbent, target, runner_up or ''. `saving_usd`: an estimate per month, of the recommended model;
+    `saving_if_shown_usd`: what a cheaper one would add if it cleared the bar.
+    """
 
     model: str
     name: str
@@ -47,6 +52,8 @@ class CandidateRow:
     role: str
     unit_cost_usd: Decimal | None
     now_usd: Decimal | None
+    low_usd: Decimal | None
+    high_usd: Decimal | None
     relative_cost: float | None
     cost_source: str
     measured: str
@@ -126,7 +133,10 @@ class ClassFacts:
 
 @dataclass(frozen=True, slots=True)
 class ClassPage:
-    """Figures are of the 28 whole days [window_start, window_end); days [start, end) are drawn."""
+    """Figures are of the 28 whole days [window_start, window_end); days [start, end) are drawn.
+
+    `items`: open work items. `verdicts`, `bars`: as they were written down, newest first.
+    """
 
     as_of: datetime
     start: date
@@ -149,6 +159,9 @@ class ClassPage:
     mappings: tuple[MappingRow, ...]
     exceptions: tuple[ExceptionRow, ...]
     waiting: tuple[WaitingChange, ...]
+    items: tuple[WorkItemRow, ...]
+    verdicts: tuple[VerdictChange, ...]
+    bars: tuple[BarVersion, ...]
     names: Mapping[str, ModelName]
 
 
@@ -202,6 +215,9 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
         mappings=mappings_of(registered, as_of.date()),
         exceptions=exceptions_of(registered, as_of.date()),
         waiting=_waiting(slug, facts),
+        items=work_items(slug=slug).items,
+        verdicts=tuple(change for change in verdict_changes(slug=slug) if change.at <= as_of),
+        bars=tuple(version for version in bar_versions(registered) if version.set_at <= as_of),
         names=facts.names,
     )
 
@@ -276,6 +292,8 @@ def _candidate(
         unit_cost_usd=option.unit_cost_usd,
         # What is in force may be younger than the window: then its requests tell another model's cost.
         now_usd=now_usd if option.model == advice.incumbent and not (advice.is_in_force and relative) else None,
+        low_usd=option.low_usd,
+        high_usd=option.high_usd,
         relative_cost=relative,
         cost_source=option.cost_source,
         measured=_how_measured(option.cost_source),
@@ -296,6 +314,8 @@ def _unpriced_candidate(model: str, verdicts: ClassVerdicts, facts: QualityFacts
         role="incumbent" if model == verdicts.incumbent else "",
         unit_cost_usd=None,
         now_usd=None,
+        low_usd=None,
+        high_usd=None,
         relative_cost=None,
         cost_source="",
         measured="",

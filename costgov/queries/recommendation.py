@@ -64,7 +64,10 @@ class VerdictRow:
 
 @dataclass(frozen=True, slots=True)
 class OptionRow:
-    """One model for a class as the recommendation judged it."""
+    """One model for a class as the recommendation judged it.
+
+    `low_usd`, `high_usd`: its unit cost at the ends of assumed tokens; None = measured, or no cost.
+    """
 
     model: str
     tier: str
@@ -73,6 +76,8 @@ class OptionRow:
     reason: str
     cost_source: str
     verdict: VerdictRow
+    low_usd: Decimal | None = None
+    high_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +427,8 @@ def _class_row(
                 reason=option.reason,
                 cost_source=option.cost_source,
                 verdict=verdict_row(verdicts.of(option.model)),
+                low_usd=option.low_usd,
+                high_usd=option.high_usd,
             )
             for option in row.options
         ),

@@ -71,6 +71,8 @@ class ClassDetail:
     runner_up: str
     why: str
     waits: bool
+    missing: list[CandidateRow]
+    cost_is_assumed: bool
     levers_text: str
     how_cost: list[tuple[str, str]]
     history: charts.Figure | None
@@ -210,6 +212,12 @@ def build_detail(view: ClassPage) -> ClassDetail:
         runner_up=_name(view, view.advice.runner_up) if view.advice is not None and view.advice.runner_up else "",
         why=_named(view, view.advice.reason) if view.advice is not None else "",
         waits=any(row.saving_if_shown_usd for row in view.candidates),
+        missing=sorted(
+            (row for row in view.candidates if row.saving_if_shown_usd),
+            key=lambda row: row.saving_if_shown_usd or 0,
+            reverse=True,
+        ),
+        cost_is_assumed=any(row.low_usd is not None for row in placed),
         levers_text=levers_text(view),
         how_cost=[
             (row.name, f"{usd(row.unit_cost_usd, 6)}: {_named(view, row.cost_source)}")
@@ -273,6 +281,8 @@ def _scatter(view: ClassPage) -> charts.Figure:
             high=row.verdict.upper,
             note={"incumbent": "serves now", "target": "recommended"}.get(row.role, ""),
             filled=row.role in ("incumbent", "target"),
+            cost_low=row.low_usd if row.now_usd is None else None,
+            cost_high=row.high_usd if row.now_usd is None else None,
         )
         for row in view.candidates
     ]

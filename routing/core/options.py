@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from routing.core.coupling import ClassToChoose
-from routing.core.levers import Lever, LeverCosts
+from routing.core.levers import Lever, LeverCosts, LeverSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Option:
     """A candidate as judged: may it serve the class, at what unit cost, and in which words.
 
     `failures_usd`: what its failed answers are expected to cost per unit, (1 − pass rate)·φ; 0 where no price of a
-    failure decides.
+    failure decides. `low_usd`, `high_usd`: the cost at the ends of assumed tokens; None = measured, or no cost.
     """
 
     model: str
@@ -77,6 +77,8 @@ class Option:
     verdict_text: str
     is_stale: bool
     failures_usd: Decimal = Decimal(0)
+    low_usd: Decimal | None = None
+    high_usd: Decimal | None = None
 
     @property
     def compared_usd(self) -> Decimal:
@@ -99,7 +101,7 @@ class Judged:
 
     `unit_costs_usd` (None = unknown), `may_serve` and `reasons` go with `candidates`; so does `failures_usd`, empty
     where no price of a failure decides. `own`: place of the incumbent. `ranked`: places of what may serve, cheapest
-    first, ties to the incumbent and then by name.
+    first, ties to the incumbent and then by name. `levers`: those the costs are with.
     """
 
     problem: ClassProblem
@@ -110,10 +112,12 @@ class Judged:
     failures_usd: Sequence[Decimal]
     own: int
     ranked: Sequence[int]
+    levers: LeverSet = frozenset()
 
     def option(self, place: int) -> Option:
         """The candidate at a place, in words."""
         candidate = self.candidates[place]
+        ends = candidate.costs.unit_cost_range_usd(self.levers) if candidate.costs is not None else None
         return Option(
             model=candidate.model,
             unit_cost_usd=self.unit_costs_usd[place],
@@ -124,6 +128,8 @@ class Judged:
             verdict_text=candidate.verdict_text,
             is_stale=candidate.is_stale,
             failures_usd=self.failures_usd[place] if self.failures_usd else Decimal(0),
+            low_usd=ends[0] if ends is not None else None,
+            high_usd=ends[1] if ends is not None else None,
         )
 
     def place(self, model: str) -> int:
@@ -211,6 +217,7 @@ def judged(problem: ClassProblem, levers: Sequence[Lever]) -> Judged:
         failures_usd=failures,
         own=own,
         ranked=[place for *_, place in compared],
+        levers=priced,
     )
 
 

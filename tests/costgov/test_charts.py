@@ -287,3 +287,17 @@ def test_charts_of_nothing_still_draw() -> None:
     ]  # fmt: skip
     for figure in empty:
         Figure(painted({"data": figure["data"], "layout": narrowed(figure)}))
+
+
+def test_an_assumed_cost_has_a_lying_whisker() -> None:
+    low, high = Decimal("0.003"), Decimal("0.006")
+    opus = Decimal("0.02")
+    points = [
+        charts.CostQuality("Sonnet", "balanced", Decimal("0.01"), 0.95, 0.9, 0.98),
+        charts.CostQuality("Haiku", "fast", Decimal("0.004"), 0.95, 0.9, 0.98, cost_low=low, cost_high=high),
+        charts.CostQuality("Opus", "frontier", opus, 0.97, 0.9, 0.98, cost_low=opus, cost_high=opus),
+    ]
+    measured, assumed, exact = charts.scatter_cost_quality(points, 0.93)["data"]
+    assert "error_x" not in measured and "error_x" not in exact
+    assert assumed["error_x"]["array"] == pytest.approx([0.002])
+    assert assumed["error_x"]["arrayminus"] == pytest.approx([0.001])

@@ -17,7 +17,9 @@ from costgov.queries.class_page import ClassPage, UnknownClass, class_page
 from costgov.queries.recommendation import per_month, recommendation_view
 from costgov.templatetags.costgov_class import lever_scale, whisker_axis
 from costgov.views.classes import sorted_lines
-from routing.models import RequestClass
+from routing.models import RequestClass, WorkItem
+from routing.operations.bars import set_bar
+from routing.operations.verdict_records import record_verdicts
 from tests.costgov import small_world as world
 from tests.costgov.page_checks import problems
 
@@ -295,3 +297,44 @@ def test_ticks_of_the_whisker_axis_lie_on_round_figures() -> None:
     drawn = whisker_axis(0.8, 1.0, 210)
     assert [f"{n}%" in drawn for n in (80, 85, 90, 95, 100)] == [True] * 5
     assert whisker_axis(0.9, 1.0, 210).count("<text") == 3
+
+
+# -- what the evidence asks for, and what it was -------------------------------------------------------------------
+
+
+def test_the_page_shows_items_verdicts_bars_and_what_is_missing(client: Client) -> None:
+    made = world.whole()
+    record_verdicts(as_of=world.AS_OF)
+    drafting = RequestClass.objects.get(slug="drafting")
+    set_bar(actor=made["eva"], slug="drafting", facts={"bar": "0.92"}, reason="Customers complained", as_of=world.AS_OF)
+    WorkItem.objects.create(request_class=drafting, model=world.HAIKU, kind="verdict_changed",
+                            text="Haiku fell.", remedy="Look.", opened_at=world.AS_OF)  # fmt: skip
+    view = class_page(slug="drafting", as_of=world.AS_OF, start=world.TODAY - timedelta(days=28), end=world.TODAY)
+    assert [item.text for item in view.items] == ["Haiku fell."]
+    assert {(change.model, change.status, change.cases) for change in view.verdicts} >= {
+        (world.SONNET, "clears", 150), (world.HAIKU, "falls_short", 150),
+    }  # fmt: skip
+    assert view.bars[0].reason == "Customers complained" and view.bars[0].is_in_force
+    client.force_login(made["eva"])
+    html = text_of(client, "/classes/drafting/")
+    assert problems(html) == []
+    for words in ("1 open work item", "Haiku fell.", "Close it", "Verdicts over time", "Bars over time",
+                  "Customers complained", "What is missing", "Cases that failed"):  # fmt: skip
+        assert words in html, words
+    order = [html.index(words) for words in ("1 open work item", "Models against the bar", "What is missing",
+                                             "Requests, spend and quality", "Verdicts over time")]  # fmt: skip
+    assert order == sorted(order)
+    assert "Close it" not in text_of(_as(client, made["vic"]), "/classes/drafting/")
+
+
+def test_the_page_before_a_verdict_was_written_down_knows_nothing_of_it(client: Client) -> None:
+    world.whole()
+    record_verdicts(as_of=world.AS_OF)
+    earlier = world.AS_OF - timedelta(days=1)
+    view = class_page(slug="drafting", as_of=earlier, start=world.TODAY - timedelta(days=28), end=world.TODAY)
+    assert view.verdicts == ()
+
+
+def _as(client: Client, user: Any) -> Client:
+    client.force_login(user)
+    return client
