@@ -8,13 +8,16 @@ nothing, because costs are computed from the prices in force.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from typing import Literal
 
 from billing.core.words import percent
 
 StaleKind = Literal["age", "snapshot", "retired", "price", "tokenizer"]
 RECOUNT_CASES = 10
-RECOUNT_CHANGE = 0.05  # another generation counts about 1.3 times as much; prompts that are the same do not move
+RECOUNT_CHANGE = Fraction(
+    1, 20
+)  # another generation counts about 1.3 times as much; prompts that are the same do not move
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,11 @@ class Recount:
     latest_tok: int = 0
 
     @property
-    def change(self) -> float | None:
+    def change(self) -> Fraction | None:
         """Relative change, None where too few cases tell both."""
         if self.cases < RECOUNT_CASES or not self.first_tok:
             return None
-        return self.latest_tok / self.first_tok - 1
+        return Fraction(self.latest_tok, self.first_tok) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def stale_reasons(
         )
     again = recount.change
     if again is not None and abs(again) > RECOUNT_CHANGE:
-        moved_by = f"{percent(abs(again), 0)} {'more' if again > 0 else 'fewer'}"
+        moved_by = f"{percent(float(abs(again)), 0)} {'more' if again > 0 else 'fewer'}"
         found.append(
             StaleReason(
                 "tokenizer",
