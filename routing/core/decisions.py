@@ -36,7 +36,7 @@ def measure(evidence: Evidence, line: float, threshold: float, min_cases: int, *
     if evidence.is_pass_fail and not paired:
         clear, short, lower, upper, needed = _measured(evidence.passes, evidence.cases, line, threshold, min_cases)
     else:
-        clear, short, lower, upper, needed = _measured_tally(evidence.tally, line, threshold, min_cases, paired)
+        clear, short, lower, upper, needed = _measured_tally(evidence.tally, line, threshold, min_cases)
     status = _status(evidence, clear, short, threshold, min_cases)
     if status == "clears":
         lower = max(lower, line)  # bisection ends up to 1e-12 below the highest line that clears
@@ -60,15 +60,14 @@ def _measured(passes: float, cases: int, line: float, threshold: float, min_case
 
 
 @lru_cache(maxsize=4096)
-def _measured_tally(tally: Tally, line: float, threshold: float, min_cases: int, paired: bool) -> _Numbers:
+def _measured_tally(tally: Tally, line: float, threshold: float, min_cases: int) -> _Numbers:
     scores, counts = zip(*tally, strict=True) if tally else ((), ())
     if not tally:
         return 0.0, 0.0, 0.0, 1.0, CasesNeeded(None, None, "no case has been run on both")
     clear, short = log_e_values_scores(scores, line, counts=counts)
     lower = lower_bound_scores(scores, threshold, counts=counts)
     upper = upper_bound_scores(scores, threshold, counts=counts)
-    what = "mean of (difference + 1)/2" if paired else "mean score"
-    needed = cases_needed_scores(scores, line, threshold, counts=counts, min_cases=min_cases, what=what)
+    needed = cases_needed_scores(scores, line, threshold, counts=counts, min_cases=min_cases)
     return clear, short, lower, upper, needed
 
 

@@ -156,7 +156,6 @@ def cases_needed_scores(
     *,
     counts: ArrayLike | None = None,
     min_cases: int = MIN_CASES,
-    what: str = "mean score",
 ) -> CasesNeeded:
     """The same for graded scores: smallest m with logmeanexp_j((1 + m/n)·Σ ln(1 + λ_j(x − ℓ))) ≥ threshold."""
     values, often = _distinct(scores, counts)
@@ -172,7 +171,7 @@ def cases_needed_scores(
     def log_e(more: int) -> float:
         return _log_mean_exp(bets * (1 + more / n))
 
-    return _cases_needed(log_e, n, threshold, side, f"{what} stays at {percent(total / n)}", min_cases)
+    return _cases_needed(log_e, n, threshold, side, f"mean score stays at {percent(total / n)}", min_cases)
 
 
 def cases_without_failure(line: float, threshold: float) -> int | None:

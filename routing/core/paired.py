@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from billing.core.words import percent_as_set
+from billing.core.words import percent_as_set, signed
 from routing.core.decisions import Status, measure
 from routing.core.evalues import MIN_CASES, Side
 from routing.core.evidence import Evidence
@@ -40,7 +40,7 @@ class Paired:
             return "no case was run on both it and the model that serves"
         result = (
             f"on {self.cases:,} cases run on both it won {self.won:,} and lost {self.lost:,}: "
-            f"{100 * self.difference:+.1f} points against the model that serves"
+            f"{_points(self.difference)} against the model that serves"
         )
         allowed = f"{percent_as_set(self.margin).removesuffix('%')} points"
         if self.status == "clears":
@@ -66,6 +66,12 @@ def paired(evidence: Evidence, *, margin: float | Decimal, threshold: float, min
     halved = replace(evidence, tally=tuple(((d + 1) / 2, count) for d, count in differences), differences=())
     measured = measure(halved, float((1 - Decimal(str(margin))) / 2), threshold, max(min_cases, MIN_CASES), paired=True)
     cases = halved.cases
+    difference = math.fsum(d * count for d, count in differences) / cases if cases else None
+    needed = measured.needed.cases
+    reason = measured.needed.reason
+    if needed and difference is not None:
+        plural = "case" if needed == 1 else "cases"
+        reason = f"about {needed:,} more {plural} if the difference stays at {_points(difference)}"
     return Paired(
         status=measured.status,
         cases=cases,
@@ -73,12 +79,17 @@ def paired(evidence: Evidence, *, margin: float | Decimal, threshold: float, min
         lost=sum(count for d, count in differences if d < 0),
         unpaired=evidence.unpaired,
         margin=float(margin),
-        difference=math.fsum(d * count for d, count in differences) / cases if cases else None,
+        difference=difference,
         lower=2 * measured.lower - 1,
         upper=2 * measured.upper - 1,
         ln_e_clear=measured.ln_e_clear,
         ln_e_short=measured.ln_e_short,
         cases_needed=measured.needed.cases,
         side=measured.needed.side,
-        reason=measured.needed.reason,
+        reason=reason,
     )
+
+
+def _points(difference: float) -> str:
+    """−0.013 as "−1.3 points"."""
+    return signed(100 * difference, 1, suffix=" points", plus=True)

@@ -70,7 +70,7 @@ def test_only_cases_run_on_both_are_compared() -> None:
     assert found.paired is not None
     assert (found.paired.cases, found.paired.unpaired) == (150, 100)
     assert (found.paired.won, found.paired.lost) == (0, 1)
-    assert "on 150 cases run on both it won 0 and lost 1: -0.7 points" in found.reason
+    assert "on 150 cases run on both it won 0 and lost 1: −0.7 points" in found.reason
 
 
 def test_more_cases_are_asked_for_where_the_class_asks_for_them() -> None:
