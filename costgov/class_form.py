@@ -18,6 +18,11 @@ from routing.queries.bars import bar_of
 
 HUNDRED = Decimal(100)
 _REUSE_SHARES = ("prefix_share", "hit_share_5m", "hit_share_1h")
+_STANDARDS = (
+    ("absolute", "At or above the line"),
+    ("not_worse", "Not worse than the model that serves"),
+    ("both", "Both: above the line, and not worse"),
+)
 _BAR_SHARES = ("bar", "tolerance", "alpha", "margin")
 
 
@@ -73,7 +78,7 @@ class ClassForm(forms.Form):
         "Chance of a wrong verdict, %", "Shared by the models that compete. 5 is usual.", required=True, most="50"
     )
     standard = forms.ChoiceField(
-        label="What a model must be shown to be", choices=RequestClass.Standard.choices,
+        label="What a model must be shown to be", choices=_STANDARDS,
         help_text="A comparison is made case by case, so both models must have run the same cases.",
     )  # fmt: skip
     margin = _share_field(
