@@ -13,9 +13,12 @@ from billing.queries.series import model_name
 from costgov.queries.class_lines import quality_facts
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.evals import Judged, JudgedClass, judged_class
-from routing.core.evidence import CaseResult, first_scored_batch, results_of_epoch, suite_filter
+from routing.core.evidence import CaseResult, first_scored_batch
 from routing.core.models import model_snapshot
-from routing.models import EvalRun, RequestClass
+from routing.models import EvalRun, EvalRunPart, RequestClass
+from routing.queries.evidence import ClassVerdicts, case_results, names_held
+from routing.queries.gathering import parts_that_count
+from routing.queries.kept_evidence import asked_of
 
 MOST_CASES_SHOWN = 500
 
@@ -39,8 +42,10 @@ class EpochRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """Results of this model in one suite of one file."""
+    """Results of this model in one suite of one file. `is_set_aside`: none of them is evidence."""
 
+    run_id: int
+    is_set_aside: bool
     run_at: datetime
     suite: str
     suite_version: str
@@ -115,26 +120,25 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
     registered = RequestClass.objects.filter(slug=slug).first()
     if registered is None:
         raise UnknownClass(f"There is no class {slug!r}. It may have been renamed; see the list of classes.")
-    facts = quality_facts(as_of=as_of, slug=slug)
+    facts = quality_facts(as_of=as_of, slug=slug, with_results=False)
     row = judged_class(facts.verdicts[slug], facts.names, quality_owner=registered.quality_owner)
     judged = row.of(model)
     if judged is None:
         known = ", ".join(each.model for each in row.models) or "none yet"
         raise UnknownClass(f"Model {model!r} never ran a case of {slug}. Models with cases: {known}.")
-    results, counts = facts.results.get(slug, []), suite_filter(row.suites)
-    current = results_of_epoch(result for result in results if counts(result.suite, result.suite_version))
-    own = current.get(model, ())
+    other = row.of(row.incumbent or "")
+    results = _results(facts.verdicts[slug], {model, *([other.model] if other is not None else [])}, as_of)
+    own = results.current[model]
     cases = _cases(own, row.metric)
     failing = [case for case in cases if case.score is not None and case.score < 1]
     unverdicted = [case for case in cases if case.score is None]
-    other = row.of(row.incumbent or "")
     return ModelRuns(
         as_of=as_of,
         row=row,
         judged=judged,
         max_age_days=row.max_age_days,
-        epochs=_epochs([result for result in results if result.candidate == model], own),
-        runs=_runs(registered, {result.candidate_raw for result in results if result.candidate == model}, as_of),
+        epochs=_epochs(results.every[model], own),
+        runs=_runs(registered, {result.candidate_raw for result in results.every[model]}, as_of),
         failing=tuple(failing[:MOST_CASES_SHOWN]),
         unverdicted=tuple(unverdicted[:MOST_CASES_SHOWN]),
         hidden_cases=max(len(failing) - MOST_CASES_SHOWN, 0) + max(len(unverdicted) - MOST_CASES_SHOWN, 0),
@@ -143,15 +147,46 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
         means=_means(own),
         pairing=_pairing(
             cases,
-            _cases(current.get(other.model, ()), row.metric),
+            _cases(results.current[other.model], row.metric),
             own,
-            current.get(other.model, ()),
+            results.current[other.model],
             other.model,
             model_name(facts.names, other.model).name,
         )
         if other is not None and other.model != model
         else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """Results of some models of a class, by candidate: all of them, and those of the epoch that counts."""
+
+    every: dict[str, list[CaseResult]]
+    current: dict[str, list[CaseResult]]
+
+
+def _results(verdicts: ClassVerdicts, models: Collection[str], as_of: datetime) -> _Results:
+    """Only results of these models are read: a class may hold a million of others."""
+    named = names_held()
+    seen = EvalRunPart.objects.filter(run__request_class__slug=verdicts.slug).order_by()
+    spelt = [raw for raw, held in seen.values_list("model_raw", "model").distinct() if named(raw, held) in models]
+    parts = parts_that_count(slug=verdicts.slug, asked=asked_of(verdicts.asked), as_of=as_of, named=named)
+    since = {
+        (part.batch, part.suite, part.suite_version, part.candidate_raw, part.prompt_version, part.mode): part.since
+        for model in models
+        for part in parts.get(model, ())
+    }
+    found = _Results({model: [] for model in models}, {model: [] for model in models})
+    read = case_results(slugs=[verdicts.slug], as_of=as_of, raw_names=spelt).get(verdicts.slug, [])
+    for row in read:
+        if row.candidate not in found.every:
+            continue
+        found.every[row.candidate].append(row)
+        part = (row.batch, row.suite, row.suite_version, row.candidate_raw, row.prompt_version, row.mode)
+        if part in since and ((start := since[part]) is None or row.run_at >= start):
+            found.current[row.candidate].append(row)
+    return found
 
 
 def _cases(rows: Iterable[CaseResult], metric: str) -> list[CaseRow]:
@@ -202,7 +237,7 @@ def _runs(registered: RequestClass, raw_names: Collection[str], as_of: datetime)
     of_model = Q(cases__model_raw__in=list(raw_names), cases__run_at__lt=as_of)
     found = (
         EvalRun.objects.filter(of_model, request_class=registered)
-        .values("id", "suite", "suite_version", "eval_import_id", "eval_import__file_name")
+        .values("id", "suite", "suite_version", "set_aside_at", "eval_import_id", "eval_import__file_name")
         .annotate(
             at=Max("cases__run_at"),
             results=Count("cases"),
@@ -216,6 +251,8 @@ def _runs(registered: RequestClass, raw_names: Collection[str], as_of: datetime)
     )
     return tuple(
         RunRow(
+            run_id=each["id"],
+            is_set_aside=each["set_aside_at"] is not None,
             run_at=each["at"],
             suite=each["suite"],
             suite_version=each["suite_version"],

@@ -88,14 +88,18 @@ class ClassVerdicts:
         return self.of(self.incumbent or "")
 
 
-def case_results(*, slugs: Iterable[str] | None = None, as_of: datetime) -> dict[str, list[CaseResult]]:
+def case_results(
+    *, slugs: Iterable[str] | None = None, as_of: datetime, raw_names: Iterable[str] | None = None
+) -> dict[str, list[CaseResult]]:
     """Every eval result run before `as_of`, by class, its model under the name held now (as usage is counted).
 
-    Runs that somebody set aside by then are left out.
+    Runs that somebody set aside by then are left out. `raw_names`: only models the files spell so.
     """
     rows = EvalCase.objects.filter(run_at__lt=as_of).exclude(run__set_aside_at__lte=as_of)
     if slugs is not None:
         rows = rows.filter(run__request_class__slug__in=list(slugs))
+    if raw_names is not None:
+        rows = rows.filter(model_raw__in=list(raw_names))
     found: dict[str, list[CaseResult]] = defaultdict(list)
     named, model, raw = names_held(), _CASE_FIELDS.index("model"), _CASE_FIELDS.index("model_raw")
     for slug, suite, version, *values in rows.order_by("id").values_list(

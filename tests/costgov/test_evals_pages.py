@@ -16,9 +16,11 @@ from costgov.queries.class_page import UnknownClass
 from costgov.queries.eval_imports import eval_import
 from costgov.queries.eval_runs import model_runs
 from costgov.queries.evals import eval_matrix, quality
-from routing.core.evidence import Evidence
+from routing.core.evidence import Evidence, results_of_epoch
 from routing.core.verdicts import judge
-from routing.models import EvalCase, EvalImport, EvalRun, RequestClass
+from routing.models import EvalCase, EvalImport, EvalRun, EvalRunPart, RequestClass
+from routing.operations.eval_parts import write_parts
+from routing.queries.evidence import case_results
 from tests.costgov import small_world as world
 
 pytestmark = pytest.mark.django_db
@@ -351,3 +353,23 @@ def test_a_refused_file_is_taken_apart(client: Client, people):
     assert "<dt>Where</dt><dd>bad.csv, line 3</dd>" in html
     assert "<dt>Field</dt><dd><code>passed</code></dd>" in html and "&#x27;maybe&#x27;" in html
     assert "<dt>What to do</dt><dd>Use true or false</dd>" in html
+
+
+def test_the_results_behind_a_verdict_are_those_of_its_epoch(people):
+    """Held against the slow way: every result of the class, and the rule of the epoch on it."""
+    at = world.AS_OF - timedelta(days=10)
+    world.evals("triage", world.HAIKU, 50, 60, at, version="2")
+    world.evals("triage", world.OPUS, 58, 60, at + timedelta(days=1), version="2")
+    world.evals("triage", world.HAIKU, 20, 40, at + timedelta(days=2), version="2", suite="second")
+    EvalCase.objects.filter(run__suite="second", sample_id__in=["case-1", "case-2"]).update(mode="thinking")
+    EvalCase.objects.filter(run__suite="second", sample_id="case-3").update(prompt_version="p2")
+    EvalRunPart.objects.filter(run__suite="second").delete()
+    write_parts([EvalRun.objects.get(suite="second").pk])
+    slow = results_of_epoch(case_results(slugs=["triage"], as_of=world.AS_OF)["triage"])
+    for model in (world.HAIKU, world.OPUS):
+        found = model_runs(slug="triage", model=model, as_of=world.AS_OF)
+        cases = {(row.suite, row.sample_id) for row in slow[model]}
+        assert sum(epoch.results for epoch in found.epochs if epoch.is_current) == len(slow[model])
+        shown = {(case.suite, case.sample_id) for case in found.failing}
+        failed = {row.case for row in slow[model] if row.score is not None and row.score < 1}
+        assert shown == failed and found.full_passes == len(cases) - len(failed)
