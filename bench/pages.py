@@ -9,7 +9,8 @@ empty view.
 
 The matrix is asked on the demo and then on estates of so many classes, models and cases of each, with all of its parts:
 the first page, a later page, one verdict, one model, one class by name, and the download. Budget: p95 of each, warm,
-at most 200 ms.
+at most 200 ms. With very many results the first look does not wait for what missing evidence is worth; that is asked
+once the page is shown.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ def matrix_child(estate: str, requests: int) -> None:
             client.force_login(get_user_model().objects.get(username="victor"))
             cold.append(ask(MATRIX[0]))
         figures["cold_s"] = statistics.median(cold)
+        figures["money_s"] = ask("/evals/money/")
         seconds: dict[str, list[float]] = {address: [] for address in MATRIX}
         for _ in range(requests):
             for address, taken in seconds.items():
@@ -196,8 +198,13 @@ def main() -> None:
                     f"  ({row['requests']} requests, {page['bytes'] / 1000:,.0f} kB)"
                 )
     for matrix in figures["matrix"]:
-        print(f"eval matrix, {matrix['estate']}: first look after an import {matrix['cold_s']:.2f} s")
+        print(
+            f"eval matrix, {matrix['estate']}: first look after an import {matrix['cold_s']:.2f} s, "
+            f"then what the evidence is worth {matrix['money_s']:.2f} s"
+        )
         for address, row in matrix["pages"].items():
+            if "p50_ms" not in row:
+                continue
             met = "within" if row["p95_ms"] <= MATRIX_BUDGET_MS else "ABOVE"
             print(
                 f"  {address:44} p50 {row['p50_ms']:7.1f} ms  p95 {row['p95_ms']:7.1f} ms  {met} "

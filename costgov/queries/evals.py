@@ -1,7 +1,7 @@
 """Every class against every model: what the evals show, and which missing evidence is worth money."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -141,7 +141,8 @@ class MatrixModel:
 @dataclass(frozen=True, slots=True)
 class EvalMatrix:
     """Classes × models. `cheaper`, `needing`, `below`: titles of classes with a cheaper model that clears, of those
-    whose saving or verdict waits for evidence, and of those served by a model shown to fall short."""
+    whose saving or verdict waits for evidence, and of those served by a model shown to fall short. `has_money`: the
+    recommendation was asked; without it nothing is `cheaper` or `missing`, and `needing` is by verdicts alone."""
 
     as_of: datetime
     models: tuple[MatrixModel, ...]
@@ -153,6 +154,7 @@ class EvalMatrix:
     stale: int
     missing: tuple[EvidenceNeeded, ...]
     no_recommendation: str
+    has_money: bool
     results: int
     left_out: int
     imports: int
@@ -167,21 +169,28 @@ def quality(*, as_of: datetime, slug: str | None = None) -> Quality:
     return _quality(as_of, quality_facts(as_of=as_of, slug=slug, with_results=False))
 
 
-def eval_matrix(*, as_of: datetime) -> EvalMatrix:
-    """Everything the Evals page shows."""
+Recommend = Callable[[], RecommendationView]
+
+
+def eval_matrix(*, as_of: datetime, recommend: Recommend | None = None, with_money: bool = True) -> EvalMatrix:
+    """Everything the Evals page shows. `recommend` gives the recommendation of the same instant, from a caller's cache.
+
+    Without money only the evidence is asked, which is kept: the recommendation reads results one by one.
+    """
     facts = quality_facts(as_of=as_of, with_results=False)
     found = _quality(as_of, facts)
     view: RecommendationView | None = None
     reason = ""
-    try:
-        view = recommendation_view(as_of=as_of)
-    except NoBaseline as error:
-        reason = str(error)
+    if with_money:
+        try:
+            view = recommend() if recommend is not None else recommendation_view(as_of=as_of)
+        except NoBaseline as error:
+            reason = str(error)
     models = _columns(found.classes)
     missing = _missing(view, found, facts) if view is not None else ()
     cheaper = {row.slug for row in found.classes if view is not None and _has_cheaper(view, row)}
     waiting = {row.slug for row in missing} | {row.slug for row in found.classes if _is_undecided(row)}
-    results, left_out = _counted(as_of)
+    results, left_out = results_counted(as_of=as_of)
     return EvalMatrix(
         as_of=as_of,
         models=models,
@@ -193,6 +202,7 @@ def eval_matrix(*, as_of: datetime) -> EvalMatrix:
         stale=sum(judged.stale for row in found.classes for judged in row.models),
         missing=missing,
         no_recommendation=reason,
+        has_money=with_money,
         results=results,
         left_out=left_out,
         imports=EvalImport.objects.filter(state=EvalImport.State.DONE).count(),
@@ -281,7 +291,7 @@ def _judged(verdict: Verdict, model: str, incumbent: str | None, names: dict[str
     )
 
 
-def _counted(as_of: datetime) -> tuple[int, int]:
+def results_counted(*, as_of: datetime) -> tuple[int, int]:
     """Results of the runs that were not set aside, and those of them without a verdict; counted when imported."""
     counted = EvalRun.objects.filter(run_at__lt=as_of).exclude(set_aside_at__lt=as_of)
     sums = counted.aggregate(results=Sum("results"), left_out=Sum("left_out"))

@@ -12,10 +12,10 @@ from django.views.decorators.http import require_safe
 from billing.exports.cells import Cell
 from billing.exports.tables import Table
 from costgov.downloads import download
-from costgov.pages import BadQuery, cached, choice, now, page
+from costgov.pages import BadQuery, cached, choice, known, now, page
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.eval_runs import ModelRuns, model_runs
-from costgov.queries.evals import EvalMatrix, JudgedClass, MatrixModel, eval_matrix
+from costgov.queries.evals import EvalMatrix, JudgedClass, MatrixModel, eval_matrix, results_counted
 from costgov.queries.matrix_selection import (
     SERVES,
     SORTS,
@@ -28,12 +28,14 @@ from costgov.queries.matrix_selection import (
     shortened,
     verdict_counts,
 )
+from costgov.shown import recommendation_shown
 from costgov.templatetags.costgov_evals import matrix_cell
 from costgov.templatetags.costgov_ui import whisker_scale
 from costgov.timespan import only
 
 CLASSES_A_PAGE = 40
 MOST_MISSING_SHOWN = 10
+MOST_RESULTS_AT_ONCE = 100_000  # beyond it the recommendation, which reads them, is asked after the page is shown
 PARAMETERS = ("q", "model", "verdict", "sort", "page")
 
 
@@ -80,11 +82,19 @@ class MissingPage:
     message: str
 
 
-def matrix_shown() -> MatrixShown:
-    """The matrix of today."""
+def matrix_shown(*, may_wait: bool = False) -> MatrixShown:
+    """The matrix of today; with very many results without money, unless that is known by now or the caller waits."""
     as_of = now()
-    found: MatrixShown = cached("evals", lambda: draw(eval_matrix(as_of=as_of)), today=as_of.date())
-    return found
+    day = as_of.date()
+    if may_wait or known("evals", today=day) is not None or results_counted(as_of=as_of)[0] <= MOST_RESULTS_AT_ONCE:
+        whole: MatrixShown = cached(
+            "evals", lambda: draw(eval_matrix(as_of=as_of, recommend=recommendation_shown)), today=day
+        )
+        return whole
+    verdicts: MatrixShown = cached(
+        "evals-verdicts", lambda: draw(eval_matrix(as_of=as_of, with_money=False)), today=day
+    )
+    return verdicts
 
 
 def draw(view: EvalMatrix) -> MatrixShown:
@@ -114,6 +124,14 @@ def matrix_page(request: HttpRequest) -> HttpResponse:
         verdicts=(*VERDICTS, STALE),
         serves=SERVES,
     )
+
+
+@require_safe
+def money_part(request: HttpRequest) -> HttpResponse:
+    """What the page asks for once it is shown: which evidence is worth having, and the sentence above."""
+    only(request, ())
+    value = build_matrix(matrix_shown(may_wait=True), MatrixQuestion(), 1)
+    return page(request, "routing/_matrix_money.html", value, nav="evals", swaps=True)
 
 
 def asked(request: HttpRequest, view: EvalMatrix) -> MatrixQuestion:
@@ -209,6 +227,7 @@ def _runs(view: ModelRuns) -> RunsPage:
 
 urlpatterns = [
     path("evals/", matrix_page, name="evals"),
+    path("evals/money/", money_part, name="evals-money"),
     # Last of the addresses below evals/: any two names are a class and a model.
     path("evals/<str:slug>/<path:model>/", runs_page, name="eval-runs"),
 ]

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 from audit.models import AuditEntry
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _frozen(settings) -> None:
     settings.COSTGOV_AS_OF = world.AS_OF
+    cache.clear()  # a rolled back test leaves figures of a data version that the next one reaches again
 
 
 @pytest.fixture
