@@ -17,7 +17,7 @@ from costgov.queries.recommendation import (
     DraftView,
     draft_view,
 )
-from gateway.document import content_hash
+from gateway.document import content_hash, validate_document
 from routing.core.policy_diff import PolicyDiff
 from routing.core.policy_text import AssignmentText, RuleText, assignment_texts, rule_texts
 from routing.queries.changes import (
@@ -36,6 +36,7 @@ from routing.queries.changes import (
     version_facts,
 )
 from routing.queries.policy_check import PolicyFinding, check_policy
+from routing.queries.policy_evidence import check_moves
 
 PROD = "prod"
 
@@ -203,10 +204,21 @@ def change_page(*, change_id: int, reader: AbstractBaseUser, as_of: datetime) ->
         change=change,
         case=case,
         no_case=no_case,
-        findings=check_policy(document=change.version.document, on=as_of.date()),
+        findings=(
+            *check_policy(document=change.version.document, on=as_of.date()),
+            *(_about_evidence(change, case, as_of) if change.is_open else ()),
+        ),
         steps=_steps_for(change, reader),
         rollouts=assignment_rows(change.version.document),
     )
+
+
+def _about_evidence(change: ChangeFacts, case: Case | None, as_of: datetime) -> tuple[PolicyFinding, ...]:
+    """What the evidence and the bars of today say of an open change; frozen evidence may be older than both."""
+    if validate_document(change.version.document):
+        return ()
+    frozen = {row.request_class: row.verdict.bar_version for row in case.evidence} if case is not None else {}
+    return check_moves(document=change.version.document, as_of=as_of, frozen_bars=frozen)
 
 
 def version_page(*, version: int, policy: str = "", as_of: datetime) -> VersionPage:

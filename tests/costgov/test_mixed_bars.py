@@ -15,6 +15,7 @@ from django.test import Client
 
 from audit.models import AuditEntry
 from billing.models import ModelAlias, ModelRelease, Price
+from costgov.jsonout import dumps, plain
 from costgov.queries.class_bar import class_bar
 from costgov.queries.class_lines import class_lines
 from costgov.queries.class_page import class_page
@@ -23,14 +24,15 @@ from costgov.queries.eval_runs import model_runs
 from costgov.queries.evals import Judged, eval_matrix, quality
 from costgov.queries.evidence_needed import evidence_needed, model_outlook
 from costgov.queries.overview import overview
-from costgov.queries.policies import draft_page
-from costgov.queries.recommendation import recommendation_view
+from costgov.queries.policies import change_page, draft_page
+from costgov.queries.recommendation import draft_view, recommendation_view
 from costgov.tokens import create_token
 from routing.core.bars import Bar
-from routing.models import QualityBar, RequestClass, VerdictRecord
+from routing.models import ClassException, QualityBar, RequestClass, VerdictRecord
 from routing.operations.bars import set_bar
 from routing.operations.classes import save_class
 from routing.operations.evals import import_evals
+from routing.operations.policies import propose
 from routing.operations.verdict_records import record_verdicts
 from tests.costgov import small_world as world
 
@@ -222,6 +224,47 @@ def test_what_is_recommended_follows_the_bars() -> None:
     assert needed["fresh", HAIKU].to_run.kind == "refresh"
     outlook = {row.request_class: row for row in model_outlook(model=HAIKU, as_of=world.AS_OF).rows}
     assert outlook["both"].standing == "falls_short" and outlook["narrow"].standing == "evaluate"
+
+
+def test_a_change_in_review_is_checked_by_the_bars_of_today(estate: dict[str, Any], tmp_path: Path) -> None:
+    draft = draft_view(as_of=world.AS_OF)
+    save_class(actor=None, slug="general", facts={"title": "Everything else"}, as_of=world.AS_OF)
+    change = propose(
+        actor=estate["eva"], document=draft.document, title="All moves", evidence=plain(draft.recommendation),
+        as_of=world.AS_OF,
+    )  # fmt: skip
+
+    def found(at: datetime = world.AS_OF) -> list[tuple[str, str, str]]:
+        page = change_page(change_id=change.pk, reader=estate["ada"], as_of=at)
+        assert {item.level for item in page.findings} <= {"warn", "inform"}
+        return [(item.kind, item.path.split("/")[2], item.detail) for item in page.findings]
+
+    assert found() == []
+    set_bar(actor=estate["eva"], slug="line", facts={"bar": "0.99", "tolerance": "0"}, reason="x", as_of=world.AS_OF)
+    set_bar(actor=estate["eva"], slug="pairs", facts={"margin": "0.09"}, reason="x", as_of=world.AS_OF)
+    set_bar(actor=estate["eva"], slug="both", facts={"max_age_days": 10}, reason="x", as_of=world.AS_OF)
+    told_of = found()
+    assert [(kind, slug) for kind, slug, _ in told_of] == [
+        ("stale_evidence", "both"), ("bar_changed", "both"), ("not_shown", "line"), ("bar_changed", "line"),
+        ("bar_changed", "pairs"),
+    ]  # fmt: skip
+    details = dict(zip([item[:2] for item in told_of], [item[2] for item in told_of], strict=True))
+    assert details["stale_evidence", "both"].startswith("No new move may start on it: its newest case ran on")
+    assert "asked: 99% (bar 99%, tolerance 0 points), version 3 of the bar" in details["not_shown", "line"]
+    assert "was judged by version 2; version 3 asks: at most 9 points below" in details["bar_changed", "pairs"]
+    ClassException.objects.create(
+        request_class=RequestClass.objects.get(slug="line"), model=HAIKU, reason="pilot", owner=estate["eva"],
+        valid_from=world.TODAY, valid_to=world.TODAY + timedelta(days=9),
+    )  # fmt: skip
+    assert ("exception", "line") in [item[:2] for item in found()]
+    path = tmp_path / "policy.json"
+    path.write_bytes(dumps(draft.document))
+    out = StringIO()
+    call_command("policy", "check", str(path), "--json", stdout=out)
+    assert [item["kind"] for item in orjson.loads(out.getvalue())["findings"]] == ["stale_evidence", "exception"]
+    html = Client()
+    html.force_login(estate["ada"])
+    assert "its bar was changed since this was proposed" in html.get(f"/policies/changes/{change.pk}/").content.decode()
 
 
 CHANGES: list[tuple[str, dict[str, Any]]] = [

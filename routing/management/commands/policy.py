@@ -16,6 +16,7 @@ from gateway.document import PolicyError, parse_document, validate_document
 from routing.core.policy_diff import PolicyDiff
 from routing.queries.changes import diff_to_in_force
 from routing.queries.policy_check import PolicyFinding, check_policy
+from routing.queries.policy_evidence import check_moves
 
 _WORDS = {"block": "BLOCKS", "warn": "careful", "inform": "note"}
 
@@ -44,6 +45,8 @@ class Command(BaseCommand):
         as_of = getattr(settings, "COSTGOV_AS_OF", None) or timezone.now()
         findings = check_policy(document=document, on=as_of.date())
         blocks = any(item.level == "block" for item in findings)
+        if not blocks:
+            findings += check_moves(document=document, as_of=as_of)
         if as_json:
             self.stdout.write(json.dumps({"ok": not blocks, "findings": [asdict(item) for item in findings]}))
         else:
