@@ -24,7 +24,7 @@ _OBJECTS: dict[str, tuple[str, str]] = {
     "eval_import": ("Eval import", "eval-import"),
     "eval_run": ("Eval run", "eval-run"),
     "eval_suite_rule": ("Suite rule", ""),
-    "work_item": ("Work item", "work-item-close"),
+    "work_item": ("Work item", ""),
     "commitment_sizing": ("Commitment sizing", "sizing"),
     "commitment_terms": ("Terms", "terms"),
     "forecast": ("Forecast", ""),
