@@ -334,7 +334,7 @@ def _case_cost(
 ) -> tuple[Decimal | None, str]:
     """Mean cost of an eval case on a model and where it comes from: its own cases, the incumbent's, or a request."""
     estate = report.facts.estate
-    price, results = _case_price(estate.rates), estate.results.get(row.request_class, [])
+    price, results = _case_price(estate.rates), estate.counted(row.request_class)
     own = [cost for result in results if result.candidate == model and (cost := price(result)) is not None]
     if own:
         return _mean(own), f"measured on {len(own):,} results of its own"

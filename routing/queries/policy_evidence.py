@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from routing.models import ClassException
-from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts
+from routing.queries.evidence import ClassVerdicts
+from routing.queries.kept_evidence import kept_verdicts
 from routing.queries.policy_check import PolicyFinding
 from routing.queries.serving import serving_models
 
@@ -29,9 +30,7 @@ def check_moves(
     asked = sorted({*moved, *(frozen_bars or {})} & targets.keys())
     if not asked:
         return ()
-    verdicts = class_verdicts(
-        results=case_results(slugs=asked, as_of=as_of), incumbents=serving, as_of=as_of, slugs=asked
-    )
+    verdicts = kept_verdicts(incumbents=serving, as_of=as_of, slugs=asked)
     day = as_of.date()
     excepted = ClassException.objects.filter(request_class__slug__in=asked, valid_from__lte=day, valid_to__gt=day)
     allowed = {(row.request_class.slug, row.model): row for row in excepted.select_related("request_class", "owner")}

@@ -12,7 +12,7 @@ from billing.queries.named_models import OTHERS
 from billing.queries.prices import ModelPrices, model_prices, price_version, release_facts, routable_models
 from billing.queries.profiles import ServedUsage, served_usage
 from routing.core.coupling import Limits
-from routing.core.evidence import CaseResult
+from routing.core.evidence import CaseResult, suite_filter
 from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates, cold_cache_usd
 from routing.core.options import Candidate, ClassProblem
 from routing.core.recommendation import Recommendation, Unsolved, recommend
@@ -112,6 +112,15 @@ class _Estate:
     # Asked for once per eval case: built once per model and set of prices.
     known_rates: dict[tuple[str, str], ModelRates | str] = field(default_factory=dict)
 
+    def counted(self, slug: str) -> list[CaseResult]:
+        """Results of the suites that count by the bar of a class: tokens and costs of others are of other work."""
+        results = self.results.get(slug, [])
+        held = self.verdicts.get(slug)
+        if held is None or not held.asked.suites:
+            return results
+        counts = suite_filter(held.asked.suites)
+        return [result for result in results if counts(result.suite, result.suite_version)]
+
     def rates(self, model: str, geo: str = "") -> ModelRates | str:
         """Rates of a model (in an inference geo), or in words why there are none."""
         if (model, geo) not in self.known_rates:
@@ -173,7 +182,7 @@ def plan_costs(
         if not served or incumbent is None:
             continue
         traffic = _traffic(row, served, incumbent, estate)
-        results = _by_candidate(estate.results.get(row.slug, []))
+        results = _by_candidate(estate.counted(row.slug))
         wanted = {incumbent, report.baseline_model, *models.get(row.slug, ())}
         geo = row.required_geo
         costs = {model: _costs(model, incumbent, traffic, results, estate, geo)[0] for model in sorted(wanted)}
@@ -320,7 +329,7 @@ def _problem(
     if current_cost_usd is None:
         return Unsolved(row.slug, "part of its usage is unpriced: see the Prices page", None)
     traffic = _traffic(row, served, incumbent, estate)
-    results = _by_candidate(estate.results.get(row.slug, []))
+    results = _by_candidate(estate.counted(row.slug))
     costs: dict[str, tuple[LeverCosts | None, ModelFactors]] = {}
     for model in sorted({*estate.models, incumbent, baseline_model, traffic.reference_model}):
         cost, factors = _costs(model, incumbent, traffic, results, estate, row.required_geo)

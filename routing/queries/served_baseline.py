@@ -51,7 +51,7 @@ def served_baselines(
         if not rows or incumbent is None:
             continue
         traffic = _traffic(row, rows, incumbent, estate)
-        results = _by_candidate(estate.results.get(row.slug, []))
+        results = _by_candidate(estate.counted(row.slug))
         costs, factors = _costs(report.baseline_model, incumbent, traffic, results, estate)
         cost = low = high = None
         if costs is not None and traffic.units:

@@ -267,6 +267,26 @@ def test_a_change_in_review_is_checked_by_the_bars_of_today(estate: dict[str, An
     assert "its bar was changed since this was proposed" in html.get(f"/policies/changes/{change.pk}/").content.decode()
 
 
+def test_tokens_of_suites_that_do_not_count_are_of_other_work(estate: dict[str, Any], tmp_path: Path) -> None:
+    """Haiku takes what opus takes on the core cases; on others it takes ten times as much."""
+
+    def cost() -> Decimal | None:
+        row = recommendation_view(as_of=world.AS_OF).row("narrow")
+        assert row is not None
+        return next(option.unit_cost_usd for option in row.options if option.model == HAIKU)
+
+    before = cost()
+    other = [*passing("other", OPUS, range(100), 100), *passing("other", HAIKU, range(100), 100)]
+    imported(tmp_path, "narrow", other, RAN, "made")
+    text = (tmp_path / "made.csv").read_text().replace(f"{HAIKU},", f"{HAIKU}#").splitlines()
+    dear = [line.replace("1000,100", "10000,1000") if "#" in line else line for line in text]
+    (tmp_path / "dear.csv").write_text("\n".join(dear).replace("#", ",").replace("case-", "long-") + "\n")
+    import_evals(actor=None, path=tmp_path / "dear.csv", as_of=RAN + timedelta(hours=1))
+    assert cost() == before
+    set_bar(actor=estate["eva"], slug="narrow", facts={"suites": []}, reason="all", as_of=world.AS_OF)
+    assert cost() != before
+
+
 CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("line", {"bar": "0.97", "tolerance": "0"}),
     ("line", {"plan": [HAIKU, SONNET]}),
