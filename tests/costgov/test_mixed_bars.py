@@ -174,6 +174,10 @@ def test_every_page_command_endpoint_and_record_agrees(estate: dict[str, Any]) -
     seen["runs"] = {
         (slug, model): told(model_runs(slug=slug, model=model, as_of=world.AS_OF).judged) for slug, model in truth
     }
+    for (slug, model), judged in expected().items():
+        page_of_runs = model_runs(slug=slug, model=model, as_of=world.AS_OF)
+        if page_of_runs.is_pass_fail:
+            assert page_of_runs.full_passes == judged.passes, "the cases listed are those that were judged"
     for name, shown in seen.items():
         own = {key: value for key, value in truth.items() if not name.startswith("class page") or key in shown}
         assert own and {key: shown[key] for key in own} == own, name
