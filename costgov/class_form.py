@@ -100,8 +100,8 @@ class ClassForm(forms.Form):
         help_text="None chosen = every model that ever had a case. Fewer models need fewer cases each.",
     )  # fmt: skip
     reason = forms.CharField(
-        label="Why the bar changes (optional unless it does)", required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Needed when the bar changes; kept with its version.",
+        label="Why the bar changes (optional unless it does)", required=False, max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2}), help_text="Needed when the bar changes; kept with its version.",
     )  # fmt: skip
     bar_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
     latency = forms.ChoiceField(label="Latency", choices=RequestClass.Latency.choices)
