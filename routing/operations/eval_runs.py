@@ -9,6 +9,7 @@ from django.db import transaction
 from audit import operations as audit
 from audit.roles import Right, require
 from routing.models import EvalRun
+from routing.operations.eval_findings import settle_broken_runs
 from routing.operations.evidence_changed import evidence_changed
 
 MOST_REASON = 2_000
@@ -35,6 +36,7 @@ def set_aside(*, actor: AbstractBaseUser | None, run_id: int, reason: str, as_of
         raise RunRefused(f"{_named(run)} was set aside on {run.set_aside_at:%d %b %Y} already: {run.set_aside_reason}")
     run.set_aside_at, run.set_aside_by_id, run.set_aside_reason = as_of, actor.pk if actor is not None else None, said
     run.save(update_fields=["set_aside_at", "set_aside_by", "set_aside_reason"])
+    settle_broken_runs(run.request_class_id, as_of=as_of)
     evidence_changed(slugs=[run.request_class.slug], as_of=as_of)
     _record(actor, run, "evals.run_set_aside", as_of, after=_facts(run), note=said)
     return run

@@ -1,14 +1,15 @@
-"""Import eval results: a whole file or nothing (or its good rows, on request). No prompt and no answer is kept."""
+"""Import eval results: a whole file or nothing (or its good rows, on request). No prompt and no answer is kept.
+
+Results are written while they are read, so that a file of a million cases needs no more memory than a small one; the
+transaction makes it whole or nothing. What waits for a worker is in `eval_queue`.
+"""
 
 import hashlib
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import connection, transaction
@@ -16,38 +17,20 @@ from django.db import connection, transaction
 from audit import operations as audit
 from audit.roles import Right, require
 from routing.core.evidence import CaseResult
-from routing.importers import About, EvalImportError, ReadOptions, RejectedRow, importer_for
-from routing.models import EvalCase, EvalImport, EvalRun, EvalSuiteRule, RequestClass
-from routing.operations.classes import ClassRefused, save_class
-from routing.operations.eval_parts import write_parts
+from routing.importers import NO_OPTIONS, About, EvalImportError, ReadOptions, RejectedRow, importer_for
+from routing.models import EvalImport, EvalRunPart
+from routing.operations.eval_classes import ClassesOfFile, Registering
+from routing.operations.eval_findings import flag_runs
+from routing.operations.eval_writing import BATCH, CaseWriter
 from routing.operations.evidence_changed import evidence_changed
 from routing.queries.evidence import names_held
 
 _EVALS_LOCK = 0x6576616C
-_BATCH = 5_000
 _MOST_REJECTED_KEPT = 200
+_MOST_IDS_REMEMBERED = 100_000
 _CLOCK_SKEW = timedelta(days=1)  # the machine that ran the evals may be in another zone and write no offset
 _COUNTED_ID = re.compile(r"(.+)#\d+")
-_CASE_FIELDS = (
-    "sample_id",
-    "repeat",
-    "prompt_version",
-    "model",
-    "model_raw",
-    "run_at",
-    "score",
-    "error",
-    "uncached_input_tok",
-    "cache_read_tok",
-    "cache_write_5m_tok",
-    "cache_write_1h_tok",
-    "output_tok",
-    "cost_usd",
-    "latency_ms",
-    "mode",
-    "graded_score",
-    "attempts",
-)
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +38,9 @@ class EvalImportResult:
     """What one file brought. `is_repeat`: the same bytes were imported before, nothing changed.
 
     `cases` were saved; `duplicates` were identical to results already saved from another file; `rejected` could not be
-    read (only where the good rows were asked for). `warnings` are for the person who imports.
+    read (only where the good rows were asked for). `warnings` are for the person who imports. `findings`: what looks
+    broken about its runs. `state` "queued" or "running": a worker reads the file, and the figures are not known yet;
+    "failed": `problem` says why.
     """
 
     import_id: int
@@ -71,6 +56,20 @@ class EvalImportResult:
     warnings: tuple[str, ...]
     is_repeat: bool
     earlier_at: datetime | None = None
+    findings: tuple[str, ...] = ()
+    state: str = "done"
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What whoever imports a file says of it."""
+
+    format_name: str | None = None
+    options: ReadOptions = NO_OPTIONS
+    suite_classes: Mapping[str, str] | None = None
+    create_classes: bool = False
+    good_rows: bool = False
 
 
 @transaction.atomic
@@ -95,54 +94,72 @@ def import_evals(
     """
     require(actor, Right.IMPORT_EVALS)
     name = file_name or path.name
-    digest = _sha256(path)
-    with connection.cursor() as cursor:  # a double click: the second waits here and then finds the first
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_EVALS_LOCK])
-    earlier = EvalImport.objects.filter(sha256=digest).exclude(state=EvalImport.State.FAILED).first()
+    digest = sha256_of(path)
+    lock_imports()
+    earlier = same_bytes(digest)
     if earlier is not None:
-        return _repeat(earlier, name)
-    about = About()
-    try:
-        said = replace(options or ReadOptions(), file_name=name)
-        format_read, results, rejected = _read(path, format_name, said, about, as_of, good_rows=good_rows)
-        by_class = _by_class(results, suite_classes or {})
-        classes = _registered(by_class, create=create_classes, actor=actor, as_of=as_of, is_demo=is_demo)
-    except EvalImportError as error:  # an upload lies under a name of ours: say the user's
-        raise error.at(file=name, line=error.line, where=error.where) from error
+        return result_of(earlier, file_name=name, is_repeat=True)
     row = EvalImport.objects.create(
         file_name=name[:255],
         sha256=digest,
-        format=format_read,
+        size_bytes=path.stat().st_size,
         imported_by_id=actor.pk if actor is not None else None,
         imported_at=as_of,
-        rejected=len(rejected),
-        rejected_rows=[str(error.at(file=name, line=error.line, where=error.where)) for error in rejected][
-            :_MOST_REJECTED_KEPT
-        ],
+        started_at=as_of,
+        finished_at=as_of,
     )
-    saved: list[CaseResult] = []
-    for slug, members in by_class.items():
-        new = _new_of(classes[slug], members)
-        _save_runs(row, classes[slug], new, tool=about.tool)
-        saved += new
-    row.cases, row.left_out = len(saved), sum(result.score is None for result in saved)
-    row.duplicates = len(results) - len(saved)
-    row.save()
-    outcome = EvalImportResult(
-        import_id=row.pk,
-        file_name=name,
-        format=row.format,
-        cases=row.cases,
-        left_out=row.left_out,
-        duplicates=row.duplicates,
-        rejected=row.rejected,
-        rejected_rows=tuple(row.rejected_rows),
-        classes=tuple(sorted(by_class)),
-        models=tuple(sorted({result.candidate for result in results})),
-        warnings=(*about.warnings, *_warnings(results)),
-        is_repeat=False,
+    said = Said(format_name, options or ReadOptions(), suite_classes, create_classes, good_rows)
+    return save_file(row, actor=actor, path=path, said=said, as_of=as_of, is_demo=is_demo)
+
+
+def save_file(
+    row: EvalImport,
+    *,
+    actor: AbstractBaseUser | None,
+    path: Path,
+    said: Said,
+    as_of: datetime,
+    is_demo: bool = False,
+    progress: Progress | None = None,
+) -> EvalImportResult:
+    """Everything one file brings, in the transaction the caller holds. `progress` is told the results read so far."""
+    name = row.file_name
+    about = About()
+    writer = CaseWriter(row)
+    classes = ClassesOfFile(said.suite_classes or {}, Registering(said.create_classes, actor, as_of, is_demo))
+    try:
+        importer = importer_for(path, said.format_name, replace(said.options, file_name=name))
+        reading = _Reading(writer, classes, as_of, good_rows=said.good_rows, progress=progress)
+        reading.read(importer.read(path, replace(said.options, file_name=name), about))
+        classes.check()
+    except EvalImportError as error:  # an upload lies under a name of ours: say the user's
+        raise error.at(file=name, line=error.line, where=error.where) from error
+    writer.tool = about.tool
+    runs = writer.finish()
+    findings = flag_runs(runs, as_of=as_of)
+    if progress is not None:
+        progress(writer.read)
+    brought = [run.pk for run in runs]
+    results, left_out = sum(run.results for run in runs), sum(run.left_out for run in runs)
+    evidence_changed(slugs=sorted({run.request_class.slug for run in runs}), as_of=as_of, eval_import=row)
+    row.format, row.cases, row.left_out = importer.name, results, left_out
+    row.duplicates, row.rejected = writer.read - results, len(reading.rejected)
+    row.rejected_rows = [
+        str(error.at(file=name, line=error.line, where=error.where)) for error in reading.rejected[:_MOST_REJECTED_KEPT]
+    ]
+    row.warnings = [*about.warnings, *reading.warnings]
+    row.state = EvalImport.State.DONE
+    row.save(
+        update_fields=[
+            "format", "cases", "left_out", "duplicates", "rejected", "rejected_rows", "warnings", "state",
+        ]
+    )  # fmt: skip
+    outcome = replace(
+        result_of(row, file_name=name),
+        classes=tuple(sorted(classes.slugs)),
+        models=tuple(sorted(reading.models)),
+        findings=findings,
     )
-    evidence_changed(slugs=outcome.classes, as_of=as_of, eval_import=row)
     audit.record(
         actor=actor,
         action="evals.imported",
@@ -150,7 +167,7 @@ def import_evals(
         object_id=row.pk,
         object_label=name,
         after={
-            "sha256": digest,
+            "sha256": row.sha256,
             "format": row.format,
             "cases": row.cases,
             "left_out": row.left_out,
@@ -158,6 +175,8 @@ def import_evals(
             "rejected": row.rejected,
             "classes": outcome.classes,
             "models": outcome.models,
+            "runs": brought[:100],
+            "findings": list(findings),
         },
         as_of=as_of,
         is_demo=is_demo,
@@ -165,29 +184,104 @@ def import_evals(
     return outcome
 
 
-def _read(
-    path: Path, format_name: str | None, options: ReadOptions, about: About, as_of: datetime, *, good_rows: bool
-) -> tuple[str, list[CaseResult], list[EvalImportError]]:
-    """Name of the format, the results, and the errors of bad rows. Raises the first of them unless `good_rows`."""
-    importer = importer_for(path, format_name, options)
-    results: list[CaseResult] = []
-    rejected: list[EvalImportError] = []
-    latest = as_of + _CLOCK_SKEW
-    named = names_held()
-    for row in importer.read(path, options, about):
-        error = row.error if isinstance(row, RejectedRow) else _too_late(row, latest)
-        if error is None:
+class _Reading:
+    """Takes a reader's rows: good ones are written, bad ones refuse the file or are listed."""
+
+    def __init__(
+        self, writer: CaseWriter, classes: ClassesOfFile, as_of: datetime, *, good_rows: bool, progress: Progress | None
+    ) -> None:
+        self.writer = writer
+        self.classes = classes
+        self.latest = as_of + _CLOCK_SKEW
+        self.good_rows = good_rows
+        self.progress = progress
+        self.rejected: list[EvalImportError] = []
+        self.models: set[str] = set()
+        self._counted: set[tuple[str, str]] = set()
+        self._stems: set[tuple[str, str]] = set()
+
+    def read(self, rows: Iterable[CaseResult | RejectedRow]) -> None:
+        """Raises EvalImportError for the first bad row (unless the good ones are asked for) and for an empty file."""
+        named, found = names_held(), 0
+        for row in rows:
+            error = row.error if isinstance(row, RejectedRow) else _too_late(row, self.latest)
+            if error is not None:
+                if not self.good_rows:
+                    raise error
+                self.rejected.append(error)
+                continue
             assert isinstance(row, CaseResult)
+            found += 1
+            request_class = self.classes.of(row)
             model = named(row.candidate_raw, row.candidate)
-            results.append(row if model == row.candidate else replace(row, candidate=model))
-        elif good_rows:
-            rejected.append(error)
-        else:
-            raise error
-    if not results:
-        problem = "holds no result" if not rejected else f"holds no good row ({len(rejected):,} bad ones)"
-        raise EvalImportError(problem, remedy="Export the run again after it has finished")
-    return importer.name, results, rejected
+            self.models.add(model)
+            if "#" in row.sample_id:
+                self._remember(row)
+            if request_class is not None:
+                self.writer.add(row, model, request_class)
+            if self.progress is not None and not found % BATCH:
+                self.progress(found)
+        if not found:
+            bad = len(self.rejected)
+            problem = "holds no result" if not bad else f"holds no good row ({bad:,} bad ones)"
+            raise EvalImportError(problem, remedy="Export the run again after it has finished")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Ids that count runs make one case look like many. They are never cut: the person is told instead."""
+        if not self._stems or len(self._counted) < 2 * len(self._stems):
+            return ()
+        return (
+            f"{len(self._counted):,} sample ids end in a number after '#' and share {len(self._stems):,} beginnings. "
+            "Each id counts as a case of its own. If the numbers count repeats of one test, write them into the column "
+            "'repeat' and import again: a repeat is no new evidence.",
+        )
+
+    def _remember(self, row: CaseResult) -> None:
+        counted = _COUNTED_ID.fullmatch(row.sample_id)
+        if counted is not None and len(self._counted) < _MOST_IDS_REMEMBERED:
+            self._counted.add((row.suite, row.sample_id))
+            self._stems.add((row.suite, counted[1]))
+
+
+def result_of(row: EvalImport, *, file_name: str, is_repeat: bool = False) -> EvalImportResult:
+    """What an import brought, as it is kept."""
+    classes = row.runs.values_list("request_class__slug", flat=True).distinct() if is_repeat else ()
+    models = EvalRunPart.objects.filter(run__eval_import=row).values_list("model", flat=True).distinct()
+    return EvalImportResult(
+        import_id=row.pk,
+        file_name=file_name,
+        format=row.format,
+        cases=row.cases,
+        left_out=row.left_out,
+        duplicates=row.duplicates,
+        rejected=row.rejected,
+        rejected_rows=tuple(row.rejected_rows),
+        classes=tuple(sorted(classes)),
+        models=tuple(sorted(models)) if is_repeat else (),
+        warnings=() if is_repeat else tuple(row.warnings),
+        is_repeat=is_repeat,
+        earlier_at=row.imported_at if is_repeat else None,
+        state=row.state,
+        problem=row.problem,
+    )
+
+
+def lock_imports() -> None:
+    """One import at a time: a double click's second waits here and then finds the first."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_EVALS_LOCK])
+
+
+def same_bytes(digest: str) -> EvalImport | None:
+    """The import of the same bytes that stands, or waits or runs."""
+    over = [EvalImport.State.FAILED, EvalImport.State.CANCELLED]
+    return EvalImport.objects.filter(sha256=digest).exclude(state__in=over).first()
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _too_late(result: CaseResult, latest: datetime) -> EvalImportError | None:
@@ -200,157 +294,3 @@ def _too_late(result: CaseResult, latest: datetime) -> EvalImportError | None:
         field="run_at",
         value=result.run_at.isoformat(),
     ).at(file="", where=f"case {result.sample_id} on {result.candidate_raw or result.candidate}")
-
-
-def _repeat(earlier: EvalImport, name: str) -> EvalImportResult:
-    classes = earlier.runs.values_list("request_class__slug", flat=True).distinct()
-    models = EvalCase.objects.filter(run__eval_import=earlier).values_list("model", flat=True).distinct()
-    return EvalImportResult(
-        import_id=earlier.pk,
-        file_name=name,
-        format=earlier.format,
-        cases=earlier.cases,
-        left_out=earlier.left_out,
-        duplicates=earlier.duplicates,
-        rejected=earlier.rejected,
-        rejected_rows=tuple(earlier.rejected_rows),
-        classes=tuple(sorted(classes)),
-        models=tuple(sorted(models)),
-        warnings=(),
-        is_repeat=True,
-        earlier_at=earlier.imported_at,
-    )
-
-
-def _by_class(results: Iterable[CaseResult], suite_classes: Mapping[str, str]) -> dict[str, list[CaseResult]]:
-    grouped: dict[str, list[CaseResult]] = defaultdict(list)
-    homeless: set[str] = set()
-    by_suite = _ClassOfSuite(suite_classes)
-    for result in results:
-        slug = result.request_class or by_suite(result.suite)
-        if slug:
-            grouped[slug].append(replace(result, request_class=slug) if not result.request_class else result)
-        else:
-            homeless.add(result.suite)
-    if homeless:
-        suites = ", ".join(sorted(homeless))
-        raise EvalImportError(
-            f"no class is named for the cases of suite {suites}",
-            remedy="Add request_class to the cases, choose a class for the whole file (--class), or map the suite to "
-            "a class (--map)",
-            field="request_class",
-        )
-    return dict(grouped)
-
-
-class _ClassOfSuite:
-    """The class of a suite: what the person says, else the first rule whose pattern matches; '' = none."""
-
-    def __init__(self, said: Mapping[str, str]) -> None:
-        rules = EvalSuiteRule.objects.select_related("request_class")
-        # Only * and ? are special in a rule: names of suites may hold brackets.
-        self._rules = [(row.pattern.replace("[", "[[]"), row.request_class.slug) for row in rules]
-        self._known = dict(said)
-
-    def __call__(self, suite: str) -> str:
-        if suite not in self._known:
-            matching = (slug for pattern, slug in self._rules if fnmatchcase(suite, pattern))
-            self._known[suite] = next(matching, "")
-        return self._known[suite]
-
-
-def _registered(
-    slugs: Iterable[str], *, create: bool, actor: AbstractBaseUser | None, as_of: datetime, is_demo: bool
-) -> dict[str, RequestClass]:
-    wanted = set(slugs)
-    known = {row.slug: row for row in RequestClass.objects.filter(slug__in=wanted)}
-    missing = sorted(wanted - set(known))
-    if missing and not create:
-        raise EvalImportError(
-            "no class of this id is registered",
-            remedy="Register it on the Classes page, or let the import do so with the default bar (--create-classes)",
-            field="request_class",
-            value=", ".join(missing),
-        )
-    for slug in missing:
-        try:
-            known[slug] = save_class(actor=actor, slug=slug, facts={"title": slug}, as_of=as_of, is_demo=is_demo)
-        except ClassRefused as refused:
-            raise EvalImportError(
-                f"cannot be registered ({str(refused).rstrip('.')})",
-                remedy="Correct the id in the source, or map the suite to a class (--map)",
-                field="request_class",
-                value=slug,
-            ) from refused
-    return known
-
-
-def _new_of(request_class: RequestClass, results: list[CaseResult]) -> list[CaseResult]:
-    """Results that are not saved yet: a growing export repeats old rows, which are no repeats of the runs themselves.
-
-    Only rows equal in every value are the same; as many are skipped as are saved, so true repeats in one file stay.
-    """
-    times = [result.run_at for result in results]
-    saved = Counter(
-        EvalCase.objects.filter(run__request_class=request_class, run_at__gte=min(times), run_at__lte=max(times))
-        .values_list("run__suite", "run__suite_version", *_CASE_FIELDS)
-        .iterator(chunk_size=_BATCH)
-    )
-    if not saved:
-        return results
-    new = []
-    for result in results:
-        key = (result.suite, result.suite_version, *_values(result).values())
-        if saved[key] > 0:
-            saved[key] -= 1
-        else:
-            new.append(result)
-    return new
-
-
-def _save_runs(row: EvalImport, request_class: RequestClass, results: list[CaseResult], *, tool: str) -> None:
-    runs: dict[tuple[str, str], list[CaseResult]] = defaultdict(list)
-    for result in results:
-        runs[result.suite, result.suite_version].append(result)
-    for (suite, suite_version), members in runs.items():
-        run = EvalRun.objects.create(
-            eval_import=row,
-            request_class=request_class,
-            suite=suite,
-            suite_version=suite_version,
-            run_at=max(result.run_at for result in members),
-            tool=tool[:128],
-            results=len(members),
-            left_out=sum(result.score is None for result in members),
-        )
-        EvalCase.objects.bulk_create((EvalCase(run=run, **_values(result)) for result in members), batch_size=_BATCH)
-        write_parts([run.pk])
-
-
-def _values(result: CaseResult) -> dict[str, Any]:
-    """Columns of EvalCase, in the order of `_CASE_FIELDS`."""
-    return {
-        field: getattr(result, {"model": "candidate", "model_raw": "candidate_raw"}.get(field, field))
-        for field in _CASE_FIELDS
-    }
-
-
-def _warnings(results: list[CaseResult]) -> tuple[str, ...]:
-    """Ids that count runs make one case look like many. They are never cut here: the person is told instead."""
-    ids = {(result.suite, result.sample_id) for result in results}
-    stems = {
-        (suite, counted[1]) for suite, sample_id in ids if (counted := _COUNTED_ID.fullmatch(sample_id)) is not None
-    }
-    counted_ids = sum(_COUNTED_ID.fullmatch(sample_id) is not None for _, sample_id in ids)
-    if not stems or counted_ids < 2 * len(stems):
-        return ()
-    return (
-        f"{counted_ids:,} sample ids end in a number after '#' and share {len(stems):,} beginnings. Each id counts as "
-        "a case of its own. If the numbers count repeats of one test, write them into the column 'repeat' and import "
-        "again: a repeat is no new evidence.",
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,8 @@
 """Evidence that is kept beside the runs it comes from, so that a verdict need not count cases again.
 
-What is kept holds only while the runs that count, the suites and metric of the bar and the names of models are those it
-was made from; its fingerprint says so. For anything else, and for the past, evidence is gathered anew: slower, the same.
+What is kept holds only while the runs that count, the suites and metric of the bar and the names of models are those
+it was made from; its fingerprint says so. For anything else, and for the past, evidence is gathered anew: slower, the
+same.
 """
 
 import hashlib

@@ -77,16 +77,18 @@ def test_drift_opens_an_item_that_resolves_when_the_verdict_returns(tmp_path):
     load(tmp_path, 200, 200)
     load(tmp_path, 60, 100, first=200, day=12)  # 260 of 300
     assert status() == "falls_short"
-    (item,) = work_items().items
+    item, broken = work_items().items
+    assert broken.kind == "run_looks_broken", "it scored 60 % where the run before scored 100 %"
     assert (item.kind, item.slug, item.model, item.concerns) == ("verdict_changed", "classify", HAIKU, "support-eng")
     assert item.before["cases"] == 200 and item.after["passes"] == 260
     assert "Clears the bar (100.0%, 200 of 200 cases) became Below the bar (86.7%, 260 of 300 cases)" in item.text
-    assert open_items_by_class() == {"classify": 1}
+    assert open_items_by_class() == {"classify": 2}
     bad = EvalRun.objects.order_by("-id").first()
     set_aside(actor=None, run_id=bad.pk, reason="The grader was down", as_of=AS_OF)
     assert status() == "clears"
-    (closed,) = work_items(with_closed=True).items
-    assert closed.resolved_itself and closed.closed_at == AS_OF and not closed.is_open
+    closed = work_items(with_closed=True).items
+    assert all(each.resolved_itself and each.closed_at == AS_OF and not each.is_open for each in closed)
+    assert len(closed) == 2
     assert [(row.previous_status, row.status) for row in verdict_changes(slug="classify")] == [
         ("falls_short", "clears"),
         ("clears", "falls_short"),
@@ -101,7 +103,7 @@ def test_another_change_while_it_is_open_tells_both_ends(tmp_path):
     assert status() == "clears", "the verdict returned"
     load(tmp_path, 0, 60, first=1200, day=14)  # 1160 of 1260: 92.1%
     assert status() == "not_enough_evidence"
-    opened, closed = work_items(with_closed=True).items
+    opened, closed = work_items(with_closed=True, kind="verdict_changed").items
     assert opened.is_open and opened.before["cases"] == 1200 and opened.after["cases"] == 1260
     assert closed.resolved_itself
 
@@ -136,7 +138,7 @@ def test_evidence_that_ages_opens_an_item_and_new_cases_close_it(tmp_path):
 def test_closing_needs_a_note_a_right_and_an_open_item(tmp_path):
     load(tmp_path, 200, 200)
     load(tmp_path, 60, 100, first=200, day=12)
-    item_id = WorkItem.objects.get().pk
+    item_id = WorkItem.objects.get(kind="verdict_changed").pk
     with pytest.raises(ItemRefused, match="what came of it"):
         close_work_item(actor=None, item_id=item_id, note="  ", as_of=AS_OF)
     with pytest.raises(Forbidden):
