@@ -8,14 +8,8 @@ from decimal import Decimal
 from typing import Literal
 
 from billing.core.words import percent, percent_as_set
-from routing.core.decisions import Status, measure
-from routing.core.evalues import (
-    METHOD,
-    MIN_CASES,
-    CasesNeeded,
-    Side,
-    log_threshold,
-)
+from routing.core.decisions import Measured, Status, measure
+from routing.core.evalues import METHOD, MIN_CASES, Side, log_threshold
 from routing.core.evidence import CaseResult, Evidence, Metric, Tally, cases_of_epoch, too_many_left_out
 from routing.core.freshness import NO_CHANGES, ModelChanges, StaleReason, stale_reasons
 from routing.core.paired import Paired, paired
@@ -218,7 +212,7 @@ def judge(
         ln_e_short=measured.ln_e_short,
         cases_needed=measured.needed.cases,
         side=measured.needed.side,
-        reason=_reason(evidence, measured.status, line, measured.needed),
+        reason=_reason(evidence, measured, line, threshold, max(min_cases, MIN_CASES)),
         method=METHOD,
         newest_case_at=newest,
         epoch=evidence.epoch,
@@ -373,8 +367,9 @@ def judge_evidence(
     }
 
 
-def _reason(evidence: Evidence, status: Status, line: float, needed: CasesNeeded) -> str:
+def _reason(evidence: Evidence, measured: Measured, line: float, threshold: float, min_cases: int) -> str:
     """Why, in a plain sentence for both audiences."""
+    status, needed = measured.status, measured.needed
     cases, all_cases = evidence.cases, evidence.cases + evidence.left_out
     if not cases:
         if evidence.left_out:
@@ -396,6 +391,10 @@ def _reason(evidence: Evidence, status: Status, line: float, needed: CasesNeeded
         return f"{result}: shown to be below {line_words}"
     if status == "clears":
         return f"{result}: shown to be above {line_words}"
+    if measured.ln_e_clear >= threshold and cases < min_cases:
+        return (
+            f"{result}: above {line_words} so far, but nothing clears here before {min_cases:,} cases; {needed.reason}"
+        )
     ahead = "" if needed.side is None or needed.cases is None else f", to {_SIDE_TEXT[needed.side]}"
     return f"{result}: not shown to be above or below {line_words}; {needed.reason}{ahead}"
 

@@ -111,6 +111,7 @@ def test_one_bar_judges_a_class_by_every_fact() -> None:
     assert (verdict().status, verdict().cases, verdict().bar_version) == ("clears", 120, 1)
     assert verdict(suites=()).status == "falls_short"
     assert (verdict(min_cases=121).status, verdict(min_cases=121).cases_needed) == ("not_enough_evidence", 1)
+    assert "so far, but nothing clears here before 121 cases; about 1 more case" in verdict(min_cases=121).reason
     assert verdict(alpha=Decimal("0.001")).status == "not_enough_evidence"
     assert verdict(standard="both", margin=Decimal("0.02")).status == "not_enough_evidence"
     assert verdict(standard="not_worse", margin=Decimal("0.2")).status == "clears"

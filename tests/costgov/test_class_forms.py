@@ -81,6 +81,22 @@ def test_register_a_class(client: Client, people):
     assert (entry.actor_name, entry.object_id) == ("eva", "contracts")
 
 
+def test_what_may_serve_a_class(client: Client, people):
+    client.force_login(people["eva"])
+    asked = {"is_protected": "on", "required_geo": "us", "failure_usd": "0.25", "allowed_models": [world.HAIKU]}
+    assert client.post("/classes/triage/edit/", fields(**asked)).status_code == 302
+    row = RequestClass.objects.get(slug="triage")
+    assert (row.is_protected, row.required_geo, row.failure_usd) == (True, "us", Decimal("0.25"))
+    assert row.allowed_models == [world.HAIKU] and row.bar_version == 1, "no other bar"
+    html = text(client.get("/classes/triage/edit/"))
+    assert "What may serve it: protected, in us, 1 model chosen" in html and 'value="0.25"' in html
+    entry: Any = AuditEntry.objects.get(action="class.changed")
+    assert (entry.before["is_protected"], entry.after["is_protected"]) == (False, True)
+    client.post("/classes/triage/edit/", fields())
+    row.refresh_from_db()
+    assert (row.is_protected, row.required_geo, row.failure_usd, row.allowed_models) == (False, "", None, [])
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -1,5 +1,6 @@
 """The bar of a class: every change a version nobody can alter, refused where it cannot be, judged by as of its time."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from audit.models import AuditEntry
 from audit.roles import Forbidden
@@ -203,6 +204,25 @@ def test_what_was_in_force_at_an_instant() -> None:
         1, 1, 1, 2, 2,
     ]  # fmt: skip
     assert history.at(FRIDAY - day).line == 0.93
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_at_once_one_is_told() -> None:
+    for role in ("engineer", "procurement", "viewer", "admin"):
+        Group.objects.get_or_create(name=role)
+    registered()
+
+    def once(bar: str) -> str:
+        try:
+            return str(change(version=1, bar=bar).version)
+        except BarOutdated:
+            return "told"
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(once, ["0.90", "0.97"])) == ["2", "told"]
+    assert QualityBar.objects.count() == 2
 
 
 def test_a_class_from_before_versions_keeps_its_old_bar_with_the_first_change() -> None:
