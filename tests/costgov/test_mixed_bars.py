@@ -355,6 +355,10 @@ def test_a_newer_snapshot_and_a_retired_model_stop_new_moves(tmp_path: Path) -> 
     assert judged is not None and judged.text == "Clears the bar · Stale"
     assert judged.stale_text == "the cases ran on snapshot 2025-10-01; snapshot 2026-11-20 is newer"
     assert reasons("fresh", HAIKU) == [("age", True)], "cases without a dated name say nothing of snapshots"
+    tried = class_bar(slug="line", as_of=world.AS_OF, tried={"bar": "0.95"}).effect
+    assert tried is not None
+    shown = {row.model: (row.stale_before, row.stale_after, row.stale_text) for row in tried.rows}
+    assert shown[HAIKU] == (True, True, judged.stale_text) and shown[OPUS] == (False, False, "")
     view = recommendation_view(as_of=world.AS_OF)
     assert view.row("line").target == OPUS  # type: ignore[union-attr]
     ModelRelease.objects.filter(canonical_id=HAIKU).update(retires_on=world.TODAY)
