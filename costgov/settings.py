@@ -141,6 +141,7 @@ CELERY_BEAT_SCHEDULE = {
     "requeue-unfinished-imports": {"task": "costgov.requeue_unfinished_imports", "schedule": 60.0},
     "sweep-leftovers": {"task": "costgov.sweep_leftovers", "schedule": 3600.0},
     "tidy-request-store": {"task": "costgov.tidy_request_store", "schedule": 24 * 3600.0},
+    "record-verdicts": {"task": "costgov.record_verdicts", "schedule": 24 * 3600.0},
 }
 
 AUTH_USER_MODEL = "costgov.User"

@@ -15,6 +15,7 @@ from costgov.operations import commitments, usage
 from costgov.operations.commitments import SizingRefused
 from costgov.pages import now
 from costgov.sizing_jobs import PROGRESS
+from routing.operations.evidence_changed import judge_again
 
 logger = structlog.get_logger(__name__)
 _REQUEUE_SECONDS = 600
@@ -81,3 +82,10 @@ def size_commitment(self: Task, *, actor_id: int, terms_id: int, include_very_sh
     except SizingRefused as refused:
         return {"sizing_id": None, "refused": str(refused)}
     return {"sizing_id": sizing.pk, "refused": ""}
+
+
+@shared_task(name="costgov.record_verdicts", acks_late=True)
+def record_changed_verdicts() -> dict[str, int]:
+    """Evidence ages without an import: what changed is written down, work items are opened and resolved."""
+    done = judge_again(as_of=now())
+    return {"verdicts": done.verdicts, "opened": done.opened, "resolved": done.resolved}

@@ -32,7 +32,10 @@ from gateway.engine import PolicyError
 from routing.importers.base import EvalImportError
 from routing.operations.bars import BarOutdated, ClassRefused
 from routing.operations.constraints import ConstraintsRefused
+from routing.operations.eval_runs import RunRefused
 from routing.operations.policies import PolicyRefused
+from routing.operations.suite_rules import RuleRefused
+from routing.operations.work_items import ItemRefused
 from routing.queries.bundles import NothingActive
 from routing.queries.changes import NoSuchChange
 
@@ -51,6 +54,9 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (ConstraintsRefused, 400, "invalid"),
     (BarOutdated, 409, "outdated"),
     (ClassRefused, 400, "invalid"),
+    (RunRefused, 409, "refused"),
+    (ItemRefused, 409, "refused"),
+    (RuleRefused, 400, "invalid"),
     (DeletionRefused, 409, "refused"),
     (NoBaseline, 409, "no_baseline"),
     (ForecastRefused, 409, "refused"),

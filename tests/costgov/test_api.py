@@ -112,6 +112,15 @@ NEEDS = [
     ("GET", "evals", "read"),
     ("POST", "evals", "evals:write"),
     ("GET", "evals/9", "read"),
+    ("GET", "eval-runs", "read"),
+    ("POST", "eval-runs/9/set-aside", "evals:write"),
+    ("POST", "eval-runs/9/count-again", "evals:write"),
+    ("GET", "work-items", "read"),
+    ("POST", "work-items/9/close", "evals:write"),
+    ("GET", "classes/nope/verdicts", "read"),
+    ("GET", "suite-rules", "read"),
+    ("POST", "suite-rules", "evals:write"),
+    ("POST", "suite-rules/9/remove", "evals:write"),
     ("GET", "recommendation", "read"),
     ("GET", "savings", "read"),
     ("GET", "evidence-needed", "read"),
@@ -534,6 +543,9 @@ def test_schema_names_every_method_with_its_scope(people):
         "evals": "import_id",
         "commitments": "sizing_id",
         "changes": "change_id",
+        "eval-runs": "run_id",
+        "work-items": "item_id",
+        "suite-rules": "rule_id",
     }
     for topic, name in ids.items():
         tested = {(m, a.replace(f"{topic}/9", f"{topic}/{{{name}}}")): scope for (m, a), scope in tested.items()}

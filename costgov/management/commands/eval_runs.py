@@ -1,0 +1,63 @@
+"""manage.py eval_runs: runs behind the evidence; set one aside, or count it again."""
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from audit.roles import Forbidden
+from costgov.jsonout import dumps
+from costgov.models import User
+from costgov.pages import now
+from routing.operations.eval_runs import RunRefused, count_again, set_aside
+from routing.queries.eval_runs import RunLine, run_lines
+
+
+class Command(BaseCommand):
+    help = "List eval runs with what looks broken; set one aside (--set-aside; needs --reason) or --count-again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--class", dest="slug", default="", help="runs of one class only")
+        parser.add_argument("--flagged", action="store_true", help="only those that look broken")
+        parser.add_argument("--aside", action="store_true", help="only those set aside")
+        step = parser.add_mutually_exclusive_group()
+        step.add_argument("--set-aside", type=int, metavar="RUN", help="it stops counting as evidence")
+        step.add_argument("--count-again", type=int, metavar="RUN", help="take that back")
+        parser.add_argument("--reason", default="", help="why it is set aside")
+        parser.add_argument("--user", default="", help="who does it (default: the system)")
+        parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            actor = User.objects.filter(username=options["user"]).first() if options["user"] else None
+            if options["user"] and actor is None:
+                raise RunRefused(f"There is no user {options['user']!r}.")
+            if options["set_aside"] is not None:
+                set_aside(actor=actor, run_id=options["set_aside"], reason=options["reason"], as_of=now())
+            elif options["count_again"] is not None:
+                count_again(actor=actor, run_id=options["count_again"], as_of=now())
+        except (RunRefused, Forbidden) as error:
+            self.stderr.write(str(error))
+            sys.exit(2)
+        found = run_lines(slug=options["slug"], only_flagged=options["flagged"], only_set_aside=options["aside"])
+        self.stdout.write(dumps(found, indent=True).decode() if options["json"] else _table(found))
+
+
+def _table(found: tuple[RunLine, ...]) -> str:
+    if not found:
+        return "No such run."
+    lines = [f"{'run':>6}  {'class':<22} {'suite':<28} {'run on':<11} {'results':>8} {'left out':>8}  state"]
+    for row in found:
+        state = "set aside" if row.set_aside_at else "looks broken" if row.findings else "counts"
+        suite = f"{row.suite}@{row.suite_version}"
+        lines.append(
+            f"{row.id:>6}  {row.slug:<22} {suite:<28} {row.run_at:%d %b %Y} {row.results:>8,} {row.left_out:>8,}  "
+            f"{state}"
+        )
+        if row.set_aside_at:
+            lines.append(
+                f"        {row.set_aside_by or 'the system'}, {row.set_aside_at:%d %b %Y}: {row.set_aside_reason}"
+            )
+        lines += [f"        {finding.text}. {finding.remedy}." for finding in row.findings]
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""manage.py suite_rules: which class the cases of a suite belong to where a file names none."""
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from audit.roles import Forbidden
+from costgov.jsonout import dumps
+from costgov.models import User
+from costgov.pages import now
+from routing.operations.suite_rules import RuleRefused, remove_suite_rule, set_suite_rule
+from routing.queries.eval_runs import suite_rules
+
+
+class Command(BaseCommand):
+    help = "List the rules that map suites to classes, set one (--set PATTERN CLASS), or take one away (--remove)."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        step = parser.add_mutually_exclusive_group()
+        step.add_argument("--set", nargs=2, metavar=("PATTERN", "CLASS"), help="* and ? stand for any text")
+        step.add_argument("--remove", type=int, metavar="RULE")
+        parser.add_argument("--position", type=int, help="the first rule that matches counts (default: last)")
+        parser.add_argument("--user", default="", help="who does it (default: the system)")
+        parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            actor = User.objects.filter(username=options["user"]).first() if options["user"] else None
+            if options["user"] and actor is None:
+                raise RuleRefused(f"There is no user {options['user']!r}.")
+            if options["set"]:
+                pattern, slug = options["set"]
+                set_suite_rule(actor=actor, pattern=pattern, slug=slug, position=options["position"], as_of=now())
+            elif options["remove"] is not None:
+                remove_suite_rule(actor=actor, rule_id=options["remove"], as_of=now())
+        except (RuleRefused, Forbidden) as error:
+            self.stderr.write(str(error))
+            sys.exit(2)
+        found = suite_rules()
+        if options["json"]:
+            self.stdout.write(dumps(found, indent=True).decode())
+            return
+        lines = [f"{row.id:>6}  {row.position:>4}  {row.pattern} → {row.slug}" for row in found]
+        self.stdout.write("\n".join(lines) or "No rule: cases go to the class their file or --class names.")
