@@ -353,8 +353,8 @@ def control(field: BoundField) -> SafeString:
     if not isinstance(widget, CheckboxInput | CheckboxSelectMultiple | RadioSelect):
         css = "form-select" if isinstance(widget, Select) else "form-control"
         attrs["class"] = f"{widget.attrs.get('class', '')} {css}{' is-invalid' if field.errors else ''}".strip()
-    described = [f"{field.id_for_label}-hint"] if field.help_text else []
-    described += [f"{field.id_for_label}-error-{n}" for n, _ in enumerate(field.errors, 1)]
+    described = [f"{field.auto_id}-hint"] if field.help_text else []
+    described += [f"{field.auto_id}-error-{n}" for n, _ in enumerate(field.errors, 1)]
     if described:
         attrs["aria-describedby"] = " ".join(described)
     if field.errors:
