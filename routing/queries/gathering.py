@@ -20,7 +20,13 @@ from routing.models import EvalCase, EvalRun, EvalRunPart, RequestClass
 
 MOST_RESULTS_AT_ONCE = 2_000_000  # of classes gathered in one statement; its memory grows with them
 _NO_ANSWER = "-"
-_SELECTED = """
+# A case of several results that are not simply passed and failed in one file.
+_IS_REPEATED = """
+    count(*) {over} > 1 AND NOT (min(batch) {over} = max(batch) {over}
+        AND bool_and(value IS NULL OR value IN (0, 1)) {over}
+        AND bool_and((value IS NULL) = (score IS NULL)) {over})
+"""
+_SELECTED = f"""
     sel AS (
         SELECT * FROM unnest(%(class_no)s::int[], %(suite_no)s::int[], %(cand_no)s::int[], %(run_id)s::bigint[],
             %(batch)s::int[], %(model)s::text[], %(raw)s::text[], %(prompt)s::text[], %(mode)s::text[],
@@ -35,11 +41,10 @@ _SELECTED = """
     ), per_case AS (
         SELECT class_no, suite_no, sample_id, cand_no,
                CASE WHEN count(*) = 1 THEN min(value) ELSE sum(value) / nullif(count(value), 0) END AS score,
-               count(*) > 1 AND NOT (min(batch) = max(batch) AND bool_and(value IS NULL OR value IN (0, 1))
-                   AND bool_and((value IS NULL) = (score IS NULL))) AS is_repeated
+               {_IS_REPEATED.format(over="")} AS is_repeated
         FROM results GROUP BY 1, 2, 3, 4
     )
-"""
+"""  # noqa: S608 - our own text
 _PATTERNS = f"""
     WITH {_SELECTED}, patterns AS (
         SELECT class_no, bool_or(is_repeated) AS is_repeated,
@@ -48,13 +53,20 @@ _PATTERNS = f"""
     )
     SELECT class_no, CASE WHEN is_repeated THEN '' ELSE pattern END, count(*) FROM patterns GROUP BY 1, 2
 """  # noqa: S608 - our own text
+# By windows and not by joining the cases found to the results again: how many those are the planner cannot know, and on
+# a guess of one it compares each with every result.
 _REPEATED = f"""
-    WITH {_SELECTED}, repeated AS (
-        SELECT class_no, suite_no, sample_id FROM per_case GROUP BY 1, 2, 3 HAVING bool_or(is_repeated)
+    WITH {_SELECTED}, flagged AS (
+        SELECT r.*, count(*) OVER w > 1 AND NOT (min(batch) OVER w = max(batch) OVER w
+                   AND bool_and(value IS NULL OR value IN (0, 1)) OVER w
+                   AND bool_and((value IS NULL) = (score IS NULL)) OVER w) AS is_repeated
+        FROM results r WINDOW w AS (PARTITION BY class_no, suite_no, sample_id, cand_no)
+    ), marked AS (
+        SELECT f.*, bool_or(is_repeated) OVER (PARTITION BY class_no, suite_no, sample_id) AS is_wanted FROM flagged f
     )
     SELECT r.class_no, r.suite_no, r.cand_no, r.batch, r.sample_id, c.run_at, c.score, c.graded_score,
            c.uncached_input_tok, c.cache_read_tok, c.cache_write_5m_tok, c.cache_write_1h_tok
-    FROM repeated JOIN results r USING (class_no, suite_no, sample_id) JOIN routing_evalcase c ON c.id = r.id
+    FROM marked r JOIN routing_evalcase c ON c.id = r.id WHERE r.is_wanted
 """  # noqa: S608 - our own text
 
 
