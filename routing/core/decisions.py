@@ -1,8 +1,9 @@
 """One decision by betting e-values: status, bounds, and how many more cases would decide (methods.md §3.3)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from routing.core.evalues import (
     CasesNeeded,
@@ -48,11 +49,31 @@ def measure(evidence: Evidence, line: float, threshold: float, min_cases: int, *
 
 
 _Numbers = tuple[float, float, float, float, CasesNeeded]
+Counts = tuple[float, int, float, float, int]
+_MOST_KNOWN = 50_000
+_known: dict[Counts, _Numbers] = {}
+
+
+def numbers_of(passes: float, cases: int, line: float, threshold: float, min_cases: int) -> list[Any]:
+    """What `measure` finds for counts, as JSON keeps it: hand it to `remember` in another process."""
+    clear, short, lower, upper, needed = _measured(passes, cases, line, threshold, min_cases)
+    return [clear, short, lower, upper, needed.cases, needed.side, needed.reason]
+
+
+def remember(counts: Counts, numbers: Sequence[Any]) -> None:
+    """Take what `numbers_of` found for these counts; it is not computed again."""
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    clear, short, lower, upper, cases, side, reason = numbers
+    _known[counts] = (clear, short, lower, upper, CasesNeeded(cases, side, reason))
 
 
 @lru_cache(maxsize=8192)
 def _measured(passes: float, cases: int, line: float, threshold: float, min_cases: int) -> _Numbers:
     """Kept: counts change only with new cases, while pages, commands and proposals judge them again and again."""
+    known = _known.get((passes, cases, line, threshold, min_cases))
+    if known is not None:
+        return known
     clear, short = log_e_values(passes, cases, line)
     lower, upper = lower_bound(passes, cases, threshold), upper_bound(passes, cases, threshold)
     needed = cases_needed(passes, cases, line, threshold, min_cases=min_cases)

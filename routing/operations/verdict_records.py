@@ -10,9 +10,9 @@ from django.db import connection, transaction
 from billing.queries.series import ModelName, model_name, model_names
 from routing.core.verdicts import Verdict
 from routing.core.watching import Item, Seen, drift_item, is_drift, is_worth_recording, seen, standing_items
-from routing.models import EvalImport, RequestClass, VerdictRecord, WorkItem
+from routing.models import ClassEvidence, EvalImport, RequestClass, VerdictRecord, WorkItem
 from routing.queries.evidence import ClassVerdicts
-from routing.queries.kept_evidence import kept_verdicts
+from routing.queries.kept_evidence import kept_verdicts, numbers_for
 from routing.queries.serving import serving_models
 
 _RECORDS_LOCK = 0x76657264
@@ -44,7 +44,19 @@ def record_verdicts(
     keeper = _Keeper(as_of, eval_import, model_names(), _latest(list(classes.values())), _open_items(classes.values()))
     for slug, row in classes.items():
         keeper.keep(row, judged[slug])
+    _keep_numbers(judged)
     return keeper.finish()
+
+
+def _keep_numbers(judged: Mapping[str, ClassVerdicts]) -> None:
+    """Beside the evidence, what was computed from it: whoever asks next has only to read."""
+    changed = []
+    for row in ClassEvidence.objects.filter(request_class__slug__in=list(judged)).select_related("request_class"):
+        numbers = numbers_for(judged[row.request_class.slug].verdicts.values())
+        if row.summary.get("numbers") != numbers:
+            row.summary["numbers"] = numbers
+            changed.append(row)
+    ClassEvidence.objects.bulk_update(changed, ["summary"], batch_size=100)
 
 
 def _latest(classes: Collection[RequestClass]) -> dict[tuple[int, str], VerdictRecord]:

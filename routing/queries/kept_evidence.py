@@ -15,6 +15,9 @@ from django.db import connection
 
 from routing.core.bars import Bar, judge_evidence_by
 from routing.core.class_summary import ClassSummary, as_document, of_document
+from routing.core.decisions import numbers_of, remember
+from routing.core.evalues import MIN_CASES, log_threshold
+from routing.core.verdicts import Verdict
 from routing.models import ClassEvidence, RequestClass
 from routing.queries.bars import bar_histories
 from routing.queries.evidence import ClassVerdicts, names_held
@@ -40,6 +43,8 @@ def class_summaries(*, asked: Mapping[str, Asked], as_of: datetime) -> dict[str,
     for slug, fingerprint, document in rows.values_list("request_class__slug", "fingerprint", "summary"):
         if fingerprint == fingerprint_of(runs[slug], asked[slug]) and _holds(document, as_of, named):
             found[slug] = of_document(document)
+            for counts, numbers in document.get("numbers", ()):
+                remember(tuple(counts), numbers)
     missing = {slug: each for slug, each in asked.items() if slug not in found and slug in runs}
     if missing:
         found |= {slug: each.summary for slug, each in gathered(asked=missing, as_of=as_of, named=named).items()}
@@ -100,6 +105,20 @@ def document_of(found: Gathered) -> dict[str, Any]:
         "names": [[raw, model, name] for (raw, model), name in sorted(found.names.items())],
         "newest_at": found.newest_at.isoformat() if found.newest_at is not None else None,
     }
+
+
+def numbers_for(verdicts: Iterable[Verdict]) -> list[list[Any]]:
+    """The counts of verdicts with what they were found to show: their bounds take longer than reading everything.
+
+    Of passes and failures against a line; grades and comparisons are computed again.
+    """
+    found = []
+    for each in verdicts:
+        if each.cases and each.passes == int(each.passes):
+            threshold = log_threshold(each.alpha, each.candidates)
+            counts = (each.passes, each.cases, each.line, threshold, max(each.min_cases, MIN_CASES))
+            found.append([list(counts), numbers_of(*counts)])
+    return found
 
 
 def _holds(document: Mapping[str, Any], as_of: datetime, named: Callable[[str, str], str]) -> bool:

@@ -9,12 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.models import ModelAlias, ModelRelease
+from routing.core import decisions
 from routing.core.class_summary import as_document, of_document
 from routing.core.evidence import cases_of_epoch
 from routing.models import ClassEvidence, EvalCase, EvalImport, EvalRun, RequestClass
 from routing.operations.bars import set_bar
 from routing.operations.classes import save_class
 from routing.operations.eval_parts import write_parts
+from routing.operations.evidence_changed import judge_again
 from routing.operations.kept_evidence import keep_evidence
 from routing.queries.evidence import case_results, class_verdicts, names_held
 from routing.queries.gathering import Asked, gathered
@@ -217,3 +219,19 @@ def test_another_name_for_a_model_is_seen():
     assert list(class_summaries(asked={"class-0": Asked()}, as_of=later)["class-0"].evidence(None)) == [
         "claude-house-1"
     ]
+
+
+def test_numbers_are_kept_with_the_evidence_and_read_in_a_process_that_never_judged():
+    save_class(actor=None, slug="class-0", facts={"title": "c"}, as_of=NOON)
+    row = {"suite": "triage", "version": "1", "raw": RAW[0], "hours": 0, "graded": None, "prompt": "", "mode": ""}
+    rows = [{**row, "tokens": 100, "sample": f"s{n}", "score": float(n > 2)} for n in range(200)]
+    bring(2, "class-0", rows)
+    later = NOON + timedelta(days=1)
+    judge_again(as_of=later)
+    expected = kept_verdicts(incumbents={}, as_of=later)
+    ((counts, numbers),) = ClassEvidence.objects.get().summary["numbers"]
+    assert counts[:3] == [197, 200, 0.93] and numbers == decisions.numbers_of(*counts)
+    decisions._measured.cache_clear()
+    decisions._known.clear()
+    assert kept_verdicts(incumbents={}, as_of=later) == expected
+    assert set(decisions._known) == {tuple(counts)}
