@@ -15,6 +15,12 @@ from costgov.operations import commitments, usage
 from costgov.operations.commitments import SizingRefused
 from costgov.pages import now
 from costgov.sizing_jobs import PROGRESS
+from routing.operations.eval_queue import (
+    EvalImportBusy,
+    run_eval_import,
+    sweep_eval_uploads,
+    unfinished_eval_imports,
+)
 from routing.operations.evidence_changed import judge_again
 
 logger = structlog.get_logger(__name__)
@@ -33,6 +39,15 @@ def import_usage_file(*, import_id: int) -> str:
         return "busy"
 
 
+@shared_task(name="costgov.import_eval_file", acks_late=True)
+def import_eval_file(*, import_id: int) -> str:
+    """Carry out one queued import of eval results. A refusal is written in the import."""
+    try:
+        return run_eval_import(import_id=import_id, as_of=now())
+    except EvalImportBusy:
+        return "busy"
+
+
 @shared_task(name="costgov.requeue_unfinished_imports")
 def requeue_unfinished_imports(*, at_start: bool = False) -> list[int]:
     """Queue again every unfinished import that nobody works on; called at worker start and each minute.
@@ -46,13 +61,17 @@ def requeue_unfinished_imports(*, at_start: bool = False) -> list[int]:
     ]
     for import_id in ids:
         import_usage_file.delay(import_id=import_id)
+    for import_id in unfinished_eval_imports():
+        if cache.add(f"costgov:requeued-evals:{import_id}", 1, _REQUEUE_SECONDS) or at_start:
+            import_eval_file.delay(import_id=import_id)
     return ids
 
 
 @shared_task(name="costgov.sweep_leftovers")
 def sweep_import_leftovers() -> int:
     """Delete uploaded files whose import has ended or never began."""
-    return sweep_leftovers(as_of=timezone.now())  # beside the times of files, which know no frozen clock
+    at = timezone.now()  # beside the times of files, which know no frozen clock
+    return sweep_leftovers(as_of=at) + sweep_eval_uploads(as_of=at)
 
 
 @shared_task(name="costgov.tidy_request_store", acks_late=True)
