@@ -16,7 +16,7 @@ from routing.queries.work_items import VerdictChange, verdict_changes
 
 @dataclass(frozen=True, slots=True)
 class ImportRow:
-    """One eval file as it was imported."""
+    """One eval file: imported, being imported (`progress_percent`, `progress_note`), or failed (`problem` says why)."""
 
     id: int
     file_name: str
@@ -29,6 +29,14 @@ class ImportRow:
     rejected: int
     classes: tuple[str, ...]
     models: tuple[str, ...]
+    state: str
+    problem: str
+    progress_percent: int
+    progress_note: str
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in ("queued", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +175,12 @@ def _new_and_repeated(import_id: int) -> tuple[int, int]:
     return int(new), int(repeated)
 
 
+def import_state(*, import_id: int) -> ImportRow | None:
+    """Where an import is, without what it brought; None where there is none of that number."""
+    row = EvalImport.objects.select_related("imported_by").filter(pk=import_id).first()
+    return None if row is None else _import_row(row, (), ())
+
+
 def _import_row(row: EvalImport, slugs: Iterable[str], models: Iterable[str]) -> ImportRow:
     return ImportRow(
         id=row.pk,
@@ -180,4 +194,8 @@ def _import_row(row: EvalImport, slugs: Iterable[str], models: Iterable[str]) ->
         rejected=row.rejected,
         classes=tuple(sorted(slugs)),
         models=tuple(sorted(models)),
+        state=row.state,
+        problem=row.problem,
+        progress_percent=round(100 * row.progress_share),
+        progress_note=row.progress_note,
     )

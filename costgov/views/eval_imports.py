@@ -10,13 +10,14 @@ from django import forms
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import path
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from audit.roles import Right, may
 from costgov.pages import now, page, right_required
-from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
+from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports, import_state
 from costgov.timespan import only
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions
@@ -215,7 +216,20 @@ def import_done_page(request: HttpRequest, import_id: int) -> HttpResponse:
     return page(request, "routing/eval_import_done.html", ImportDonePage(found), nav="evals")
 
 
+@never_cache
+@require_safe
+def import_progress(request: HttpRequest, import_id: int) -> HttpResponse:
+    """Where an import is, for the page that shows it; once it has ended, that page is loaded anew."""
+    row = import_state(import_id=import_id)
+    if row is None:
+        raise Http404(f"There is no import of eval results number {import_id}.")
+    if not row.is_running:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return render(request, "routing/_eval_progress.html", {"row": row})
+
+
 urlpatterns = [
     path("evals/import/", import_page, name="evals-import"),
     path("evals/imports/<int:import_id>/", import_done_page, name="eval-import"),
+    path("evals/imports/<int:import_id>/progress/", import_progress, name="eval-import-progress"),
 ]

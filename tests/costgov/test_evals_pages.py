@@ -22,6 +22,7 @@ from routing.models import EvalCase, EvalImport, EvalRun, EvalRunPart, RequestCl
 from routing.operations.eval_parts import write_parts
 from routing.queries.evidence import case_results
 from tests.costgov import small_world as world
+from tests.costgov.page_checks import problems
 
 pytestmark = pytest.mark.django_db
 SAMPLES = Path(__file__).parents[1] / "importers" / "evals" / "samples"
@@ -373,3 +374,30 @@ def test_the_results_behind_a_verdict_are_those_of_its_epoch(people):
         shown = {(case.suite, case.sample_id) for case in found.failing}
         failed = {row.case for row in slow[model] if row.score is not None and row.score < 1}
         assert shown == failed and found.full_passes == len(cases) - len(failed)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("queued", "This file is being imported."),
+        ("running", "40%"),
+        ("failed", "line 3: passed is neither"),
+        ("cancelled", "This import was cancelled"),
+    ],
+)
+def test_an_import_that_is_not_done_says_where_it_is(client: Client, people, state: str, words: str):
+    row = EvalImport.objects.create(
+        file_name="big.csv", sha256="c" * 64, format="csv", imported_at=world.AS_OF, state=state, progress_share=0.4,
+        progress_note="400,000 results read", problem="big.csv, line 3: passed is neither true nor false.",
+    )  # fmt: skip
+    client.force_login(people["vic"])
+    html = get(client, f"/evals/imports/{row.pk}/")
+    assert problems(html) == [] and words in html
+    part = client.get(f"/evals/imports/{row.pk}/progress/")
+    if state in ("queued", "running"):
+        assert "400,000 results read" in html and part.status_code == 200
+        assert "What it brought" not in html
+        EvalImport.objects.filter(pk=row.pk).update(state="done")
+        part = client.get(f"/evals/imports/{row.pk}/progress/")
+    assert (part.status_code, part["HX-Refresh"]) == (200, "true")
+    assert client.get("/evals/imports/999999/progress/").status_code == 404
