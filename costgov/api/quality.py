@@ -1,7 +1,5 @@
 """How good the answers are, and what follows: classes, verdicts, eval imports, the recommendation."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from rest_framework import serializers
@@ -10,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from costgov.api.base import EMPTY_FILE, ApiView, actor_of, endpoint
+from costgov.operations.evals import bring_evals
 from costgov.pages import now
 from costgov.queries.class_lines import ClassLines
 from costgov.queries.class_page import ClassPage
@@ -19,7 +18,7 @@ from costgov.queries.recommendation import RecommendationView
 from costgov.shown import class_shown, classes_shown, quality_shown, recommendation_shown
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import ReadOptions
-from routing.operations.evals import EvalImportResult, import_evals
+from routing.operations.evals import EvalImportResult, Said
 
 CLASSES, EVALS, RECOMMENDATION = "Classes", "Evals", "Recommendation"
 
@@ -120,18 +119,17 @@ class EvalsView(ApiView):
         status=201,
     )
     def post(self, request: Request) -> Response:
-        """Save every result of a file, or none and say why. The same bytes again change nothing (`is_repeat`)."""
+        """Save every result of a file, or none and say why. The same bytes again change nothing (`is_repeat`).
+
+        A file of more than 8 MB is read by a worker: the answer is 202 with `state` "queued", and `GET /evals/{id}`
+        tells how it went.
+        """
         asked = self.given(EvalFileInput)
-        upload = asked["file"]
-        with tempfile.TemporaryDirectory(prefix="evals-") as folder:  # ours alone: a file may hold prompts
-            path = Path(folder) / "upload"
-            with path.open("wb") as file:
-                file.writelines(upload.chunks())
-            outcome = import_evals(
-                actor=actor_of(request),
-                path=path,
-                file_name=upload.name,
-                as_of=now(),
+        outcome = bring_evals(
+            actor=actor_of(request),
+            upload=asked["file"],
+            as_of=now(),
+            said=Said(
                 format_name=asked["format"] or None,
                 options=ReadOptions(
                     run_at=asked.get("run_at"),
@@ -140,8 +138,9 @@ class EvalsView(ApiView):
                 ),
                 create_classes=asked["create_classes"],
                 good_rows=asked["good_rows"],
-            )
-        return Response(outcome, status=201)
+            ),
+        )
+        return Response(outcome, status=202 if outcome.state in {"queued", "running"} else 201)
 
 
 class EvalView(ApiView):

@@ -13,6 +13,7 @@ from django.contrib.auth.models import Group
 
 from audit.roles import Role
 from costgov.models import User
+from costgov.tasks import import_eval_file
 from costgov.tokens import create_token
 from routing.models import EvalCase, EvalImport
 from routing.operations.classes import save_class
@@ -89,3 +90,17 @@ def test_tokens_that_may_not_and_a_site_that_is_away(live_server, tmp_path):
     assert code == 22 and "may not import eval results" in told["error"]["message"]
     code, told, said = send(steps()[0], tmp_path, "http://127.0.0.1:9", "cg_nobody")
     assert code == 7 and told == {} and said
+
+
+def test_a_large_file_is_queued_and_read_by_a_worker(live_server, settings, tmp_path):
+    settings.COSTGOV_VAR = str(tmp_path)
+    save_class(actor=None, slug="triage", facts={"title": "Triage"}, as_of=AS_OF)
+    set_suite_rule(actor=None, pattern="triage*", slug="triage", as_of=AS_OF)
+    results(tmp_path, count=150_000)
+    token = secret()
+    code, told, said = send(steps()[0], tmp_path, live_server.url, token)
+    assert (code, told["state"], told["cases"]) == (0, "queued", 0), said
+    assert import_eval_file(import_id=told["import_id"]) == "done"
+    assert EvalCase.objects.count() == 150_000 and list((tmp_path / "incoming-evals").iterdir()) == []
+    code, told, _ = send(steps()[0], tmp_path, live_server.url, token)
+    assert (code, told["is_repeat"], told["state"], told["cases"]) == (0, True, "done", 150_000)
