@@ -1,10 +1,8 @@
 """Importing eval files in the browser, and what each file brought."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from django import forms
 from django.contrib import messages
@@ -13,18 +11,20 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.roles import Right, may
+from costgov.operations.evals import bring_evals
 from costgov.pages import now, page, right_required
 from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports, import_state
 from costgov.timespan import only
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions
 from routing.models import RequestClass
-from routing.operations.evals import EvalImportResult, import_evals
+from routing.operations.eval_queue import cancel_eval_import
+from routing.operations.evals import EvalImportResult, Said
 
-MAX_UPLOAD_BYTES = 200 * 1024 * 1024
+MAX_UPLOAD_BYTES = 2 * 1024**3
 _ALWAYS_ASKED = ("file", "format", "request_class")
 
 
@@ -173,32 +173,29 @@ def import_page(request: HttpRequest) -> HttpResponse:
 
 
 def _import(request: HttpRequest, form: EvalImportForm) -> EvalImportResult:
-    """Lay the upload in a folder only we can read, for as long as it is read: it may hold prompts and answers."""
+    """A small file at once, a large one by a worker."""
     values = form.cleaned_data
-    upload: UploadedFile = values["file"]
-    with tempfile.TemporaryDirectory(prefix="evals-") as folder:
-        path = Path(folder) / "upload"
-        with path.open("wb") as file:
-            file.writelines(upload.chunks())
-        return import_evals(
-            actor=request.user,  # type: ignore[arg-type]
-            path=path,
-            file_name=upload.name or "upload",
-            as_of=now(),
-            format_name=values["format"] or None,
-            options=ReadOptions(
-                **{
-                    name: values[name]
-                    for name in ("run_at", "request_class", "suite", "model", "mode", "scorer", "metric", "columns")
-                }
-            ),
-            create_classes=bool(values.get("create_classes")),
-            good_rows=values["good_rows"],
-        )
+    said = Said(
+        format_name=values["format"] or None,
+        options=ReadOptions(
+            **{
+                name: values[name]
+                for name in ("run_at", "request_class", "suite", "model", "mode", "scorer", "metric", "columns")
+            }
+        ),
+        create_classes=bool(values.get("create_classes")),
+        good_rows=values["good_rows"],
+    )
+    return bring_evals(actor=request.user, upload=values["file"], as_of=now(), said=said)  # type: ignore[arg-type]
 
 
 def _say(request: HttpRequest, outcome: EvalImportResult) -> None:
-    if outcome.is_repeat:
+    if outcome.state != "done":
+        again = (
+            "is being imported already" if outcome.is_repeat else "waits for a worker: this page shows how far it is"
+        )
+        messages.info(request, f"{outcome.file_name} {again}.")
+    elif outcome.is_repeat:
         at = f" on {outcome.earlier_at:%d %b %Y}" if outcome.earlier_at else ""
         messages.info(request, f"{outcome.file_name} was imported before{at}: nothing changed.")
     else:
@@ -228,8 +225,22 @@ def import_progress(request: HttpRequest, import_id: int) -> HttpResponse:
     return render(request, "routing/_eval_progress.html", {"row": row})
 
 
+@require_POST
+@right_required(Right.IMPORT_EVALS)
+def cancel_import(request: HttpRequest, import_id: int) -> HttpResponse:
+    """Stop an import that waits or runs."""
+    if import_state(import_id=import_id) is None:
+        raise Http404(f"There is no import of eval results number {import_id}.")
+    if cancel_eval_import(actor=request.user, import_id=import_id, as_of=now()):  # type: ignore[arg-type]
+        messages.success(request, "The import is cancelled; nothing of its file was kept.")
+    else:
+        messages.info(request, "The import had ended already: nothing was cancelled.")
+    return redirect("eval-import", import_id)
+
+
 urlpatterns = [
     path("evals/import/", import_page, name="evals-import"),
     path("evals/imports/<int:import_id>/", import_done_page, name="eval-import"),
     path("evals/imports/<int:import_id>/progress/", import_progress, name="eval-import-progress"),
+    path("evals/imports/<int:import_id>/cancel/", cancel_import, name="eval-import-cancel"),
 ]
