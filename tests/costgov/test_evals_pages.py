@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from billing.models import ModelAlias, ModelRelease
+from costgov.operations import evals as bringing
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.eval_imports import eval_import
 from costgov.queries.eval_runs import model_runs
@@ -401,3 +402,25 @@ def test_an_import_that_is_not_done_says_where_it_is(client: Client, people, sta
         part = client.get(f"/evals/imports/{row.pk}/progress/")
     assert (part.status_code, part["HX-Refresh"]) == (200, "true")
     assert client.get("/evals/imports/999999/progress/").status_code == 404
+
+
+def test_a_large_upload_waits_and_can_be_cancelled(client: Client, people, monkeypatch, settings, tmp_path):
+    settings.COSTGOV_VAR = tmp_path
+    sent: list[int] = []
+    monkeypatch.setattr(bringing, "IMMEDIATE_BYTES", 10)
+    monkeypatch.setattr(bringing, "_enqueue", sent.append)
+    client.force_login(people["eva"])
+    answer = upload(client, "big.csv", _file(_line("a", "true")))
+    row = EvalImport.objects.get(file_name="big.csv")
+    assert answer["Location"] == f"/evals/imports/{row.pk}/" and row.state == "queued"
+    html = get(client, answer["Location"])
+    assert "This file is being imported." in html and f'hx-get="/evals/imports/{row.pk}/progress/"' in html
+    client.force_login(people["vic"])
+    assert "Cancel the import" not in get(client, answer["Location"])
+    assert client.post(f"/evals/imports/{row.pk}/cancel/").status_code == 403
+    client.force_login(people["eva"])
+    assert client.post(f"/evals/imports/{row.pk}/cancel/").status_code == 302
+    row.refresh_from_db()
+    assert row.state == "cancelled" and not row.runs.exists()
+    assert "nothing of the file was saved" in get(client, answer["Location"])
+    assert client.post("/evals/imports/999999/cancel/").status_code == 404
