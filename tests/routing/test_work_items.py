@@ -80,10 +80,11 @@ def test_drift_opens_an_item_that_resolves_when_the_verdict_returns(tmp_path):
     item, broken = work_items().items
     assert broken.kind == "run_looks_broken", "it scored 60 % where the run before scored 100 %"
     assert (item.kind, item.slug, item.model, item.concerns) == ("verdict_changed", "classify", HAIKU, "support-eng")
+    assert item.before is not None and item.after is not None
     assert item.before["cases"] == 200 and item.after["passes"] == 260
     assert "Clears the bar (100.0%, 200 of 200 cases) became Below the bar (86.7%, 260 of 300 cases)" in item.text
     assert open_items_by_class() == {"classify": 2}
-    bad = EvalRun.objects.order_by("-id").first()
+    bad = EvalRun.objects.latest("id")
     set_aside(actor=None, run_id=bad.pk, reason="The grader was down", as_of=AS_OF)
     assert status() == "clears"
     closed = work_items(with_closed=True).items
@@ -104,6 +105,7 @@ def test_another_change_while_it_is_open_tells_both_ends(tmp_path):
     load(tmp_path, 0, 60, first=1200, day=14)  # 1160 of 1260: 92.1%
     assert status() == "not_enough_evidence"
     opened, closed = work_items(with_closed=True, kind="verdict_changed").items
+    assert opened.before is not None and opened.after is not None
     assert opened.is_open and opened.before["cases"] == 1200 and opened.after["cases"] == 1260
     assert closed.resolved_itself
 
@@ -112,7 +114,7 @@ def test_a_bar_that_is_raised_is_recorded_and_is_no_drift(tmp_path, classify):
     load(tmp_path, 196, 200)
     set_bar(actor=None, slug=classify.slug, facts={"bar": "0.98"}, reason="Complaints", as_of=AS_OF)
     record_verdicts(as_of=AS_OF)
-    assert VerdictRecord.objects.first().status == "not_enough_evidence"
+    assert VerdictRecord.objects.latest("id").status == "not_enough_evidence"
     assert not WorkItem.objects.exists()
 
 
@@ -131,7 +133,7 @@ def test_evidence_that_ages_opens_an_item_and_new_cases_close_it(tmp_path):
         f"triage,classify,T-900,{HAIKU},{later:%Y-%m-%d}T10:00:00Z,true\n"
     )
     import_evals(actor=None, path=path, as_of=later + timedelta(days=3))
-    assert not VerdictRecord.objects.first().stale
+    assert not VerdictRecord.objects.latest("id").stale
     assert record_verdicts(as_of=later + timedelta(days=200)).opened == 1, "stale anew"
 
 
