@@ -84,4 +84,4 @@ def test_a_file_changes_a_verdict_until_its_run_is_set_aside(page: Page, demo_si
     page.goto("/evals/?q=ticket")
     expect(cell).to_contain_text("No evidence")
     page.goto("/evals/runs/?state=set-aside")
-    expect(page.locator("#runs tbody tr")).to_have_count(1)
+    expect(page.locator("#runs tbody tr", has_text="classification@1")).to_have_count(1)

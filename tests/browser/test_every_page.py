@@ -33,7 +33,7 @@ KINDS: Final = {
     "invoice-edit", "data-health", "column-mappings", "usage-formats", "spend", "showback", "cost-centres", "contracts",
     "contract-new", "savings", "evidence-needed", "price-scenarios", "price-scenario-new", "price-file",
     "cost-centre-unmap", "eval-run-list", "eval-run", "eval-run-set-aside", "eval-cases", "eval-case", "work-items",
-    "suite-rules",
+    "work-item-close", "suite-rules",
 }  # fmt: skip
 
 VOID: Final = {"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
