@@ -1,7 +1,9 @@
 """Evals: every class against every model, and the runs behind one verdict."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
+from uuid import uuid4
 
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
@@ -82,19 +84,36 @@ class MissingPage:
     message: str
 
 
+_HELD: dict[str, tuple[str, MatrixShown]] = {}  # of this process, by name: the token it was read under, and itself
+
+
 def matrix_shown(*, may_wait: bool = False) -> MatrixShown:
     """The matrix of today; with very many results without money, unless that is known by now or the caller waits."""
     as_of = now()
     day = as_of.date()
-    if may_wait or known("evals", today=day) is not None or results_counted(as_of=as_of)[0] <= MOST_RESULTS_AT_ONCE:
-        whole: MatrixShown = cached(
-            "evals", lambda: draw(eval_matrix(as_of=as_of, recommend=recommendation_shown)), today=day
-        )
-        return whole
-    verdicts: MatrixShown = cached(
-        "evals-verdicts", lambda: draw(eval_matrix(as_of=as_of, with_money=False)), today=day
-    )
-    return verdicts
+    if may_wait or _is_known("evals", day) or results_counted(as_of=as_of)[0] <= MOST_RESULTS_AT_ONCE:
+        return _held("evals", lambda: draw(eval_matrix(as_of=as_of, recommend=recommendation_shown)), day)
+    return _held("evals-verdicts", lambda: draw(eval_matrix(as_of=as_of, with_money=False)), day)
+
+
+def _held(name: str, build: Callable[[], MatrixShown], day: date) -> MatrixShown:
+    """`cached`, and kept in this process too: reading thousands of cells from the cache takes longer than showing them.
+
+    The cache holds a token beside the value; another token, as after a change, and the value is read again.
+    """
+    token: str = cached(f"{name}-token", lambda: uuid4().hex, today=day)
+    found = _HELD.get(name)
+    if found is None or found[0] != token:
+        found = _HELD[name] = (token, cached(name, build, today=day, token=token))
+    return found[1]
+
+
+def _is_known(name: str, day: date) -> bool:
+    token = known(f"{name}-token", today=day)
+    if token is None:
+        return False
+    found = _HELD.get(name)
+    return (found is not None and found[0] == token) or known(name, today=day, token=token) is not None
 
 
 def draw(view: EvalMatrix) -> MatrixShown:

@@ -186,3 +186,14 @@ def test_where_every_run_is_set_aside_the_matrix_says_so(client: Client, people)
     client.force_login(people["vic"])
     html = get(client, "/evals/")
     assert "No eval results yet" not in html and "0 results from 4 files" in html and "No evidence" in html
+
+
+def test_what_a_process_holds_follows_every_change(client: Client, people) -> None:
+    client.force_login(people["vic"])
+    assert "700 results" in get(client, "/evals/") and "700 results" in get(client, "/evals/")
+    world.evals("drafting", world.OPUS, 90, 100, world.AS_OF - timedelta(days=1))
+    assert "800 results" in get(client, "/evals/"), "an import is a change"
+    EvalRun.objects.filter(request_class__slug="drafting").delete()
+    assert "800 results" in get(client, "/evals/"), "nothing said that anything changed"
+    cache.clear()
+    assert "400 results" in get(client, "/evals/"), "another process began anew"
