@@ -14,6 +14,7 @@ from billing.exports.cells import Cell, csv_bytes, plain_decimal
 XLSX_MOST_ROWS: Final = 1_048_575
 CSV_TYPE: Final = "text/csv; charset=utf-8"
 XLSX_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_CELL: Final = 32_767  # UTF-16 units
 _EXACT_DIGITS: Final = 15  # a spreadsheet's number holds no more
 _PIECE: Final = 1 << 16
 _STYLES: Final[dict[str, dict[str, Any]]] = {
@@ -34,13 +35,17 @@ class TooManyRows(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table to hand out. `name`: the file's, without ending. `kinds`: per column text, usd, count, share, date …"""
+    """A table to hand out. `name`: the file's, without ending. `kinds`: per column text, usd, count, share, date …
+
+    `count`: how many rows there are, where that is known before they are made.
+    """
 
     name: str
     title: str
     columns: Sequence[str]
     rows: Iterable[Sequence[Cell]]
     kinds: Sequence[str] = ()
+    count: int | None = None
 
 
 def csv_file(table: Table) -> Iterator[bytes]:
@@ -53,8 +58,11 @@ def xlsx_file(table: Table) -> Iterator[bytes]:
 
     Text is written as text, never as a formula, and marked to stay so. An amount with more digits than a spreadsheet
     keeps is written as the number nearest to it: as text, a sum over its column would leave it out without a word.
-    A whole number that long is a name rather than an amount, and stays as it is, as text.
+    A whole number that long is a name rather than an amount, and stays as it is, as text. A text longer than a cell
+    holds is cut and says so.
     """
+    if table.count is not None and table.count > XLSX_MOST_ROWS:
+        raise too_many_rows(table.count)
     with tempfile.TemporaryFile() as file:
         book = xlsxwriter.Workbook(
             file,
@@ -76,9 +84,7 @@ def xlsx_file(table: Table) -> Iterator[bytes]:
                 sheet.write_string(0, n, name, styles["head"])
             for number, row in enumerate(table.rows, 1):
                 if number > XLSX_MOST_ROWS:
-                    raise TooManyRows(
-                        f"a workbook holds {XLSX_MOST_ROWS:,} rows and this table has more: download it as CSV"
-                    )
+                    raise too_many_rows(table.count)
                 for n, value in enumerate(row):
                     _write(sheet, number, n, value, kinds[n], styles)
         finally:
@@ -86,6 +92,22 @@ def xlsx_file(table: Table) -> Iterator[bytes]:
         file.seek(0)
         while piece := file.read(_PIECE):
             yield piece
+
+
+def too_many_rows(count: int | None) -> TooManyRows:
+    has = f"{count:,}" if count is not None else "more"
+    return TooManyRows(f"a workbook holds {XLSX_MOST_ROWS:,} rows and this table has {has}: download it as CSV")
+
+
+def _cell_text(text: str) -> str:
+    """Text a cell can hold; what is longer ends with how long it was, never as if that were all."""
+    cleaned = text.replace("\x00", "")
+    units = len(cleaned.encode("utf-16-le", "surrogatepass")) // 2 if len(cleaned) > _CELL // 2 else 0
+    if units <= _CELL:
+        return cleaned
+    note = f" … (cut: {len(cleaned):,} characters; the CSV has all of them)"
+    kept = cleaned.encode("utf-16-le", "surrogatepass")[: 2 * (_CELL - len(note))]
+    return kept.decode("utf-16-le", "ignore") + note
 
 
 def _write(sheet: Any, row: int, column: int, value: Cell, kind: str, styles: dict[str, Any]) -> None:
@@ -103,7 +125,7 @@ def _write(sheet: Any, row: int, column: int, value: Cell, kind: str, styles: di
     elif isinstance(value, date):
         sheet.write_datetime(row, column, datetime(value.year, value.month, value.day), styles["date"])  # noqa: DTZ001
     else:
-        sheet.write_string(row, column, value.replace("\x00", "")[:32_767], styles["text"])
+        sheet.write_string(row, column, _cell_text(value), styles["text"])
 
 
 def _fits(value: float | Decimal) -> bool:

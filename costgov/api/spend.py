@@ -20,7 +20,7 @@ from costgov.api.base import ApiView, endpoint
 from costgov.downloads import answer, streamed
 from costgov.jsonout import dumps
 from costgov.pages import cached, today
-from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, UnknownDimension, spend, spend_period
+from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, UnknownDimension, spend, spend_period, spend_rows
 from costgov.queries.spend_change import SpendChange, month_before, spend_change
 from costgov.queries.spend_tables import spend_rows_table
 
@@ -93,7 +93,7 @@ class SpendView(ApiView):
         if asked["format"] == "focus":
             return _focus(wanted)
         if asked["format"] != "json":
-            return streamed(spend_rows_table(_answered(lambda: spend(**wanted))), asked["format"])
+            return streamed(spend_rows_table(_answered(lambda: spend_rows(**wanted))), asked["format"])
         # Kept as the bytes that are sent: reading thousands of rows back would take longer than summing them.
         body = cached(
             "api-spend",

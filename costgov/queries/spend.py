@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from billing.core.money import ZERO
 from billing.core.periods import next_month
@@ -23,6 +24,7 @@ from billing.queries.usage_table import list_book
 from routing.queries.recommendation import CurrentCost
 
 SPEND_DIMENSIONS: Final = DIMENSIONS
+_BATCH: Final = 5_000
 
 
 class UnknownDimension(ValueError):
@@ -115,11 +117,7 @@ def spend(
     their name. `book`: the list prices, for a caller that asks several times; otherwise they are read. `is_folded`: by
     model, most of very many unknown ones are one (`billing.queries.named_models`).
     """
-    unknown = [name for name in (*by, *(where or {})) if name not in SPEND_DIMENSIONS]
-    if unknown:
-        raise UnknownDimension(f"unknown --by {', '.join(unknown)}; choose from {', '.join(sorted(SPEND_DIMENSIONS))}")
-    if len(set(by)) < len(by):
-        raise ValueError(f"a grouping is named twice: {', '.join(by)}")
+    _check_names(by, where or {})
     first, last = spend_period(start, end)
     priced = book_for(basis=basis, scenario=scenario, book=book if book is not None else list_book())
     only = dict(where or {})
@@ -127,7 +125,7 @@ def spend(
     sums = replace(usage_sums(start=first, end=last, by=told, where=only, book=priced.book), by=tuple(by))
     order = _order(sums)
     shown = order if limit is None else order[:limit]
-    total = _sum_row(sums, range(len(sums)))
+    total = _sum_row(sums, order)
     closed = _closed_usd(first, last) if not only and priced.basis == "list" and not priced.scenario else None
     return SpendReport(
         start=first,
@@ -147,6 +145,40 @@ def spend(
         closed_usd=closed,
         since_closed_usd=None if closed is None else total.cost_usd - closed or None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRows:
+    """Rows for a file, made as they are read: `row_count` of them, which may be a million."""
+
+    by: tuple[str, ...]
+    rows: Iterator[SpendRow]
+    row_count: int
+
+
+def spend_rows(
+    *,
+    start: date | None,
+    end: date | None,
+    by: Sequence[str],
+    where: Mapping[str, str] | None = None,
+    basis: str = "list",
+    scenario: str = "",
+) -> SpendRows:
+    """All rows `spend` would have, in its order. Raises as it does."""
+    _check_names(by, where or {})
+    first, last = spend_period(start, end)
+    priced = book_for(basis=basis, scenario=scenario, book=list_book())
+    sums = usage_sums(start=first, end=last, by=by, where=where, book=priced.book)
+    return SpendRows(tuple(by), _rows(sums, _order(sums)), len(sums))
+
+
+def _check_names(by: Sequence[str], where: Mapping[str, str]) -> None:
+    unknown = [name for name in (*by, *where) if name not in SPEND_DIMENSIONS]
+    if unknown:
+        raise UnknownDimension(f"unknown --by {', '.join(unknown)}; choose from {', '.join(sorted(SPEND_DIMENSIONS))}")
+    if len(set(by)) < len(by):
+        raise ValueError(f"a grouping is named twice: {', '.join(by)}")
 
 
 def _closed_usd(start: date, end: date) -> Decimal | None:
@@ -194,21 +226,24 @@ def _premium(cost: BlockCost, usual: BlockCost) -> Decimal:
     return tokens_usd / usual_usd if cost.is_priced and usual.is_priced and usual_usd else Decimal(1)
 
 
-def _order(sums: UsageSums) -> list[int]:
+def _order(sums: UsageSums) -> NDArray[np.int64]:
     """Groups as people read them: time in order, then the dearest, then by name."""
     dated = [held for name, held in zip(sums.by, sums.groups.values, strict=True) if name in TIME_DIMENSIONS]
     keys = [*reversed(sums.groups.values), -sums.groups.cost, *reversed(dated)]
     if sums.groups.cost.dtype == np.dtype(object):  # too large for 64 bits: sorted one by one
         lines = list(zip(*(key.tolist() for key in reversed(keys)), strict=True))
-        return sorted(range(len(sums)), key=lambda n: lines[n])
-    found: list[int] = np.lexsort(keys).tolist()
-    return found
+        return np.array(sorted(range(len(sums)), key=lambda n: lines[n]), dtype=np.int64)
+    return np.lexsort(keys).astype(np.int64) if keys else np.arange(len(sums), dtype=np.int64)
 
 
-def _rows(sums: UsageSums, places: Sequence[int]) -> Iterator[SpendRow]:
-    """Some groups as rows, in the order given."""
+def _rows(sums: UsageSums, places: NDArray[np.int64]) -> Iterator[SpendRow]:
+    """Some groups as rows, in the order given; a part at a time, as numbers of Python need many times the memory."""
+    for first in range(0, len(places), _BATCH):
+        yield from _batch(sums, places[first : first + _BATCH])
+
+
+def _batch(sums: UsageSums, where: NDArray[np.int64]) -> Iterator[SpendRow]:
     groups, usd = sums.groups, sums.costs.usd
-    where = np.array(places, dtype=np.int64)
     labels = [codes.labels for codes in sums.codes]
     values = [held[where].tolist() for held in groups.values]
     counts = [row[where].tolist() for row in groups.counts]
@@ -216,7 +251,7 @@ def _rows(sums: UsageSums, places: Sequence[int]) -> Iterator[SpendRow]:
     columns = (groups.requests, groups.cost, groups.least, groups.most, groups.open)
     requests, cost, least, most, is_open = (column[where].tolist() for column in columns)
     tokens, searches = unpriced[:-1].sum(axis=0).tolist(), unpriced[-1].tolist()
-    for n in range(len(places)):
+    for n in range(len(where)):
         cost_usd = usd(cost[n])
         is_bounded = least[n] or most[n] or is_open[n]
         yield SpendRow(
@@ -236,10 +271,9 @@ def _rows(sums: UsageSums, places: Sequence[int]) -> Iterator[SpendRow]:
         )
 
 
-def _sum_row(sums: UsageSums, places: Sequence[int]) -> SpendRow:
+def _sum_row(sums: UsageSums, where: NDArray[np.int64]) -> SpendRow:
     """Several groups as one row."""
     groups, usd = sums.groups, sums.costs.usd
-    where = np.array(places, dtype=np.int64)
     requests = groups.requests[where]
     cost, least, most = (int(column[where].sum()) for column in (groups.cost, groups.least, groups.most))
     counts = {name: int(row[where].sum()) for name, row in zip(COUNTERS, groups.counts, strict=True)}
@@ -260,7 +294,7 @@ def _unclassified(start: date, end: date, where: Mapping[str, str], book: PriceB
     if where.get("class"):
         return Unclassified(0, ZERO, 0.0)
     sums = usage_sums(start=start, end=end, where={**where, "class": ""}, book=book)
-    row = _sum_row(sums, range(len(sums)))
+    row = _sum_row(sums, np.arange(len(sums), dtype=np.int64))
     tokens, whole = _tokens(row), _tokens(total)
     return Unclassified(tokens, row.cost_usd, tokens / whole if whole else 0.0)
 

@@ -6,14 +6,17 @@ from typing import Final
 from billing.exports.cells import Cell
 from billing.exports.tables import Table
 from costgov.dimension_words import words
-from costgov.queries.spend import SpendReport
+from costgov.queries.spend import SpendReport, SpendRows
 
 COUNTS: Final = ("uncached_input_tok", "cache_read_tok", "cache_write_5m_tok", "cache_write_1h_tok", "output_tok",
                  "web_searches", "requests", "unpriced_tok", "unpriced_searches")  # fmt: skip
 
 
-def spend_rows_table(report: SpendReport, name: str = "spend") -> Table:
-    """Every row of a report, ids beside their words; exact costs, none where nothing of a row has a price."""
+def spend_rows_table(report: SpendReport | SpendRows, name: str = "spend") -> Table:
+    """Every row of a report, or rows made as they are read: ids beside their words, exact costs.
+
+    A row of which nothing has a price has no cost.
+    """
     named = words()
     worded = [key for key in report.by if key in ("class", "model", "cost_centre")]
 
@@ -34,4 +37,5 @@ def spend_rows_table(report: SpendReport, name: str = "spend") -> Table:
         [*report.by, *(f"{key}_name" for key in worded), "cost_usd", "lowest_usd", "highest_usd", *COUNTS],
         rows(),
         [*["text"] * (len(report.by) + len(worded)), "usd", "usd", "usd", *["count"] * len(COUNTS)],
+        count=report.row_count,
     )

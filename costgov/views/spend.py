@@ -25,7 +25,7 @@ from costgov.charts.spend_series import spend_series
 from costgov.dimension_words import NAMES
 from costgov.downloads import answer, download
 from costgov.pages import BadQuery, cached, choice, page, today
-from costgov.queries.spend import SPEND_DIMENSIONS, SpendRow, spend
+from costgov.queries.spend import SPEND_DIMENSIONS, SpendRow, spend_rows
 from costgov.queries.spend_page import SpendPage, spend_page
 from costgov.queries.spend_tables import spend_rows_table
 from costgov.templatetags.costgov_format import datefmt, pct_signed, usd, usd_signed
@@ -319,7 +319,7 @@ def spend_table(request: HttpRequest) -> Table:
     """All rows of the explorer's question, not only those shown."""
     wanted = asked(request)
     try:
-        report = spend(
+        report = spend_rows(
             start=wanted.span.start, end=wanted.span.end, by=wanted.by, where=wanted.where, basis=wanted.basis
         )
     except ValueError as error:

@@ -103,6 +103,24 @@ def test_more_rows_than_a_workbook_holds_are_refused(monkeypatch):
         list(xlsx_file(Table("x", "t", ["a"], [[n] for n in range(4)])))
 
 
+def test_a_workbook_that_is_known_to_be_too_long_is_refused_before_a_row_is_made():
+    """Writing a million rows first would take a minute, only to be thrown away."""
+    rows = (pytest.fail("a row was made") for _ in range(1))
+    with pytest.raises(TooManyRows, match="holds 1,048,575 rows and this table has 1,048,576: download it as CSV"):
+        next(xlsx_file(Table("x", "t", ["a"], rows, count=1_048_576)))
+
+
+@pytest.mark.parametrize("char", ["x", "\N{PILE OF POO}"])  # a cell's length is counted in halves of the latter
+def test_a_text_longer_than_a_cell_is_never_cut_without_a_word(char):
+    table = Table("x", "t", ["a"], [[char * 40_000], [char * 10_000]])
+    (cut,), (whole,) = workbook(table)[1:]
+    assert cut.endswith(" … (cut: 40,000 characters; the CSV has all of them)")
+    assert len(cut.encode("utf-16-le")) // 2 <= 32_767
+    assert cut.startswith(char * 16_000)
+    assert whole == char * 10_000
+    assert char * 40_000 in b"".join(csv_file(table)).decode()
+
+
 def test_rows_are_taken_one_by_one():
     """Pieces come while rows are still being made: a million rows never lie in memory."""
     taken = 0
