@@ -149,7 +149,7 @@ def test_between_tokenizer_generations_the_factor_has_a_range(base, model, facto
 
 LONG = lv.Profile(D(500), D(20_000), D(300))  # nearly all prompt: 0.11 usd uncached on Opus
 REUSED = lv.ReuseFacts(D(20_000), D("0.9"), None, "traffic", is_assumed=False)
-BOTH = FS({"caching", "batch"})
+BOTH: frozenset[lv.Lever] = FS({"caching", "batch"})
 
 
 def batch_costs(profile, reuse, *, batch=OPUS_BATCH, share=D("0.5"), measured=lv.NO_CACHE):
