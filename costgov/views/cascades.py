@@ -60,7 +60,7 @@ class CascadeForm(forms.Form):
         help_text="The model name under which evals of the whole cascade are imported. Only they show its quality.",
     )  # fmt: skip
     reason = forms.CharField(
-        label="Why", max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2}),
+        label="Why (optional for a look)", max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2}),
         help_text="Kept in the audit trail. Needed to state or remove it.",
     )  # fmt: skip
 

@@ -282,10 +282,10 @@ def _missing(
 
 def _outcome(found: Cascade, rival: Rival, status: str) -> tuple[Outcome, str]:
     if not found.pays:
-        return "loses", f"loses money: {found.reason}"
+        return "loses", found.reason  # says so
     if found.unit_cost_usd >= rival.unit_cost_usd:
         return "loses", (
-            f"loses money: {found.reason}, but {rival.model} alone is recommended and costs "
+            f"loses money: {rival.model} alone is recommended and costs "
             f"{signed(rival.unit_cost_usd / found.unit_cost_usd, 2)}× the cascade"
         )
     quality, line = percent(float(found.quality)), percent(rival.line)

@@ -112,14 +112,14 @@ def test_one_that_loses_money_says_so_everywhere(
     assert row.accepted_share == pytest.approx(accepted)
     assert row.accepted_share <= row.break_even_share
     assert (row.outcome, row.is_recommended, row.saving_usd_per_month) == ("loses", False, None)
-    assert row.reason.startswith("loses money: ")
+    assert row.reason.startswith(f"{world.HAIKU} first loses money: ")
     start = world.TODAY - timedelta(days=28)
     lever = class_page(slug="triage", as_of=world.AS_OF, start=start, end=world.TODAY).levers[-1]
     assert (lever.name, lever.outcome, lever.saving_usd, lever.reason) == ("Cascade", "loses", None, row.reason)
     client = Client()
     client.force_login(people["vic"])
     page = client.get("/classes/triage/").content.decode()
-    assert "Loses money</span>" in page and row.reason.capitalize()[:40] in page
+    assert "Loses money</span>" in page and (row.reason[0].upper() + row.reason[1:]) in page
     assert "Loses money: not recommended." in client.get("/classes/triage/cascade/").content.decode()
     told = client.get("/api/v1/recommendation").json()["classes"]
     assert next(each["cascade"] for each in told if each["request_class"] == "triage")["outcome"] == "loses"
