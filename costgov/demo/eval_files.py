@@ -7,7 +7,7 @@ stated true rates with a fixed seed, so their counts are the same in every demo.
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -36,7 +36,7 @@ class GeneratedSuite:
 
 GENERATED: Final = (
     GeneratedSuite("chat-assistant", "support-answers", 450, {OPUS_45: 0.985, SONNET_46: 0.98, HAIKU_45: 0.85}),
-    GeneratedSuite("long-document-chat", "document-questions", 400, {OPUS_45: 0.98, SONNET_46: 0.975}),
+    GeneratedSuite("long-document-chat", "document-questions", 400, {OPUS_45: 0.98, SONNET_46: 0.975, HAIKU_45: 0.98}),
     GeneratedSuite("summarisation-jobs", "summaries", 450, {SONNET_46: 0.98, HAIKU_45: 0.975}),
     GeneratedSuite("record-extraction", "extraction@1", 450, {OPUS_45: 0.985, HAIKU_45: 0.975}),
     GeneratedSuite("record-extraction", "extraction@2", 450, {OPUS_45: 0.98, SONNET_46: 0.98, HAIKU_45: 0.86}),
@@ -61,13 +61,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class EvalFile:
-    """One run. `models` empty = all of the suite."""
+    """One run. `models` empty = all of the suite. `broken`: its grader failed, and passes one case in eight."""
 
     label: str
     suite: str
     format: Format
     days_before: int
     models: tuple[str, ...] = ()
+    broken: bool = False
 
     @property
     def name_part(self) -> str:
@@ -85,7 +86,8 @@ class EvalFile:
         return self.run_at(last) + timedelta(hours=2)
 
     def results(self) -> list[Result]:
-        return [row for row in suite_results(self.suite) if not self.models or row.model in self.models]
+        rows = [row for row in suite_results(self.suite) if not self.models or row.model in self.models]
+        return [replace(row, passed=number % 8 == 0) for number, row in enumerate(rows)] if self.broken else rows
 
     def write(self, folder: Path, last: date) -> Path:
         path = folder / self.name(last)
@@ -106,14 +108,16 @@ EVAL_FILES: Final = (
     EvalFile("summaries_first", "summaries", "promptfoo", FIRST_ROUND, (SONNET_46,)),
     EvalFile("extraction-1_first", "extraction@1", "csv", FIRST_ROUND, (OPUS_45,)),
     EvalFile("extraction-1_haiku", "extraction@1", "csv", 145, (OPUS_45, HAIKU_45)),
+    EvalFile("document-questions_haiku", "document-questions", "csv", 132, (HAIKU_45,)),  # nobody acted; stale today
     EvalFile("swe-bench", "swe-bench", "csv", 20),
     EvalFile("swt-bench", "swt-bench", "csv", 19),
     EvalFile("bashkit", "bashkit", "promptfoo", 18),
     EvalFile("sveltebench", "sveltebench", "promptfoo", 18),
     EvalFile("support-answers", "support-answers", "promptfoo", 14),
-    EvalFile("document-questions", "document-questions", "csv", 13),
+    EvalFile("document-questions", "document-questions", "csv", 13, (OPUS_45, SONNET_46)),
     EvalFile("summaries", "summaries", "promptfoo", 12),
     EvalFile("extraction-2", "extraction@2", "csv", 8),
+    EvalFile("support-answers_broken", "support-answers", "promptfoo", 3, (OPUS_45, SONNET_46), broken=True),
 )
 
 

@@ -30,6 +30,7 @@ from costgov.demo.cost_files import DemoMonth, demo_months
 from costgov.demo.eval_files import EVAL_FILES, EvalFile
 from costgov.demo.organisation import (
     BASELINE,
+    CASCADES,
     CLASSES,
     DEFAULT_CLASS,
     DEFAULT_NOTE,
@@ -53,9 +54,11 @@ from costgov.operations.usage import import_usage
 from costgov.queries.recommendation import recommendation_view
 from gateway.document import content_hash
 from routing.models import Activation, ChangeRequest, ClassMapping, EvalImport, RequestClass
+from routing.operations.cascades import set_cascade
 from routing.operations.classes import map_usage, save_class
 from routing.operations.evals import import_evals
 from routing.operations.policies import activate, approve, propose
+from routing.operations.verdict_records import record_verdicts
 
 BEGUN: Final = "demo.begun"
 LOADED: Final = "demo.loaded"
@@ -120,6 +123,7 @@ class _Load:
         ]
         for _, event in sorted(events, key=lambda item: item[0]):
             event()
+        record_verdicts(as_of=min(self.at(0, 1), self.as_of))  # as every night: evidence ages by itself
         self.offer()
         self.prices()
         load_cost_centres(actor=_user(PAULA), last=self.last, as_of=min(self.at(0, 1), self.as_of))
@@ -141,6 +145,15 @@ class _Load:
         for row in CLASSES:
             _register(row.slug, _facts(row), opened)
             _map(row.slug, row.report_api_key, opened)
+        for slug, document in CASCADES.items():
+            set_cascade(
+                actor=_user(ERIN),
+                slug=slug,
+                document=document,
+                reason="What a cascade would do here",
+                as_of=opened,
+                is_demo=True,
+            )
         _register(DEFAULT_CLASS, {"title": DEFAULT_TITLE, "note": DEFAULT_NOTE}, opened)
 
     def usage(self, usage: UsageFile) -> None:
@@ -255,6 +268,8 @@ def _facts(row: DemoClass) -> dict[str, Any]:
         "spend_owner": "Procurement",
         "bar": row.bar,
         "tolerance": row.tolerance,
+        "standard": row.standard,
+        "margin": row.margin or None,
         "latency": row.latency,
         "keeps_own_caching": row.keeps_own_caching,
         "note": row.note,

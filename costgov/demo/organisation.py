@@ -24,6 +24,7 @@ NOTICE: Final = (
 DRAWN: Final = "Requests are drawn for the demo from the token sizes of {trace}."
 BENCHMARK: Final = "{bench} stands for the organisation's own evals: counts{measure} are those published."
 GENERATED: Final = "Eval results are generated for the demo."
+STATED_CASCADE: Final = "What a check of its answers accepts and costs is invented."
 EQUAL_TOKENS: Final = "Models without measured tokens are assumed to take the same number."
 
 Via = Literal["log", "litellm"]
@@ -54,6 +55,8 @@ class DemoClass:
     sizes: str = ""
     agent_kind: str = ""
     keeps_own_caching: bool = False
+    standard: Literal["absolute", "not_worse", "both"] = "absolute"
+    margin: str = ""
 
     @property
     def api_key(self) -> str:
@@ -108,20 +111,22 @@ CLASSES: Final = (
     DemoClass(
         "chat-assistant", "Customer chat", "Customer care", "0.95", "interactive", OPUS_45, 90_000, 1.0, "litellm",
         "wrkspc_care", "support-chat", 1_024, "m-small/5", "m-small",
-        _note("Azure's conversation trace of 2023", GENERATED, EQUAL_TOKENS),
+        _note("Azure's conversation trace of 2023", GENERATED, STATED_CASCADE, EQUAL_TOKENS),
+        standard="both", margin="0.05",
     ),
     DemoClass(
         "long-document-chat", "Chat with long documents", "Knowledge tools", "0.95", "interactive", OPUS_45, 70_000,
         1.3, "litellm", "wrkspc_knowledge", "document-chat", 2_048, "m-small/12", "m-small",
         _note(
             "the Mooncake conversation trace, whose prefix reuse is taken as this class's",
-            GENERATED, EQUAL_TOKENS,
+            GENERATED, STATED_CASCADE, EQUAL_TOKENS,
         ),
     ),
     DemoClass(
         "summarisation-jobs", "Nightly summaries", "Knowledge tools", "0.95", "batchable", SONNET_46, 60_000, 0.6,
         "log", "wrkspc_knowledge", "summary-job", 4_096, "m-mid/101", "m-mid",
         _note("an arXiv summarisation data set", GENERATED, EQUAL_TOKENS),
+        standard="not_worse", margin="0.05",
     ),
     DemoClass(
         "record-extraction", "Record extraction", "Data operations", "0.95", "batchable", OPUS_45, 90_000, 0.9, "log",
@@ -154,6 +159,18 @@ DEFAULT_TITLE: Final = "Everything else"
 DEFAULT_NOTE: Final = "What no rule of the policy catches: here the requests of a sandbox key, drawn for the demo."
 # Its usage does not tell where it ran; a third of it runs in the US, which only the cost report says.
 REGION_UNTOLD: Final = "summarisation-jobs"
+# Ask Haiku 4.5 first, check its answer, and escalate what the check refuses: once with a check that costs little, once
+# with one that reads the whole document again.
+CASCADES: Final[dict[str, dict[str, str]]] = {
+    "chat-assistant": {
+        "cheap": HAIKU_45, "check_usd": "0.0005", "good_accepted": "0.95", "bad_accepted": "0.10",
+        "source": "invented for the demo: a short check of tone and policy",
+    },
+    "long-document-chat": {
+        "cheap": HAIKU_45, "check_usd": "0.035", "good_accepted": "0.95", "bad_accepted": "0.10",
+        "source": "invented for the demo: a check that reads the document again",
+    },
+}  # fmt: skip
 MOVED: Final = "record-extraction"  # from Opus 4.5 to Haiku 4.5 when the second policy was activated
 POLICY: Final = "claude-prod"
 

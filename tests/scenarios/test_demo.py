@@ -23,7 +23,7 @@ from costgov.queries.recommendation import recommendation_view
 from costgov.queries.savings import class_steps, savings
 from costgov.queries.spend import spend
 from costgov.templatetags.costgov_format import usd
-from routing.models import Activation, ChangeRequest, EvalImport, RequestClass
+from routing.models import Activation, ChangeRequest, EvalImport, EvalRun, RequestClass, WorkItem
 from tests.demo import AS_OF, LAST, Demo, demo, demo_copy
 from tests.scenarios.demo_oracle import RATES, Usage, eval_sums, read
 
@@ -175,7 +175,7 @@ STORIES = [
     ("coding-subagent", OPUS_46, HAIKU, "save", {HAIKU: CLEARS, SONNET_46: UNDECIDED}),
     ("ide-completion", OPUS_45, OPUS_45, "keep", dict.fromkeys((OPUS_45, OPUS_46, SONNET_46, HAIKU), UNDECIDED)),
     ("chat-assistant", OPUS_45, SONNET_46, "save", {OPUS_45: CLEARS, SONNET_46: CLEARS, HAIKU: SHORT}),
-    ("long-document-chat", OPUS_45, SONNET_46, "save", {OPUS_45: CLEARS, SONNET_46: CLEARS, HAIKU: NONE}),
+    ("long-document-chat", OPUS_45, SONNET_46, "save", {OPUS_45: CLEARS, SONNET_46: CLEARS, HAIKU: CLEARS}),
     ("summarisation-jobs", SONNET_46, HAIKU, "save", {SONNET_46: CLEARS, HAIKU: CLEARS}),
     ("record-extraction", HAIKU, SONNET_46, "restore_quality", {HAIKU: SHORT, SONNET_46: CLEARS, OPUS_45: CLEARS}),
     ("ticket-classification", OPUS_45, OPUS_45, "keep", dict.fromkeys((OPUS_45, SONNET_46, HAIKU), NONE)),
@@ -228,6 +228,59 @@ def test_record_extraction_cleared_when_it_was_moved(demo):
     frozen = next(row for row in change.evidence["classes"] if row["request_class"] == "record-extraction")
     assert (frozen["incumbent"], frozen["target"]) == (OPUS_45, HAIKU)
     assert frozen["target_verdict"]["status"] == "clears"
+
+
+def test_bars_ask_for_the_line_for_no_worse_than_what_serves_and_for_both(view):
+    standards = {row.slug: row.standard for row in RequestClass.objects.all()}
+    assert standards["agentic-coding"] == "absolute"
+    assert (standards["chat-assistant"], standards["summarisation-jobs"]) == ("both", "not_worse")
+    for request_class in ("chat-assistant", "summarisation-jobs"):
+        verdict = view.row(request_class).target_verdict
+        assert (verdict.status, verdict.standard) == (CLEARS, standards[request_class])
+        assert "on 450 cases run on both" in verdict.reason
+        assert "shown to be worse by less than 5 points" in verdict.reason
+
+
+def test_stale_evidence_holds_back_a_move_that_would_pay(view):
+    haiku = _option(view.row("long-document-chat"), HAIKU)
+    assert haiku.verdict.stale and haiku.verdict.status == CLEARS
+    gap = next(row for row in view.missing_evidence if row.request_class == "long-document-chat")
+    assert (gap.model, gap.saving_usd > 0) == (HAIKU, True)
+
+
+def test_a_cheap_check_lets_a_cascade_pay_and_a_dear_one_loses(printed):
+    found = {row["request_class"]: row["cascade"] for row in printed["classes"] if row["cascade"]}
+    assert {name: row["outcome"] for name, row in found.items()} == {
+        "chat-assistant": "worth_an_eval",
+        "long-document-chat": "loses",
+    }
+    chat = found["chat-assistant"]
+    # 379 of 450 cheap answers are good: 0.95 of these and 0.10 of the others are accepted.
+    assert chat["accepted_share"] == pytest.approx(379 / 450 * 0.95 + 71 / 450 * 0.10)
+    assert chat["accepted_share"] > chat["break_even_share"] and Decimal(chat["saving_usd_per_month"]) > 0
+    assert found["long-document-chat"]["break_even_share"] > 1
+
+
+def test_what_somebody_has_to_look_at_is_open(demo):
+    """Drift and service below the bar since extraction@2, a run whose grader failed, and evidence that grew old."""
+    items = WorkItem.objects.values_list("request_class__slug", "kind", "model", "closed_at")
+    assert sorted(items) == [
+        ("chat-assistant", "run_looks_broken", "", None),
+        ("long-document-chat", "went_stale", HAIKU, None),
+        ("record-extraction", "below_bar", HAIKU, None),
+        ("record-extraction", "verdict_changed", HAIKU, None),
+    ]
+    broken = EvalRun.objects.exclude(findings=[])
+    assert [(run.request_class.slug, run.run_at.date()) for run in broken] == [
+        ("chat-assistant", LAST - timedelta(days=3))
+    ]
+    assert "scored 12.7% on 450 cases" in broken.get().findings[0]["text"]
+
+
+def test_the_broken_run_repeats_cases_and_adds_no_evidence(view):
+    for model, passes in ((OPUS_45, 444), (SONNET_46, 438)):
+        verdict = _option(view.row("chat-assistant"), model).verdict
+        assert (verdict.passes, verdict.cases) == (passes, 450)
 
 
 # --- figures against the source files -------------------------------------------------------------------------------
