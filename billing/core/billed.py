@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from billing.core.money import ZERO, sum_usd
 from billing.core.reconciling import Nature, Part, minus
+from billing.core.words import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class InvoiceGroup:
 
 
 def group_key(*words: str) -> str:
-    return "|".join(words)
+    return joined(words)
 
 
 def places(lines: Sequence[BilledLine]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from billing.core.money import sum_usd
 from billing.core.reconciling import Cause, LineKey, Part, minus
+from billing.core.words import joined
 
 Side = Literal["report", "invoice"]
 State = Literal["matches", "explained", "accepted", "unchecked", "open"]
@@ -263,7 +264,7 @@ class MonthSettlement:
 
 def line_name(key: LineKey) -> str:
     """The stable name of a line: what reasons and comments point at."""
-    return "|".join((key.channel, key.model, key.kind, key.service_tier, key.prompt_length_band, key.geo, key.speed))
+    return joined((key.channel, key.model, key.kind, key.service_tier, key.prompt_length_band, key.geo, key.speed))
 
 
 def line_of(key: LineKey) -> LineKey:

@@ -27,7 +27,7 @@ from billing.core.settlement import (
     line_name,
     line_of,
 )
-from billing.core.words import channel_name, usd
+from billing.core.words import channel_name, parted, usd
 
 _DAYS_SHOWN: Final = 10
 _ORDER: Final[Mapping[State, int]] = {"open": 0, "accepted": 1, "unchecked": 1, "explained": 1, "matches": 2}
@@ -185,7 +185,7 @@ def _differs(one: InvoiceDifference) -> Decimal:
 
 
 def _invoice_title(group: InvoiceGroup, names: Mapping[str, tuple[str, str]]) -> str:
-    words = group.key.split("|")
+    words = parted(group.key)
     if words[0] != "usage":
         return group.title
     _, channel, model, kind, tier, other = words

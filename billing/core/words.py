@@ -4,7 +4,8 @@ Pages, charts, sheets, commands and the sentences built in `core` all write thro
 in a sentence and 7.3% in the table below it.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
@@ -68,3 +69,18 @@ def percent_as_set(share: Number) -> str:
 def usd(value: Number, places: int = 0) -> str:
     """$1,235; with `places=2` to the cent. Estimates are read without cents, which would claim too much."""
     return signed(value, places, "$")
+
+
+def joined(words: Iterable[str]) -> str:
+    """Words as one key; a bar or backslash of their own is escaped: `parted` gives the same words back.
+
+    >>> joined(["usage", "a|b", ""]), parted("usage|a\\|b|")
+    ('usage|a\\|b|', ('usage', 'a|b', ''))
+    """
+    return "|".join(word.replace("\\", "\\\\").replace("|", "\\|") for word in words)
+
+
+def parted(key: str) -> tuple[str, ...]:
+    """The words of `joined`."""
+    words = re.findall(r"(?:^|\|)((?:\\.|[^|\\])*)", key, re.DOTALL)
+    return tuple(re.sub(r"\\(.)", r"\1", word, flags=re.DOTALL) for word in words)

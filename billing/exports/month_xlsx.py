@@ -1,6 +1,5 @@
 """A month's reconciliation as a workbook and as CSV: figures, causes, lines, days, invoices."""
 
-import csv
 import io
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -9,6 +8,7 @@ from typing import Final
 from billing.core.cents import shown_causes, shown_difference
 from billing.core.reconciling import CAUSES
 from billing.core.settlement import MonthSettlement, SettledLine
+from billing.exports.cells import csv_bytes
 from billing.exports.workbook import Book, Cell, Sheet, head
 
 COLUMNS: Final = (
@@ -28,7 +28,6 @@ COLUMNS: Final = (
     "causes",
     "reason",
 )
-_RISKY: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def month_workbook(value: MonthSettlement, *, state: str, answer: str) -> bytes:
@@ -44,13 +43,8 @@ def month_workbook(value: MonthSettlement, *, state: str, answer: str) -> bytes:
 
 
 def month_csv(value: MonthSettlement) -> bytes:
-    """Every line of both gaps with exact amounts; text that a spreadsheet would run as a formula is quoted."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for row in _csv_rows(value):
-        writer.writerow([_cell(cell) for cell in row])
-    return ("\ufeff" + out.getvalue()).encode()
+    """Every line of both gaps with exact amounts; text that a spreadsheet would run stays text."""
+    return "\ufeff".encode() + b"".join(csv_bytes(COLUMNS, _csv_rows(value)))
 
 
 def _csv_rows(value: MonthSettlement) -> Iterator[Sequence[str | int | Decimal | None]]:
@@ -94,17 +88,6 @@ def _csv_rows(value: MonthSettlement) -> Iterator[Sequence[str | int | Decimal |
 
 def _causes(line: SettledLine) -> str:
     return "; ".join(f"{CAUSES[part.cause]} {part.amount_usd:f}" for part in line.parts)
-
-
-def _cell(value: str | int | Decimal | None) -> str:
-    """Text as text: a leading apostrophe keeps a spreadsheet from running it."""
-    if value is None:
-        return ""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, str) and value.startswith(_RISKY):
-        return f"'{value}"
-    return str(value)
 
 
 def _summary(book: Book, value: MonthSettlement, state: str, answer: str) -> None:

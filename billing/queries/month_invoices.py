@@ -13,6 +13,7 @@ from billing.core.pricing import CostLine, UnpricedLine
 from billing.core.reconciliation import Cell
 from billing.core.reconciling import LineKey, Part, Tolerance
 from billing.core.settlement import InvoiceUsed
+from billing.core.words import parted
 from billing.models import Invoice
 from billing.queries.cost_reports import MonthReport
 from billing.queries.expected import billed_invoices
@@ -83,7 +84,7 @@ def invoice_groups(
 
 
 def _channel(group: InvoiceGroup) -> str:
-    words = group.key.split("|")
+    words = parted(group.key)
     return words[1] if words[0] == "usage" else ""
 
 
