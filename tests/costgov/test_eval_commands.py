@@ -1,6 +1,7 @@
 """How to run a class's own suites on a model: tool, line and the newest version of each suite."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,3 +70,16 @@ def test_a_name_with_a_quote_stays_one_word_of_the_shell() -> None:
     run("triage", "it's; rm -rf", "1", "inspect", "", 3)
     (found,) = suites_to_run(["triage"], model=MODEL, as_of=AS_OF)["triage"]
     assert found.run_line.startswith("inspect eval 'it'\"'\"'s; rm -rf'.py --model")
+
+
+@pytest.mark.parametrize(("format_name", "line", "file"), LINES, ids=[each[0] for each in LINES])
+def test_the_guide_starts_each_tool_with_the_same_line(format_name: str, line: str, file: str) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "evals.md").read_text(encoding="utf-8")
+    start = guide.split("## Your evals in five minutes")[1].split("\n## ")[0].replace("\\\n    ", "")
+    said = {
+        "openai-evals": "--record_path results.jsonl",
+        "junit": "pytest --junitxml=results.xml -o junit_suite_name=triage\n",
+        "csv": "suite,sample_id,model,passed\n",
+    }.get(format_name, line.split("  #")[0])
+    assert said in start
+    assert format_name == "csv" or f"manage.py import_evals {file}" in start
