@@ -1,10 +1,11 @@
 """Remarks of an import about its data: one sentence each, as its page shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Final
 
 from billing.core.counting import Excess
+from billing.models import ModelRelease, Price
 from billing.store import Summary
 
 FINDINGS_SHOWN: Final = 20
@@ -28,6 +29,24 @@ def excess_findings(excess: Sequence[tuple[date, Excess]]) -> list[str]:
         more = len(found) - FINDINGS_SHOWN
         found = [*found[:FINDINGS_SHOWN], f"… and {more} more places where logs are above the report."]
     return found
+
+
+def known_models() -> frozenset[str]:
+    """Models that are in the list, or have a price."""
+    known = set(ModelRelease.objects.values_list("canonical_id", flat=True))
+    return frozenset(known | set(Price.objects.filter(approved_at__isnull=False).values_list("model", flat=True)))
+
+
+def model_findings(models: Sequence[tuple[str, int, int]], known: Collection[str]) -> list[str]:
+    """Usage (model, requests, tokens) that names no model, or one nobody knows."""
+    findings = []
+    unknown: list[tuple[int, str]] = []
+    for model, _, tokens in models:
+        if not model or model.startswith("("):
+            findings.append(f"{tokens:,} tokens name no model: import a report grouped by model, or logs with it.")
+        elif model not in known:
+            unknown.append((tokens, model))
+    return [*findings, *unknown_model_findings(unknown)]
 
 
 def unknown_model_findings(unknown: Sequence[tuple[int, str]]) -> list[str]:

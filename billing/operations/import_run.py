@@ -34,9 +34,9 @@ from billing.importers.format_guide import GUIDE
 from billing.importers.generic_csv import MappedBuckets, MappedFormat, MappedRequests
 from billing.importers.records import Learned, RecordFormat, RequestRow, StagedRows, Unanswered
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
-from billing.models import USAGE_KEY_FIELDS, Import, ModelRelease, Price, UsageSource
+from billing.models import USAGE_KEY_FIELDS, Import, UsageSource
 from billing.operations.compaction import set_generation
-from billing.operations.import_findings import excess_findings, request_findings, unknown_model_findings
+from billing.operations.import_findings import excess_findings, known_models, model_findings, request_findings
 from billing.operations.import_lease import Lease
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
 from billing.operations.record_rows import write_rows
@@ -57,7 +57,7 @@ from billing.store import (
     StoredImport,
 )
 
-_DEFAULT_SOURCE: Final = {item.name: item.what for item in GUIDE} | {
+DEFAULT_SOURCE: Final = {item.name: item.what for item in GUIDE} | {
     "messages_api_log": "Request logs",
     "litellm_payload": "LiteLLM",
     "anthropic_admin_usage": "Anthropic usage report",
@@ -103,8 +103,8 @@ class Attempt:
             mapping=self.options.mapping,
         )
         bucketed = fmt if isinstance(fmt, MappedBuckets) else next((one for one in BUCKET_FORMATS if one is fmt), None)
-        source = _source(
-            self.options.source or _DEFAULT_SOURCE.get(fmt.name, fmt.title), bucketed is None, self.row.file_name
+        source = source_of(
+            self.options.source or DEFAULT_SOURCE.get(fmt.name, fmt.title), bucketed is None, self.row.file_name
         )
         if isinstance(fmt, MappedBuckets | MappedRequests):
             source = self.mapped_source(fmt)
@@ -149,7 +149,7 @@ class Attempt:
             fmt.is_partial_allowed = self.options.good_rows
         kept = {"mapping": mapping.as_document(), "mapping_hash": mapping.header_hash}
         self.row.options = {**(self.row.options or {}), **kept}
-        source = _source(self.options.source or mapping.source, isinstance(fmt, MappedRequests), self.row.file_name)
+        source = source_of(self.options.source or mapping.source, isinstance(fmt, MappedRequests), self.row.file_name)
         if source.pk is None:
             source.channel = mapping.channel
             source.settings = {} if mapping.names_provider_keys else {"own_keys": "yes"}
@@ -307,7 +307,7 @@ class Attempt:
         written = [item]
         try:
             with transaction.atomic():
-                source = _saved(source, self.row.file_name)
+                source = saved_source(source, self.row.file_name)
                 told = remember(source, self.read_with, learned=self.learned)
                 label = "Classifying and storing the requests"
                 with self.lease.watched(engine, 0.65, 0.85, label):
@@ -316,7 +316,7 @@ class Attempt:
                 self.lease.progress(0.88, "Summing up hours and days")
                 self.take_row()
                 after = [replaced.get(one, one) for one in existing]
-                days = self.save_hours(engine, [item, *replaced, *replaced.values()], [*after, item])
+                days = save_hours(engine, [item, *replaced, *replaced.values()], [*after, item])
                 for old, new in replaced.items():
                     set_generation(new)
                     transaction.on_commit(partial(store.remove, old))
@@ -374,20 +374,6 @@ class Attempt:
                 )
         return replaced
 
-    def save_hours(self, engine: Engine, changed: list[StoredImport], now: list[StoredImport]) -> set[date]:
-        """Sum up the hours that `changed` imports touch, from everything stored `now`. Returns their days."""
-        days: set[date] = set()
-        for source_id, hours in engine.hours_of(changed).items():
-            rows = engine.hourly(now, source_id, hours)
-            replace_hours(
-                source_id=source_id,
-                bucket_hours=1,
-                buckets=[_utc(hour) for hour in hours],
-                rows=((_utc(hour), latest, *values) for hour, *values, latest in rows),
-            )
-            days |= {hour.date() for hour in hours}
-        return days
-
     # --- bucketed ---
 
     def save_report(self, source: UsageSource, report: Report) -> ImportOutcome:
@@ -416,7 +402,7 @@ class Attempt:
             tokens[place[index]] = tokens.get(place[index], 0) + sum(counts)
         with transaction.atomic():
             self.take_row()
-            source = _saved(source, self.row.file_name)
+            source = saved_source(source, self.row.file_name)
             replace_hours(
                 source_id=source.pk,
                 bucket_hours=report.bucket_hours,
@@ -444,16 +430,7 @@ class Attempt:
         self.lease.compare(held.state, held.attempts)
 
     def findings_of(self, models: tuple[tuple[str, int, int], ...]) -> list[str]:
-        known = set(ModelRelease.objects.values_list("canonical_id", flat=True))
-        priced = set(Price.objects.filter(approved_at__isnull=False).values_list("model", flat=True))
-        findings = []
-        unknown: list[tuple[int, str]] = []
-        for model, _, tokens in models:
-            if not model or model.startswith("("):
-                findings.append(f"{tokens:,} tokens name no model: import a report grouped by model, or logs with it.")
-            elif model not in known and model not in priced:
-                unknown.append((tokens, model))
-        return [*findings, *unknown_model_findings(unknown)]
+        return model_findings(models, known_models())
 
     def finish(self, source: UsageSource, days: set[date], findings: list[str], **values: Any) -> ImportOutcome:
         row = self.row
@@ -472,24 +449,7 @@ class Attempt:
         findings += excess_findings(excess)
         row.findings = findings
         row.save(update_fields=["findings"])
-        audit.record(
-            actor=row.created_by,
-            action=self.action,
-            object_type="import",
-            object_id=row.pk,
-            object_label=row.file_name,
-            as_of=self.as_of,
-            after={
-                "sha256": row.sha256,
-                "format": row.format,
-                "source": source.name,
-                "accepted": row.accepted,
-                "duplicates": row.duplicates,
-                "rejected": row.rejected,
-                "options": self.options.as_dict(),
-            },
-            is_demo=self.is_demo,
-        )
+        audit_import(row, self.options, action=self.action, as_of=self.as_of, is_demo=self.is_demo)
         return outcome_of(row)
 
     def refuse(self, refusal: ImportRefused) -> None:
@@ -508,7 +468,44 @@ class Attempt:
             self.row.state = Import.State.FAILED
 
 
-def _source(name: str, is_request_level: bool, file_name: str) -> UsageSource:
+def save_hours(engine: Engine, changed: Sequence[StoredImport], now: Sequence[StoredImport]) -> set[date]:
+    """Sum up the hours that `changed` imports touch, from everything stored `now`. Returns their days."""
+    days: set[date] = set()
+    for source_id, hours in engine.hours_of(changed).items():
+        rows = engine.hourly(now, source_id, hours)
+        replace_hours(
+            source_id=source_id,
+            bucket_hours=1,
+            buckets=[_utc(hour) for hour in hours],
+            rows=((_utc(hour), latest, *values) for hour, *values, latest in rows),
+        )
+        days |= {hour.date() for hour in hours}
+    return days
+
+
+def audit_import(row: Import, options: ImportOptions, *, action: str, as_of: datetime, is_demo: bool) -> None:
+    """Write down that a file is in, as the last step of its transaction."""
+    audit.record(
+        actor=row.created_by,
+        action=action,
+        object_type="import",
+        object_id=row.pk,
+        object_label=row.file_name,
+        as_of=as_of,
+        after={
+            "sha256": row.sha256,
+            "format": row.format,
+            "source": row.source.name if row.source is not None else "",
+            "accepted": row.accepted,
+            "duplicates": row.duplicates,
+            "rejected": row.rejected,
+            "options": options.as_dict(),
+        },
+        is_demo=is_demo,
+    )
+
+
+def source_of(name: str, is_request_level: bool, file_name: str) -> UsageSource:
     """The source of that name, or a new one, not saved. Raises ImportRefused where its grain is another."""
     grain = UsageSource.Grain.REQUEST if is_request_level else UsageSource.Grain.BUCKET
     source = UsageSource.objects.filter(name=name).first() or UsageSource(name=name, grain=grain)
@@ -521,9 +518,9 @@ def _source(name: str, is_request_level: bool, file_name: str) -> UsageSource:
     return source
 
 
-def _saved(source: UsageSource, file_name: str) -> UsageSource:
+def saved_source(source: UsageSource, file_name: str) -> UsageSource:
     """A new source is saved with its first rows: a refused file leaves none behind."""
-    held = _source(source.name, source.grain == UsageSource.Grain.REQUEST, file_name)
+    held = source_of(source.name, source.grain == UsageSource.Grain.REQUEST, file_name)
     if held.pk is None:
         held.save()
     return held

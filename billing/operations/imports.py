@@ -119,7 +119,7 @@ def import_file(
     name = file_name or path.name
     if not path.is_file() and not (kind == COSTS and path.is_dir()):
         raise ImportRefused.because(name, "there is no such file", "Check the path")
-    digest, size = _digest(path)
+    digest, size = digest_of(path)
     with ExitStack() as stack:
         with transaction.atomic():
             _lock_bytes(digest)
@@ -410,9 +410,9 @@ def _save_upload(upload: IO[bytes], file_name: str) -> tuple[Path, str, int]:
     return path, digest.hexdigest(), size
 
 
-def _digest(path: Path) -> tuple[str, int]:
+def digest_of(path: Path) -> tuple[str, int]:
     if path.is_dir():
-        digests = sorted(_digest(part) for part in parts_of(path))
+        digests = sorted(digest_of(part) for part in parts_of(path))
         joined = "".join(digest for digest, _ in digests)
         return hashlib.sha256(joined.encode()).hexdigest(), sum(size for _, size in digests)
     with path.open("rb") as file:

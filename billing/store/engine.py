@@ -11,15 +11,14 @@ from typing import Any, Final
 import duckdb
 
 from billing.importers.sql import MACROS
+from billing.store.batch import Batch
 from billing.store.compaction import Compaction
-from billing.store.identity import Identity
 from billing.store.places import Place, place_of
 from billing.store.reading import Reading
 from billing.store.session import THREADS
 from billing.store.sql import listed
-from billing.store.staging import Staging
 from billing.store.values import STORE_COLUMNS, Pack, StoredImport
-from billing.store.writing import Writing, prefix
+from billing.store.writing import prefix
 
 MEMORY_LIMIT: Final = "900MB"
 
@@ -162,7 +161,7 @@ def _packs_of(imports: Sequence[StoredImport], days: Sequence[date] | None) -> d
     return found
 
 
-class Engine(Staging, Identity, Writing, Compaction, Reading):
+class Engine(Batch, Compaction, Reading):
     """DuckDB on the store for the time of one import or query."""
 
     def __init__(self, store: RequestStore, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:

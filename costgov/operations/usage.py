@@ -1,6 +1,6 @@
 """Import usage with its classes: billing does the importing, routing's policies say what a request is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +13,12 @@ from django.db import transaction
 from audit import operations as audit
 from audit.roles import Right, require
 from billing.core.column_mapping import ColumnMapping
+from billing.importers.base import ImportRefused
 from billing.models import ColumnMapping as KeptMapping
 from billing.models import UsageSource
 from billing.operations import column_mappings, source_settings, upkeep
 from billing.operations import imports as billing_imports
+from billing.operations.import_many import import_files, passes
 from billing.operations.imports import ImportOptions, ImportOutcome
 from billing.operations.relabelling import relabel_buckets, relabel_requests
 from billing.operations.upkeep import DeletedImport
@@ -70,6 +72,37 @@ def import_usage(
         file_name=file_name,
         is_demo=is_demo,
     )
+
+
+def import_usage_files(
+    *,
+    actor: AbstractBaseUser | None,
+    files: Sequence[tuple[Path, str]],
+    as_of: datetime,
+    options: ImportOptions | None = None,
+    is_demo: bool = False,
+) -> Iterator[tuple[str, ImportOutcome | ImportRefused]]:
+    """Import files (path, name to show) now, in their order, small ones together: what came of each, by its name.
+
+    Every file is an import of its own: a refused one leaves the others alone. Raises Forbidden.
+    """
+    plan = classify_plan()
+    chosen = options or ImportOptions()
+    for part in passes(files):
+        taken = import_files(actor=actor, files=part, as_of=as_of, options=chosen, plan=plan, is_demo=is_demo)
+        for place, (path, name) in enumerate(part):
+            if (outcome := taken.get(place)) is not None:
+                yield name, outcome
+                continue
+            try:
+                yield (
+                    name,
+                    billing_imports.import_file(
+                        actor=actor, path=path, as_of=as_of, options=chosen, plan=plan, file_name=name, is_demo=is_demo
+                    ),
+                )
+            except ImportRefused as refusal:
+                yield name, refusal
 
 
 def import_costs(

@@ -67,12 +67,6 @@ def test_a_directory_is_walked_in_order_each_file_whole_or_not_at_all(folder: Pa
     ]
 
 
-def test_many_small_files_are_better_joined(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "may be joined first" not in run(folder)[2]
-    monkeypatch.setattr(command, "_MANY", 3)
-    assert "5 files: each is an import of its own" in run(folder)[2]
-
-
 def test_several_directories_and_files_and_what_is_not_there(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -3,7 +3,8 @@
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,12 +20,11 @@ from billing.operations.import_lease import progress_watched_by
 from billing.operations.imports import ImportOptions, ImportOutcome
 from billing.operations.source_settings import BadAnswer, read_answers
 from costgov.jsonout import dumps
-from costgov.operations.usage import import_usage
+from costgov.operations.usage import import_usage_files
 from costgov.pages import now
 
 _SECONDS_UNTIL_SAID: Final = 1.0  # what is quicker needs no progress
 _NOTE: Final = 60
-_MANY: Final = 200  # files that are worth joining
 _IMPORTED, _KNOWN, _REFUSED, _SKIPPED = "imported", "known before", "REFUSED", "skipped"
 
 
@@ -87,17 +87,9 @@ class Command(BaseCommand):
             mapping=mapping.as_document() if mapping is not None else None,
         )
         files = list(_files(options["files"]))
-        if len(files) > _MANY:
-            self.stderr.write(
-                f"{len(files):,} files: each is an import of its own and is compared with everything stored, which "
-                "takes the longer the more there are. Logs of one format may be joined first "
-                "(cat *.jsonl > all.jsonl), which takes a fraction of the time. "
-                "What was imported stays when you stop this."
-            )
-        results = [
-            self._imported(item, name, chosen, says=not options["json"]) if item is not None else _skipped(name)
-            for item, name in files
-        ]
+        told = self._imported([(item, name) for item, name in files if item is not None], chosen, options["json"])
+        with closing(told):
+            results = [_skipped(name) if item is None else next(told) for item, name in files]
         if options["json"]:
             self.stdout.write(
                 dumps([item.outcome for item in results if item.outcome is not None], indent=True).decode()
@@ -107,25 +99,32 @@ class Command(BaseCommand):
         if any(item.state == _REFUSED for item in results):
             sys.exit(2)
 
-    def _imported(self, path: Path, name: str, chosen: ImportOptions, *, says: bool) -> _Result:
+    def _imported(
+        self, files: Sequence[tuple[Path, str]], chosen: ImportOptions, is_quiet: bool
+    ) -> Generator[_Result, None, None]:
+        """What became of each file, in order."""
         begun = said = time.monotonic()
+        done = 0
 
         def tell(share: float, note: str) -> None:
             nonlocal said
             at = time.monotonic()
-            if at - begun >= _SECONDS_UNTIL_SAID and at - said >= _SECONDS_UNTIL_SAID:
+            if at - begun >= _SECONDS_UNTIL_SAID and at - said >= _SECONDS_UNTIL_SAID and done < len(files):
                 said = at
-                self.stderr.write(f"{name}: {share:.0%} {note}")
+                self.stderr.write(f"{files[done][1]}: {share:.0%} {note}")
 
-        try:
-            with progress_watched_by(tell):
-                outcome = import_usage(actor=None, path=path, as_of=now(), options=chosen, file_name=name)
-        except ImportRefused as refusal:
-            self.stderr.write(str(refusal))
-            return _Result(name, _REFUSED, note=refusal.problems[0].message if refusal.problems else "")
-        if says:
-            self._say(outcome)
-        return _Result(name, _KNOWN if outcome.is_repeat else _IMPORTED, outcome)
+        with progress_watched_by(tell):
+            for name, told in import_usage_files(actor=None, files=files, as_of=now(), options=chosen):
+                if isinstance(told, ImportRefused):
+                    self.stderr.write(str(told))
+                    result = _Result(name, _REFUSED, note=told.problems[0].message if told.problems else "")
+                else:
+                    if not is_quiet:
+                        self._say(told)
+                    result = _Result(name, _KNOWN if told.is_repeat else _IMPORTED, told)
+                yield result
+                done += 1
+                begun = time.monotonic()
 
     def _say(self, outcome: ImportOutcome) -> None:
         if outcome.is_repeat:
