@@ -16,9 +16,9 @@ from django.test import Client
 
 from billing.importers.base import ImportRefused
 from billing.models import DailyUsage, Import, UsageSource
+from billing.operations.compaction import sweep_store
 from billing.operations.import_failures import refusal_of_machine
 from billing.operations.imports import run_import, start_import
-from billing.operations.upkeep import sweep_store
 from billing.queries.imports import request_store
 from tests.billing.conftest import AS_OF, ImportIt
 from tests.importers.usage.envelopes import envelope, write_lines

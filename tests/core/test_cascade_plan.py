@@ -163,7 +163,7 @@ def test_the_worked_example_is_worth_an_eval_and_recommended_once_shown() -> Non
 @pytest.mark.parametrize(
     ("changes", "known", "outcome", "said"),
     [
-        ({"good_accepted": "0.2", "bad_accepted": "0"}, {}, "loses", "haiku first loses money: its answers are accepted"),
+        ({"good_accepted": "0.2", "bad_accepted": "0"}, {}, "loses", "first loses money: its answers are accepted"),
         ({"check_usd": "0.0133"}, {}, "loses", "accepted 86.5% of the time, break-even is 86.5%"),
         (
             {}, {"rival": Rival("sonnet", D("0.006"), 0.93)}, "loses",

@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_rows_made_one_by_one_are_those_of_the_report(monkeypatch):
     for day in range(1, 9):
         count_usage(OPUS, f"2026-10-{day:02}", output_tok=day * 1_000_000, request_class="triage" if day % 2 else "")
         count_usage("claude-never-priced", f"2026-10-{day:02}", output_tok=day)
-    days = {"start": date(2026, 10, 1), "end": date(2026, 11, 1)}
+    days: dict[str, Any] = {"start": date(2026, 10, 1), "end": date(2026, 11, 1)}
     for by in (("model",), ("day", "class", "model"), ("class", "token_kind"), ()):
         for where in ({}, {"class": "triage"}, {"class": "nobody's"}):
             report, found = spend(**days, by=by, where=where), spend_rows(**days, by=by, where=where)
