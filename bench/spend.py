@@ -56,11 +56,16 @@ def rows(days: int, classes: int) -> Iterator[tuple[Any, ...]]:
             )  # fmt: skip
 
 
+def each_day(days: int) -> Iterator[date]:
+    return (FIRST_DAY + timedelta(days=n) for n in range(days))
+
+
 def fill(days: int, classes: int, *, hourly: bool) -> None:
     """The daily table by COPY; with `hourly` a row per hour too, made of it by the server."""
     from django.db import connection, transaction
 
     from billing.models import DailyUsage, Import, UsageRollup, UsageSource
+    from billing.operations.months import ensure_months
     from billing.operations.prices import seed_list_prices
     from billing.operations.rollups import _DAILY_COLUMNS, _DAILY_TYPES
 
@@ -78,6 +83,7 @@ def fill(days: int, classes: int, *, hourly: bool) -> None:
             run = Import.objects.create(file_name="bench", sha256="0" * 64, created_at=at, source_id=1)
             names = [name for name in _DAILY_COLUMNS if name not in ("date", "origin", "source_id")]
             hours = UsageRollup._meta.db_table
+            ensure_months(cursor, (datetime(*day.timetuple()[:3], tzinfo=UTC) for day in each_day(days)))
             cursor.execute(
                 f"INSERT INTO {hours} (bucket_start, bucket_hours, source_id, latest_import_id, failed_requests, "
                 f"{', '.join(names)}) SELECT (date + h * interval '1 hour') AT TIME ZONE 'UTC', 1, source_id, "
