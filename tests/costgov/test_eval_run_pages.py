@@ -79,7 +79,6 @@ def test_runs_are_listed_newest_first_with_what_they_hold(people) -> None:
         (RunQuestion(state="set-aside"), {"triage"}),
         (RunQuestion(state="counts"), {"triage", "drafting"}),
     ],
-    ids=str,
 )
 def test_filters_of_the_list(people, question: RunQuestion, expected: set[str]) -> None:
     drafting, triage = run_of("drafting", world.SONNET), run_of("triage", world.OPUS)
