@@ -3,9 +3,9 @@
     python bench/small_files.py [--files 300 2000] [--one-by-one 100] [--rows 50] [--json]
 
 Works in a throw-away database and folder. A directory is imported as `manage.py import_usage` does it; beside it the
-first of the same files one by one, in a store of their own. Then the store is made as single imports leave it (a file an
-import), the next small import is timed, the store compacted, and the next timed again. CPU time stands beside wall time
-because other work on the machine changes the second more than the first.
+first of the same files one by one, in a store of their own. Then the store is made as single imports leave it (a file
+an import), the next small import is timed, the store compacted, and the next timed again. CPU time stands beside wall
+time because other work on the machine changes the second more than the first.
 """
 
 import argparse

@@ -9,18 +9,23 @@ from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from billing.exports.cells import csv_bytes
-from billing.exports.focus import COLUMNS as FOCUS_COLUMNS
-from billing.exports.focus import focus_rows
-from billing.exports.tables import CSV_TYPE
 from billing.queries.books import BASES, LIST, UnknownPrices
-from billing.queries.focus_lines import account_name, focus_lines
+from billing.queries.usage import usage_days
 from billing.queries.usage_sums import TIME_DIMENSIONS
 from costgov.api.base import ApiView, endpoint
-from costgov.downloads import answer, streamed
+from costgov.downloads import streamed
+from costgov.focus_file import focus_answer
 from costgov.jsonout import dumps
 from costgov.pages import cached, today
-from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, UnknownDimension, spend, spend_period, spend_rows
+from costgov.queries.spend import (
+    NO_USAGE,
+    SPEND_DIMENSIONS,
+    SpendReport,
+    UnknownDimension,
+    spend,
+    spend_period,
+    spend_rows,
+)
 from costgov.queries.spend_change import SpendChange, month_before, spend_change
 from costgov.queries.spend_tables import spend_rows_table
 
@@ -158,9 +163,10 @@ def _where(asked: dict[str, Any]) -> dict[str, str]:
 def _focus(wanted: dict[str, Any]) -> HttpResponseBase:
     if wanted["where"]:
         raise serializers.ValidationError({next(iter(wanted["where"])): ["A FOCUS file holds all usage of a period."]})
+    if wanted["start"] is None and usage_days() is None:
+        raise serializers.ValidationError(NO_USAGE)
     start, end = _answered(lambda: spend_period(wanted["start"], wanted["end"]))
-    rows = focus_rows(focus_lines(start=start, end=end), account=account_name())
-    return answer(csv_bytes(FOCUS_COLUMNS, rows), f"focus-{start}-{end - timedelta(days=1)}.csv", CSV_TYPE)
+    return focus_answer(start, end)
 
 
 def _key(wanted: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from billing.queries.usage_table import list_book
 from routing.queries.recommendation import CurrentCost
 
 SPEND_DIMENSIONS: Final = DIMENSIONS
+NO_USAGE: Final = "There is no usage yet: import request logs or usage reports."
 _BATCH: Final = 5_000
 
 
@@ -74,11 +75,12 @@ class SpendReport:
 
     `basis`: at list prices (`list`) or under the approved contracts (`contracted`). `scenario` names the what-if prices
     used instead of the list ('' = none); `prices` says in words what it was priced with. `where`: only usage with these
-    values. `row_count` groups there are; those beyond the rows are summed in `rest`.
+    values. `row_count` groups there are; those beyond the rows are summed in `rest`. `start` and `end` are None where
+    no days were asked for and there is no usage of any: `note` says so.
     """
 
-    start: date
-    end: date
+    start: date | None
+    end: date | None
     by: tuple[str, ...]
     rows: tuple[SpendRow, ...]
     total: SpendRow
@@ -96,6 +98,8 @@ class SpendReport:
     """What models beyond those named in `unpriced` have together: in the total as well."""
     since_closed_usd: Decimal | None = None
     """What came after its closing: in the total, but booked as the month's adjustment. None where nothing did."""
+    note: str = ""
+    """Why there is nothing to see, in a sentence."""
 
 
 def spend(
@@ -127,9 +131,10 @@ def spend(
     shown = order if limit is None else order[:limit]
     total = _sum_row(sums, order)
     closed = _closed_usd(first, last) if not only and priced.basis == "list" and not priced.scenario else None
+    is_empty = start is None and usage_days() is None
     return SpendReport(
-        start=first,
-        end=last,
+        start=None if is_empty else first,
+        end=end if is_empty else last,
         by=tuple(by),
         rows=tuple(_rows(sums, shown)),
         total=total,
@@ -144,6 +149,7 @@ def spend(
         rest=_sum_row(sums, order[len(shown) :]) if len(shown) < len(order) else None,
         closed_usd=closed,
         since_closed_usd=None if closed is None else total.cost_usd - closed or None,
+        note=NO_USAGE if is_empty else "",
     )
 
 
@@ -190,7 +196,7 @@ def _closed_usd(start: date, end: date) -> Decimal | None:
 
 
 def spend_period(start: date | None, end: date | None) -> tuple[date, date]:
-    """Days [start, end), by default all with usage. Raises ValueError for none."""
+    """Days [start, end), by default all with usage; without any some day. Raises ValueError for none."""
     held = usage_days()
     first = start or (held[0] if held else date(1970, 1, 1))
     last = end or (held[1] + timedelta(days=1) if held else first + timedelta(days=1))

@@ -49,6 +49,8 @@ class SpendPage:
     series: tuple[Series, ...]
     step: str
     usage_from: date | None
+    start: date
+    end: date
 
     @property
     def has_before(self) -> bool:
@@ -93,6 +95,8 @@ def spend_page(*, start: date, end: date, by: tuple[str, ...], where: Mapping[st
         series,
         step,
         None if is_whole or days is None else days[0],
+        start,
+        end,
     )
 
 

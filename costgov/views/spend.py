@@ -12,18 +12,16 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 
 from billing.core.money import round_usd
-from billing.exports.cells import csv_bytes
-from billing.exports.focus import COLUMNS as FOCUS_COLUMNS
-from billing.exports.focus import focus_rows
-from billing.exports.tables import CSV_TYPE, Table
+from billing.exports.tables import Table
 from billing.queries.books import CONTRACTED, LIST
-from billing.queries.focus_lines import account_name, focus_lines
+from billing.queries.focus_lines import left_out
 from billing.queries.usage_sums import TIME_DIMENSIONS
 from costgov import charts
 from costgov.charts.spend import Part
 from costgov.charts.spend_series import spend_series
 from costgov.dimension_words import NAMES
-from costgov.downloads import answer, download
+from costgov.downloads import download
+from costgov.focus_file import focus_answer
 from costgov.pages import BadQuery, cached, choice, page, today
 from costgov.queries.spend import SPEND_DIMENSIONS, SpendRow, spend_rows
 from costgov.queries.spend_page import SpendPage, spend_page
@@ -148,6 +146,7 @@ def explorer(request: HttpRequest) -> HttpResponse:
         ],
         # The file holds a whole period: beside filtered figures it would be taken for theirs.
         focus_href="" if wanted.where else f"/spend/focus.csv?{query}",
+        left_out=None if wanted.where else left_out(view.report.unpriced, view.report.unpriced_rest),
         more=view.report.row_count - len(view.report.rows),
     )
 
@@ -219,7 +218,7 @@ def _line(request: HttpRequest, view: SpendPage, row: SpendRow) -> Line:
 def _drill(request: HttpRequest, view: SpendPage, name: str, value: str) -> str:
     """Only this value; what it was grouped by makes room for the next question. Time becomes the period."""
     if name in TIME_DIMENSIONS:
-        first, last = _days_of(name, value, view.report.start, view.report.end)
+        first, last = _days_of(name, value, view.start, view.end)
         others = [one for one in view.report.by if one != name]
         shown = {"by": others[0] if others else "class", "and": None}
         return _address(request, **{"days": None, "from": f"{first}", "to": f"{last}", **shown})
@@ -344,9 +343,7 @@ def focus_file(request: HttpRequest) -> HttpResponseBase:
     """The period as FOCUS 1.2 rows, streamed month by month."""
     only(request, PARAMETERS)
     span = timespan(request, today=today(), default="28")
-    rows = focus_rows(focus_lines(start=span.start, end=span.end), account=account_name())
-    name = f"focus-{span.start}-{span.end - timedelta(days=1)}.csv"
-    return answer(csv_bytes(FOCUS_COLUMNS, rows), name, CSV_TYPE)
+    return focus_answer(span.start, span.end)
 
 
 urlpatterns = [

@@ -68,7 +68,7 @@ def test_what_has_no_price_is_said_and_in_no_row(estate, tmp_path, capsys):
     count_usage("lab-model-2", "2026-02-03", output_tok=5, web_searches=1)
     path = exported(tmp_path)
     assert path.read_text().count("\n") == 1
-    assert "5 tokens and 1 web searches" in capsys.readouterr().err
+    assert "5 tokens and 1 web search of lab-model-2" in capsys.readouterr().err
 
 
 ROW = st.fixed_dictionaries(

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from billing.core.periods import PeriodError, parse_day
 from billing.exports.cells import csv_bytes
 from billing.exports.focus import COLUMNS, focus_rows
-from billing.queries.focus_lines import account_name, focus_lines, unpriced_of
+from billing.queries.focus_lines import account_name, focus_lines, left_out_of
 
 
 class Command(BaseCommand):
@@ -37,12 +37,11 @@ class Command(BaseCommand):
                 with part.open("wb") as file:
                     file.writelines(pieces)
                 part.replace(written)
-            tokens, searches = unpriced_of(start=start, end=end)
+            missing = left_out_of(start=start, end=end)
         except (PeriodError, OSError) as error:
             self.stderr.write(str(error))
             sys.exit(2)
-        if tokens or searches:
+        if missing is not None:
             self.stderr.write(
-                f"Not in the file, because they have no price: {tokens:,} tokens and {searches:,} web searches "
-                "(manage.py spend lists them)."
+                f"Not in the file, because they have no price: {missing.words} (manage.py spend lists them)."
             )

@@ -45,6 +45,9 @@ class Command(BaseCommand):
             self.show(report)
 
     def show(self, report: SpendReport) -> None:
+        if report.start is None:
+            self.stdout.write(report.note)
+            return
         self.stdout.write(f"Spend {report.prices}, {report.start} up to {report.end} (not included)")
         for row in report.rows:
             names = "  ".join(f"{value or '(unknown)':28}" for value in row.group.values())
