@@ -66,7 +66,7 @@ def log_scopes() -> dict[int, LogScope]:
 def days_to_count(days: Sequence[date]) -> Iterator[DayToCount]:
     """The rows of some days, ascending, by day and channel. All of them are in memory at once: give a few days."""
     requests = set(UsageSource.objects.filter(grain=UsageSource.Grain.REQUEST).values_list("pk", flat=True))
-    ranks, partial, named, said = _ranks(), _partial(), _with_key_names(), _said()
+    ranks, partial, named, said = _ranks(), _partial(), sources_with_key_names(), said_of_sources()
     by_day: dict[tuple[date, str], tuple[list[DayRow], dict[_ReportKey, list[DayRow]], dict[_ReportKey, int]]]
     by_day = defaultdict(lambda: ([], defaultdict(list), defaultdict(int)))
     for day, source_id, hours, latest, told, counts, number in _hours_by_day(days):
@@ -100,7 +100,7 @@ _ReportKey = tuple[int, int, str]  # source, hours of a bucket, organisation
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class Said:
     """What people said of sources: whose usage it is where rows do not name it; which workspace is the default one."""
 
     organisations: Mapping[int, str]
@@ -114,11 +114,11 @@ class _Said:
         return told
 
 
-def _said() -> _Said:
+def said_of_sources() -> Said:
     rows = list(UsageSource.objects.values_list("pk", "settings"))
     organisations = {pk: str((held or {}).get(ORGANISATION) or "") for pk, held in rows}
     default = {str((held or {}).get(DEFAULT_WORKSPACE_ID) or "") for _, held in rows}
-    return _Said(organisations, frozenset(default - {""}))
+    return Said(organisations, frozenset(default - {""}))
 
 
 def logs_above_reports() -> list[tuple[date, Excess]]:
@@ -160,7 +160,7 @@ def _partial() -> frozenset[int]:
     return frozenset(one for one, name in rows if one is not None and (name == SUMS_NAME or report_rank(name) == 0))
 
 
-def _with_key_names() -> frozenset[int]:
+def sources_with_key_names() -> frozenset[int]:
     """Sources with reports whose workspaces and API keys are names."""
     done = Import.objects.filter(state=Import.State.DONE, format__in=FORMATS_WITH_KEY_NAMES)
     return frozenset(pk for pk in done.values_list("source_id", flat=True) if pk is not None)

@@ -14,6 +14,7 @@ from costgov.queries.health.mappings import mapping_findings
 from costgov.queries.health.months import month_findings
 from costgov.queries.health.sources import source_findings
 from costgov.queries.health.usage import usage_findings
+from costgov.queries.health.workspaces import workspace_findings
 
 TOPIC_WORDS: dict[Topic, str] = {
     "prices": "Prices and models",
@@ -72,6 +73,7 @@ def data_health(*, as_of: datetime) -> DataHealth:
         usage, total = usage_findings(start=days[0], end=days[1] + timedelta(days=1), as_of=as_of)
         found += usage
     found += source_findings(as_of=as_of, usd_per_day=_per_day(total))
+    found += workspace_findings()
     found += import_findings(as_of=as_of)
     found += month_findings(as_of=as_of)
     found += mapping_findings()
