@@ -22,6 +22,7 @@ class Coding(Session):
     def stage_coded(self, columns: Sequence[str], rows: str, is_bad: str) -> None:
         """Fill `staged` from the SQL `rows`, whose texts `names` and `traits` become numbers."""
         run = self.connection.execute
+        self.open_spool()
         for part in _PARTS:
             run(f"CREATE OR REPLACE TEMP TABLE {part}_texts (no INTEGER, written VARCHAR)")
         run(f"CREATE OR REPLACE TEMP TABLE sample AS SELECT names, traits FROM ({rows}) LIMIT {_SAMPLE_ROWS}")
@@ -31,7 +32,8 @@ class Coding(Session):
         run("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         try:
             run(
-                f"CREATE OR REPLACE TABLE staged AS SELECT {', '.join(columns)}, n.no AS names, t.no AS traits, "
+                f"CREATE OR REPLACE TABLE spool.staged AS SELECT {', '.join(columns)}, n.no AS names, t.no AS traits, "
+                f"{_hash_of('provider_id')} AS provider_hash, {_hash_of('response_id')} AS response_hash, "
                 "CASE WHEN n.no IS NULL THEN r.names END AS name_text, "
                 f"CASE WHEN t.no IS NULL THEN r.traits END AS trait_text, {is_bad} AS is_bad FROM ({rows}) r "
                 "LEFT JOIN name_texts n ON n.written = r.names LEFT JOIN trait_texts t ON t.written = r.traits"
@@ -55,13 +57,16 @@ class Coding(Session):
         )
         return bool(self.one(f"SELECT count(*) FROM {part}_texts")[0] > before)
 
-    def code_columns(self, table: str, columns: Sequence[str]) -> None:
-        """Make few-valued text columns of a table ENUMs, where their dictionary is small beside the rows."""
+    def code_columns(self, table: str, columns: Sequence[str]) -> bool:
+        """Make few-valued text columns of a table ENUMs, where their dictionary is small beside the rows.
+
+        Returns whether all of them are.
+        """
         rows, days = self.one(
             "SELECT count(*), date_diff('day', min(occurred_at), max(occurred_at)) + 1 FROM staged WHERE NOT is_bad"
         )
         if rows < MIN_ROWS:
-            return
+            return False
         most = _BYTES_PER_ROW * rows // (days + rows // _BLOCK)
         sizes = self.one(
             "SELECT "
@@ -75,3 +80,9 @@ class Coding(Session):
         if coded:
             casts = ", ".join(f"CAST({name} AS {name}_code) AS {name}" for name in coded)
             self.connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * REPLACE ({casts}) FROM {table}")
+        return len(coded) == len(columns)
+
+
+def _hash_of(column: str) -> str:
+    """SQL of what an id is compared by first (identity.py); null where there is none."""
+    return f"CASE WHEN {column} <> '' THEN hash({column}) END"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 
@@ -15,12 +15,10 @@ from billing.store.batch import Batch
 from billing.store.compaction import Compaction
 from billing.store.places import Place, place_of
 from billing.store.reading import Reading
-from billing.store.session import THREADS
+from billing.store.session import MEMORY_LIMIT, THREADS
 from billing.store.sql import listed
 from billing.store.values import STORE_COLUMNS, Pack, StoredImport
 from billing.store.writing import prefix
-
-MEMORY_LIMIT: Final = "900MB"
 
 
 class RequestStore:

@@ -1,12 +1,13 @@
 """One row per request: what occurs twice in the file, and what is stored already.
 
-Ids are compared by a 64-bit hash first: grouping numbers is cheap, and a file without repetitions, the usual one, is
-done with that. What shares a hash is then compared by its text, so that two ids that only collide stay apart. Records
-that share an id, in chains, are one request; `canonical.py` makes one record of them.
+Ids are compared by a 64-bit hash first, some million at a time: grouping numbers is cheap, and a file without
+repetitions, the usual one, is done with that. What shares a hash is then compared by its text, so that two ids that
+only collide stay apart. Records that share an id, in chains, are one request; `canonical.py` makes one record of them.
 """
 # ruff: noqa: S608 - statements are put together from constants of this module and quoted paths
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from billing.importers.sql import ROW_COLUMNS
@@ -15,6 +16,7 @@ from billing.store.staging import REQUEST_ID
 from billing.store.values import COUNTER_COLUMNS, NO_SOURCES, STORE_COLUMNS, Conflict, Sources, StoredImport
 
 _SHOWN: Final = 100
+HASHES_AT_ONCE: Final = 3_000_000  # grouped in some 100 MB
 _KINDS: Final = {
     "p": ("provider_id", "provider_id <> ''"),
     "r": ("response_id", "response_id <> ''"),
@@ -41,6 +43,11 @@ class Identity(Canonical):
         Afterwards `dropped` holds the rows not to keep, `superseded` the stored ones that must go, and `merged` the
         records that stand for both. With `replace` conflicts are settled for the file's (later) row.
         """
+        return self.in_little_memory(partial(self._merge_duplicates, existing, replace=replace, sources=sources))
+
+    def _merge_duplicates(
+        self, existing: Sequence[StoredImport], *, replace: bool, sources: Sources
+    ) -> tuple[int, list[Conflict], int]:
         self.drop_none()
         if self._find_twice("ids"):
             self._drop_copies()
@@ -65,7 +72,9 @@ class Identity(Canonical):
         run("CREATE OR REPLACE TEMP TABLE merged (owner BIGINT)")
         run(
             "CREATE OR REPLACE TEMP VIEW ids AS SELECT rowid AS row_no, occurred_at, provider_id, response_id, "
-            f"{REQUEST_ID} AS request_id FROM staged"
+            f"{REQUEST_ID} AS request_id, provider_hash AS p_hash, response_hash AS r_hash, "
+            f"CASE WHEN provider_hash IS NULL AND response_hash IS NULL THEN hash({REQUEST_ID}) END AS o_hash "
+            "FROM staged"
         )
         run("CREATE OR REPLACE TEMP VIEW fresh AS SELECT * FROM ids WHERE row_no NOT IN (SELECT row_no FROM dropped)")
 
@@ -88,14 +97,18 @@ class Identity(Canonical):
         run = self.connection.execute
         run("CREATE OR REPLACE TEMP TABLE twice (kind VARCHAR, id VARCHAR)")
         for kind, (column, condition) in _KINDS.items():
-            run(
-                "CREATE OR REPLACE TEMP TABLE alike AS SELECT h FROM "
-                f"(SELECT hash({column}) AS h FROM {rows} WHERE {condition}) GROUP BY h HAVING count(*) > 1"
-            )
+            (count,) = self.one(f"SELECT count({kind}_hash) FROM {rows}")
+            parts = count // HASHES_AT_ONCE + 1
+            run("CREATE OR REPLACE TEMP TABLE alike (h UBIGINT)")
+            for part in range(parts if count > 1 else 0):
+                run(
+                    f"INSERT INTO alike SELECT {kind}_hash FROM {rows} WHERE {kind}_hash IS NOT NULL "
+                    f"AND {kind}_hash % {parts} = {part} GROUP BY {kind}_hash HAVING count(*) > 1"
+                )
             if self.one("SELECT count(*) FROM alike")[0]:
                 run(
                     f"INSERT INTO twice SELECT '{kind}', {column} FROM {rows} WHERE {condition} "
-                    f"AND hash({column}) IN (SELECT h FROM alike) GROUP BY ALL HAVING count(*) > 1"
+                    f"AND {kind}_hash IN (SELECT h FROM alike) GROUP BY ALL HAVING count(*) > 1"
                 )
         return bool(self.one("SELECT count(*) FROM twice")[0])
 
@@ -121,10 +134,10 @@ class Identity(Canonical):
         if not stored:
             return
         run(f"CREATE OR REPLACE TEMP TABLE earlier AS SELECT -1::BIGINT AS node, {columns} FROM {stored} LIMIT 0")
-        for column, condition in _KINDS.values():
+        for kind, (column, condition) in _KINDS.items():
             run(
                 f"CREATE OR REPLACE TEMP TABLE alike AS SELECT DISTINCT h FROM (SELECT hash({column}) AS h "
-                f"FROM {stored} WHERE {condition}) WHERE h IN (SELECT hash({column}) FROM fresh WHERE {condition})"
+                f"FROM {stored} WHERE {condition}) WHERE h IN (SELECT {kind}_hash FROM fresh)"
             )
             if not self.one("SELECT count(*) FROM alike")[0]:
                 continue

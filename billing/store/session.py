@@ -10,14 +10,20 @@ from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
+
+from billing.store.sql import quoted
 
 if TYPE_CHECKING:
     from billing.store.engine import RequestStore
 
 THREADS: Final = 2
+MEMORY_LIMIT: Final = "900MB"
+# What DuckDB may hold of an import. More was no faster (docs/decisions/request-store-at-scale.md).
+IMPORT_MEMORY: Final = "256MB"
+_T = TypeVar("_T")
 
 
 def is_out_of_room(error: BaseException) -> bool:
@@ -33,7 +39,7 @@ class Session:
     """A DuckDB connection on a store, with a folder for temporary files.
 
     Temporary tables are seen by this connection alone; what `side_by_side` reads must be tables of the database,
-    which is gone with the connection too.
+    which is gone with the connection too, or of the file that `open_spool` makes.
     """
 
     store: RequestStore
@@ -41,6 +47,7 @@ class Session:
     folder: Path
     beside: tuple[duckdb.DuckDBPyConnection, ...] = ()
     share_done: float | None = None
+    search_path: str = ""
 
     def side_by_side(self, jobs: Sequence[Callable[[duckdb.DuckDBPyConnection], None]]) -> None:
         """Run independent statements two at a time, each on a connection of its own to the same database.
@@ -53,6 +60,8 @@ class Session:
         free: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
         self.beside = tuple(self.connection.cursor() for _ in range(min(THREADS, len(jobs))))
         for each in self.beside:
+            if self.search_path:
+                each.execute(f"SET search_path = '{self.search_path}'")
             free.put(each)
         ended_jobs, failed = count(1), Event()
         self.share_done = 0.0
@@ -89,6 +98,38 @@ class Session:
             beside, self.beside, self.share_done = self.beside, (), None
             for each in beside:
                 each.close()
+
+    def open_spool(self) -> None:
+        """Make `spool`, an empty database in a file of our folder, which is looked into after our own.
+
+        It need neither outlive a crash nor be small on disk.
+        """
+        run = self.connection.execute
+        run("RESET search_path")
+        run("DETACH DATABASE IF EXISTS spool")
+        path = self.folder / "spool.duckdb"
+        path.unlink(missing_ok=True)
+        run("SET fsync_mode = 'NONE'")
+        run("SET force_compression = 'uncompressed'")
+        run("SET checkpoint_on_detach = 'DISABLED'")
+        run(f"ATTACH {quoted(path)} AS spool (RECOVERY_MODE no_wal_writes)")
+        self.search_path = "memory,spool"
+        run(f"SET search_path = '{self.search_path}'")
+
+    def in_little_memory(self, step: Callable[[], _T]) -> _T:
+        """Take a step of an import, which may be taken again from its beginning, within IMPORT_MEMORY.
+
+        Only a line of many megabytes, or a table of as many different texts, needs more: the step is then taken again
+        within MEMORY_LIMIT.
+        """
+        self.connection.execute(f"SET memory_limit = '{IMPORT_MEMORY}'")
+        try:
+            return step()
+        except duckdb.OutOfMemoryException as error:
+            if is_out_of_room(error):
+                raise
+        self.connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        return step()
 
     def interrupt(self) -> None:
         """Break off what runs; may be called from another thread."""

@@ -1,4 +1,4 @@
-"""A file becomes rows in a temporary table, which spills to disk when it is larger than the memory allowed.
+"""A file becomes rows in a table of a temporary database file, so that memory does not grow with the rows.
 
 `staged`: one row per request, with its few-valued parts as the numbers of two raw texts (`coding.py`). `name_combos`,
 `trait_combos`: each such text once, read. The row number of `staged` is what later steps name a row by.
@@ -8,6 +8,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,16 @@ class Staging(Coding):
         within: tuple[datetime, datetime],
     ) -> Staged:
         """Read a file into `staged`. Raises StageFailed when it cannot be read. A time outside `within` is bad."""
+        return self.in_little_memory(partial(self._stage, fmt, path, compression, channel, within))
+
+    def _stage(
+        self,
+        fmt: RequestFormat | StagedRows,
+        path: Path,
+        compression: str,
+        channel: str,
+        within: tuple[datetime, datetime],
+    ) -> Staged:
         source = (
             f"read_json({quoted(literal(path))}, format = 'newline_delimited', compression = '{compression}', "
             f"maximum_object_size = 16777216, columns = {fmt.columns})"

@@ -27,12 +27,20 @@ _BAND: Final = (
     "ELSE '200k-1M' END"
 )
 _BAND_TYPE: Final = "ENUM ('', '0-100k', '100k-200k', '200k-1M')"
+_PLAIN: Final = "COMPRESSION snappy"
+# With every text an ENUM, only ids and counts are left to look for a dictionary in, mostly in vain: give up early.
+_CODED: Final = f"{_PLAIN}, DICTIONARY_SIZE_LIMIT 2000"
 _TRAIT_TEXTS: Final = tuple(name for name in TRAIT_COLUMNS if name != "policy_version")
 
 
 class Writing(Labels, Coding):
+    options: str = _PLAIN
+
     def write(self, item: StoredImport, *, source_id: int, plan: ClassifyPlan, canonical: Callable[[str], str]) -> None:
         """Label the kept rows and write their files."""
+        self.in_little_memory(partial(self._write, item, source_id, plan, canonical))
+
+    def _write(self, item: StoredImport, source_id: int, plan: ClassifyPlan, canonical: Callable[[str], str]) -> None:
         rows, keep = self.kept_rows(str(item.import_id), source_id=source_id, plan=plan, canonical=canonical)
         found = self.connection.execute(
             f"SELECT part, day, count(*) FROM (SELECT DISTINCT rowid // {ROWS_AT_ONCE} AS part, "
@@ -46,12 +54,12 @@ class Writing(Labels, Coding):
             where = f"rowid >= {begin} AND rowid < {begin + ROWS_AT_ONCE} AND {keep}"
             # In the order of time a pass a day reads each block about once; else one pass that splits is cheaper.
             if sum(blocks for _, blocks in days) > 2 * len(days) + 2 * ROWS_AT_ONCE // _BLOCK:
-                number = self._write_split(item, rows.format(where=where), number)
+                number = self._write_split(item, rows.format(where=where), number, self.options)
                 continue
             for day, _ in days:
                 inside = f"{where} AND occurred_at >= DATE '{day}' AND occurred_at < DATE '{day}' + INTERVAL 1 DAY"
                 query = rows.format(where=inside)
-                jobs.append(partial(self._write_day, item, query, str(day), number))
+                jobs.append(partial(self._write_day, item, query, str(day), number, options=self.options))
                 number += 1
         self.side_by_side(jobs)
         self._write_merged(item, "owner IS NULL", number, source_id=source_id, plan=plan, canonical=canonical)
@@ -65,8 +73,9 @@ class Writing(Labels, Coding):
         """
         self._name_models(canonical)
         period = self.label_traits(plan)
-        self.code_columns("named_combos", (*NAME_COLUMNS, "model"))
-        self.code_columns("labelled_traits", (*_TRAIT_TEXTS, "request_class", "class_origin"))
+        is_coded = self.code_columns("named_combos", (*NAME_COLUMNS, "model"))
+        is_coded &= self.code_columns("labelled_traits", (*_TRAIT_TEXTS, "request_class", "class_origin"))
+        self.options = _CODED if is_coded else _PLAIN
         parts = ", ".join(
             [f"s.{name}" for name in ROW_COLUMNS]
             + [f"n.{name}" for name in (*NAME_COLUMNS, "model")]
@@ -175,22 +184,24 @@ class Writing(Labels, Coding):
         day: str,
         number: int,
         connection: duckdb.DuckDBPyConnection | None = None,
+        *,
+        options: str = _PLAIN,
     ) -> None:
         target = self.folder / f"day-{number}.parquet"
         columns = ", ".join(STORE_COLUMNS)
         (connection or self.connection).execute(
-            f"COPY (SELECT {columns} FROM ({query})) TO {quoted(target)} (FORMAT parquet, COMPRESSION snappy)"
+            f"COPY (SELECT {columns} FROM ({query})) TO {quoted(target)} (FORMAT parquet, {options})"
         )
         self.store.place.put(target, day, f"{prefix(item)}{number}.parquet")
 
-    def _write_split(self, item: StoredImport, query: str, number: int) -> int:
+    def _write_split(self, item: StoredImport, query: str, number: int, options: str) -> int:
         """Write rows of many days in one pass. Returns the next free number."""
         target = self.folder / "parts"
         shutil.rmtree(target, ignore_errors=True)
         columns = ", ".join(STORE_COLUMNS)
         self.connection.execute(
             f"COPY (SELECT {columns}, strftime(occurred_at, '%Y-%m-%d') AS day FROM ({query})) TO {quoted(target)} "
-            "(FORMAT parquet, PARTITION_BY (day), COMPRESSION snappy)"
+            f"(FORMAT parquet, PARTITION_BY (day), {options})"
         )
         for folder in sorted(target.glob("day=*")):
             for path in sorted(folder.glob("*.parquet")):
