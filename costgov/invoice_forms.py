@@ -1,6 +1,5 @@
 """The invoice form: it reads what was typed, keeps it when something is wrong, and says where."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,6 +15,7 @@ from billing.core.words import CHANNELS as CHANNEL_NAMES
 from billing.models import Invoice, InvoiceLine
 from billing.operations.invoices import LINE_KINDS, InvoiceEntry, LineEntry
 from costgov.queries.reconciliation import parse_month
+from costgov.typed_amounts import plain_amount
 
 T = TypeVar("T")
 HEAD: Final = ("issuer", "number", "month", "issued_on", "due_on", "currency", "total_amount", "channel", "note")
@@ -26,7 +26,6 @@ CHANNELS: Final = tuple(CHANNEL_NAMES.items())
 EMPTY_LINES: Final = 8
 MORE_LINES: Final = 10
 MAX_ROWS: Final = 500
-_THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 
 
 @dataclass
@@ -104,7 +103,7 @@ class InvoiceForm:
     def lines_usd(self) -> Decimal | None:
         """Sum of the lines as typed; None while one of them is no amount."""
         try:
-            return sum((parse_usd(_amount(line["amount"])) for line in self.filled), Decimal(0))
+            return sum((parse_usd(plain_amount(line["amount"])) for line in self.filled), Decimal(0))
         except MoneyError:
             return None
 
@@ -121,7 +120,7 @@ class InvoiceForm:
         month = self._read("month", parse_month, needed=True)
         issued = self._read("issued_on", parse_day, needed=True)
         due = self._read("due_on", parse_day)
-        total = self._read("total_amount", lambda text: parse_usd(_amount(text)), needed=True)
+        total = self._read("total_amount", lambda text: parse_usd(plain_amount(text)), needed=True)
         lines = [self._line(number, line) for number, line in enumerate(self.filled, 1)]
         if self.errors or month is None or issued is None or total is None:
             return None
@@ -140,7 +139,7 @@ class InvoiceForm:
 
     def _line(self, number: int, line: Mapping[str, str]) -> LineEntry | None:
         try:
-            amount = parse_usd(_amount(line["amount"]))
+            amount = parse_usd(plain_amount(line["amount"]))
         except MoneyError as error:
             self.errors[f"line-{number}-amount"] = f"Line {number}: {error}."
             return None
@@ -157,17 +156,6 @@ class InvoiceForm:
         except (PeriodError, MoneyError, ValueError) as error:
             self.errors[name] = f"{error}."
             return None
-
-
-def _amount(text: str) -> str:
-    """As people copy it from a document: $1,234.56, −$50.00 and (50.00) are plain numbers here.
-
-    A comma that separates no thousands stays, and is refused with the amount: 1234,56 is not 123456.
-    """
-    plain = text.replace("$", "").replace("−", "-").replace(" ", "").replace("\u00a0", "")
-    if plain.startswith("(") and plain.endswith(")"):
-        plain = f"-{plain[1:-1]}"
-    return plain.replace(",", "") if _THOUSANDS.fullmatch(plain) else plain
 
 
 def _padded(lines: Sequence[dict[str, str]]) -> list[dict[str, str]]:

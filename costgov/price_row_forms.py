@@ -10,6 +10,8 @@ from typing import Final
 
 from django.http import QueryDict
 
+from costgov.typed_amounts import plain_amount
+
 EMPTY_ROWS: Final = 2
 MAX_ROWS: Final = 100
 MANY: Final = 50  # more rows than this (of a file) are kept as they are instead of listed in the form
@@ -45,9 +47,7 @@ def documents(rows: Sequence[Row]) -> list[Row]:
 
 
 def _number(text: str) -> str:
-    cleaned = text.strip().removesuffix("%").removeprefix("$").replace("\u00a0", "").replace(" ", "")
-    cleaned = cleaned.replace("−", "-").removeprefix("+")
-    return cleaned.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", cleaned) else cleaned
+    return plain_amount(text.strip().removesuffix("%")).removeprefix("+")
 
 
 _PLACES: Final = re.compile(r"(rates|changes|prices|credits)\[(\d+)\](?:\.(\w+))?:?")

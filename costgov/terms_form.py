@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.http import QueryDict
 
 from billing.core.terms import MONTHS, SCHEMA, Terms, TermsProblem, TermsRefused, parse_terms
+from costgov.typed_amounts import plain_amount
 
 EMPTY_ROWS: Final = 3
 MAX_ROWS: Final = 20
@@ -113,8 +114,7 @@ def _band(row: BandRow) -> dict[str, str]:
 
 def _amount(text: str) -> str:
     """$500,000 → 500000. Anything else stays as it is, to be refused with its value."""
-    cleaned = text.strip().removeprefix("$").replace(" ", "").replace("\u00a0", "")
-    return cleaned.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", cleaned) else cleaned
+    return plain_amount(text)
 
 
 def _share(text: str) -> str:

@@ -162,7 +162,6 @@ def set_tolerance(
 ) -> Settings:
     """What counts as equal in a month (fields of Settings). Raises PeriodRefused, Forbidden."""
     require(actor, Right.EXPLAIN_RESIDUALS)
-    period = _open_period(month, as_of)
     before = asdict(month_settings(month))
     strange = sorted(set(changes) - set(before))
     if strange:
@@ -174,6 +173,7 @@ def set_tolerance(
         raise PeriodRefused(f"{error}.") from error
     if not Decimal(0) <= after["unclassified_share"] <= 1:
         raise PeriodRefused(f"The unclassified share is between 0 and 1, got {after['unclassified_share']}.")
+    period = _open_period(month, as_of)
     period.tolerance = {name: f"{value:f}" for name, value in after.items()}
     period.save(update_fields=["tolerance"])
     _record(
