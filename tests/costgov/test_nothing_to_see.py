@@ -74,7 +74,7 @@ def test_a_focus_file_says_what_it_leaves_out(tmp_path, capsys) -> None:
         assert len(b"".join(answer.streaming_content).splitlines()) == 2  # type: ignore[attr-defined]
     words = "75 tokens and 2 web searches of läb-3 and lab-model-2"
     page = " ".join(buyer.get(f"/spend/?{query}").content.decode().split())
-    assert f"The FOCUS file leaves out {words}: they have no price" in page
+    assert f"The FOCUS file leaves out {words}, which have no price." in page
     # A filter hides the file, whose figures would not be those shown.
     assert 'id="left-out"' not in buyer.get(f"/spend/?{query}&model=lab-model-2").content.decode()
     call_command("export_focus", "--from", f"{DAY}", "--to", f"{TODAY}", "--out", str(tmp_path / "f.csv"))
