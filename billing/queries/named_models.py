@@ -13,6 +13,7 @@ from typing import Final
 from django.db import connection
 from django.db.models import Case, CharField, Expression, F, Value, When
 
+from audit.queries import data_version
 from billing.core.usage import COUNTERS
 from billing.core.usage_table import UNKNOWN_SHOWN
 from billing.models import ContractRate, CostReportLine, DailyUsage, ModelRelease, Price
@@ -20,8 +21,32 @@ from billing.models import ContractRate, CostReportLine, DailyUsage, ModelReleas
 OTHERS: Final = "(other models)"
 
 
+_Asked = tuple[str, int, date, date, frozenset[str], int]
+_answers: dict[_Asked, tuple[str, ...] | None] = {}
+_MOST_ANSWERS: Final = 64
+
+
 def named_models(*, start: date, end: date, keep: Iterable[str] = ()) -> tuple[str, ...] | None:
-    """Models of days [start, end) that are told one by one; None where all are. `keep`: told in any case."""
+    """Models of days [start, end) that are told one by one; None where all are. `keep`: told in any case.
+
+    A page asks several times: outside of a transaction, which may see what is never committed, the answer is kept until
+    an audited change.
+    """
+    kept = frozenset(keep)
+    if connection.in_atomic_block:
+        return _named_models(start, end, kept)
+    where = connection.settings_dict
+    database = f"{where.get('HOST')}:{where.get('PORT')}:{where['NAME']}"
+    asked = (database, data_version(), start, end, kept, UNKNOWN_SHOWN)
+    held = dict(_answers)  # another thread may empty it
+    if asked not in held:
+        if len(held) >= _MOST_ANSWERS:
+            _answers.clear()
+        held[asked] = _answers[asked] = _named_models(start, end, kept)
+    return held[asked]
+
+
+def _named_models(start: date, end: date, keep: frozenset[str]) -> tuple[str, ...] | None:
     known = {"", *keep}
     for rows, name in (
         (Price, "model"),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.cache import cache
+from django.db import transaction
 from django.test import Client
 
 from audit.operations import bump_data_version
@@ -411,3 +412,23 @@ def test_folded_spend_is_the_same_whole(estate: dict[str, Any]) -> None:
         spend(start=START, end=END, by=(NAMED_MODEL,))
     sums = usage_sums(start=START, end=END, by=(NAMED_MODEL,))
     assert int(sums.groups.unpriced[:-1].sum()) == whole.total.unpriced_tok
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_answer_is_kept_until_an_audited_change(few_named: None, django_assert_num_queries: Any) -> None:
+    """As every page asks for it several times; a transaction never keeps what may not be committed."""
+    for n in range(SHOWN + 1):
+        world.use(END - timedelta(days=1), name(n), "triage", 1, (n + 1, 0))
+    with transaction.atomic():
+        bump_data_version()
+    first = named_models(start=START, end=END)
+    with django_assert_num_queries(1):  # the data version
+        assert named_models(start=START, end=END) == first
+    assert first is not None and name(0) not in first
+    with transaction.atomic():
+        world.use(END - timedelta(days=2), name(0), "triage", 1, (1000, 0))
+        inside = named_models(start=START, end=END)
+        bump_data_version()
+    after = named_models(start=START, end=END)
+    assert after == inside
+    assert after is not None and name(0) in after and name(1) not in after
