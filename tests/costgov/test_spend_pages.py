@@ -410,6 +410,9 @@ class TestFiles:
         for name in TABLES:
             for ending in ("csv", "xlsx"):
                 answer = buyer.get(f"/download/{name}.{ending}")
+                if name == "eval-cases":  # of one class or run, which has to be named
+                    assert answer.status_code == 400 and b"class" in answer.content
+                    continue
                 assert answer.status_code == 200, (name, ending)
                 assert body(answer)
 
