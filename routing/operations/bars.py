@@ -85,7 +85,7 @@ def set_bar(
     ClassRefused (BarOutdated where somebody was faster).
     """
     require(actor, Right.EDIT_CLASSES)
-    row = RequestClass.objects.select_for_update().filter(slug=slug).first()
+    row = RequestClass.objects.select_for_update(no_key=True).filter(slug=slug).first()
     if row is None:
         raise ClassRefused(f"{slug}: no such class is registered. Register it first.")
     check_version(row, version)

@@ -59,7 +59,7 @@ def set_cascade(
     """
     require(actor, Right.EDIT_CLASSES)
     plan = checked_cascade(slug=slug, document=document)
-    row = RequestClass.objects.select_for_update().get(slug=slug)
+    row = RequestClass.objects.select_for_update(no_key=True).get(slug=slug)
     before, after = row.cascade, {} if plan is None else plan.as_document()
     if before == after:
         return row

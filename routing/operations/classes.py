@@ -55,7 +55,7 @@ def save_class(
     unknown = sorted(set(facts) - set(FACTS))
     if unknown:
         raise ClassRefused(f"{slug}: unknown facts {', '.join(unknown)}; known are {', '.join(FACTS)}.")
-    row = RequestClass.objects.select_for_update().filter(slug=slug).first()
+    row = RequestClass.objects.select_for_update(no_key=True).filter(slug=slug).first()
     before = _facts(row) if row is not None else None
     held = bar_of(row) if row is not None else None
     if row is not None:

@@ -23,6 +23,7 @@ from routing.operations.eval_classes import ClassesOfFile, Registering
 from routing.operations.eval_findings import flag_runs
 from routing.operations.eval_writing import BATCH, CaseWriter
 from routing.operations.evidence_changed import evidence_changed
+from routing.operations.judging_lock import lock_judging
 from routing.queries.evidence import names_held
 
 _EVALS_LOCK = 0x6576616C
@@ -123,6 +124,8 @@ def save_file(
     progress: Progress | None = None,
 ) -> EvalImportResult:
     """Everything one file brings, in the transaction the caller holds. `progress` is told the results read so far."""
+    if said.create_classes:  # the audit entry of a new class holds the data version until the commit
+        lock_judging()
     name = row.file_name
     about = About()
     writer = CaseWriter(row)

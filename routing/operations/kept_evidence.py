@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from routing.models import ClassEvidence, RequestClass
+from routing.operations.judging_lock import lock_judging
 from routing.queries.bars import bar_of
 from routing.queries.evidence import names_held
 from routing.queries.gathering import gathered
@@ -18,6 +19,7 @@ def keep_evidence(*, as_of: datetime, slugs: Collection[str] | None = None) -> i
 
     Returns how many were gathered. All results are in it, also those dated ahead: readers check its newest one.
     """
+    lock_judging()
     rows = RequestClass.objects.all() if slugs is None else RequestClass.objects.filter(slug__in=list(slugs))
     classes = {row.slug: row for row in rows}
     asked = {slug: asked_of(bar_of(row)) for slug, row in classes.items()}

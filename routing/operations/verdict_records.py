@@ -5,17 +5,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from billing.queries.series import ModelName, model_name, model_names
 from routing.core.verdicts import Verdict
 from routing.core.watching import Item, Seen, drift_item, is_drift, is_worth_recording, seen, standing_items
 from routing.models import ClassEvidence, EvalImport, RequestClass, VerdictRecord, WorkItem
+from routing.operations.judging_lock import lock_judging
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.kept_evidence import kept_verdicts, numbers_for
 from routing.queries.serving import serving_models
-
-_RECORDS_LOCK = 0x76657264
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,7 @@ def record_verdicts(
 
     After each import, when a run is set aside or a bar changes, and daily, because evidence ages by itself.
     """
-    with connection.cursor() as cursor:  # two at once would both find the same verdict new
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_RECORDS_LOCK])
+    lock_judging()
     rows = RequestClass.objects.all() if slugs is None else RequestClass.objects.filter(slug__in=list(slugs))
     classes = {row.slug: row for row in rows}
     serving = serving_models(slugs=classes, as_of=as_of)
