@@ -18,7 +18,7 @@ from typing import Final
 
 import duckdb
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from audit.roles import Right, require
 from billing.core.models import canonical_model
@@ -182,7 +182,10 @@ def _carried_out(one: _Pass, store: RequestStore, engine: Engine) -> dict[int, I
     written: list[tuple[str, str]] = []
     try:
         with merge_lock(), transaction.atomic():
+            transaction.on_commit(written.clear)
             return _saved(one, store, engine, source, written)
+    except (InterfaceError, OperationalError):
+        raise  # a lost connection does not say whether it was committed: `sweep_store` sees what nobody reads
     except BaseException:
         with contextlib.suppress(OSError):
             store.place.delete(written)

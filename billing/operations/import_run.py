@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 
 from audit import operations as audit
@@ -307,6 +307,7 @@ class Attempt:
         written = [item]
         try:
             with transaction.atomic():
+                transaction.on_commit(written.clear)  # first: what follows a commit may fail
                 source = saved_source(source, self.row.file_name)
                 told = remember(source, self.read_with, learned=self.learned)
                 label = "Classifying and storing the requests"
@@ -335,6 +336,8 @@ class Attempt:
                     period_start=_utc(summary.first) if summary.first else None,
                     period_end=_utc(summary.last) if summary.last else None,
                 )
+        except (InterfaceError, OperationalError):
+            raise  # a lost connection does not say whether it was committed: `sweep_store` sees what nobody reads
         except BaseException:
             for each_written in written:
                 store.remove(each_written)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from billing.importers.base import ImportRefused
 from billing.models import DailyUsage, Import, UsageRollup
 from billing.operations.imports import ImportOptions, import_file
 from billing.queries.imports import request_store, stored_imports
+from billing.store import RequestStore, StoredImport
 from tests.billing.conftest import AS_OF, ImportIt, everything
 from tests.billing.worlds import daily_sums, state, throw_away_installation
 from tests.importers.usage.envelopes import envelope, payload, report, result, write_json, write_lines
@@ -237,3 +239,28 @@ def test_ids_survive_a_round_trip(import_it: ImportIt, tmp_path: Path) -> None:
         ("req_000001", "req_000001", "msg_000001"),
         ("req_000002", "req_000002", "msg_000002"),
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_follows_the_commit_may_fail_and_takes_nothing_along(
+    import_it: ImportIt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of a replaced request are deleted once the import is saved: a store that is gone by then keeps them."""
+    first = import_it(write_lines(tmp_path / "log.jsonl", ROWS))
+    right = write_lines(tmp_path / "right.jsonl", [envelope(7), envelope(1, usage={"output_tokens": 11})])
+    remove = RequestStore.remove
+
+    def gone(store: RequestStore, item: StoredImport) -> None:
+        if (item.import_id, item.generation) == (first.import_id, 0):  # what the import replaces
+            raise OSError("the store is gone")
+        remove(store, item)
+
+    monkeypatch.setattr(RequestStore, "remove", gone)
+    with suppress(OSError, ImportRefused):
+        import_it(right, replace=True)
+    monkeypatch.undo()
+    store = request_store()
+    with store.engine("look") as engine:
+        rows = store.rows(stored_imports())
+        told = engine.connection.execute(f"SELECT count(*), sum(output_tok) FROM {rows}").fetchone()
+    assert told == (6, sum(counts[4] for counts in daily_sums("date").values()))
