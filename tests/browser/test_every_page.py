@@ -24,7 +24,7 @@ PROBE: Final = Path(__file__).with_name("pages_probe.js").read_text()
 WIDTHS: Final = (1440, 390)
 START: Final = ("/", "/patterns/", "/settings/", "/policies/draft/propose/", "/commitments/terms/new/", "/classes/new/")
 # Pages that differ from one of their kind to the next.
-MORE: Final = {"class-detail": 3, "import-detail": 2, "month": 3}
+MORE: Final = {"class-detail": 3, "eval-run": 4, "import-detail": 2, "month": 3}
 KINDS: Final = {
     "overview", "classes", "class-detail", "class-new", "class-edit", "evals", "eval-runs", "evals-import",
     "eval-import", "policies", "policy-draft", "policy-propose", "change-detail", "policy-version", "forecast",
