@@ -86,7 +86,8 @@ class RequestClass(models.Model):
     cascade = models.JSONField(
         default=dict,
         blank=True,
-        help_text="A check of cheap answers: check_usd, good_accepted, bad_accepted, source, assumed.",
+        help_text="Stated cascade (empty = none): cheap, check_usd, strong, good_accepted, bad_accepted, check_suite, "
+        "evaluated_as, source.",
     )
     note = models.TextField(
         blank=True, help_text="Shown wherever the class is, e.g. that its evals are generated for the demo."
