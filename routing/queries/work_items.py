@@ -1,11 +1,11 @@
 """Work items and the records of verdicts, as pages, commands and the API show them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, QuerySet
 
 from billing.queries.series import ModelName, model_name, model_names
 from routing.models import VerdictRecord, WorkItem
@@ -84,16 +84,32 @@ def work_items(
     *, slug: str = "", model: str = "", kind: str = "", with_closed: bool = False, most: int = MOST_SHOWN
 ) -> WorkItems:
     """Items of all classes, or of one class, model or kind."""
-    rows = WorkItem.objects.select_related("request_class", "closed_by")
-    named = {"request_class__slug": slug, "model": model, "kind": kind}
-    rows = rows.filter(**{field: value for field, value in named.items() if value})
+    rows = _selected(slug, model, kind)
     counts = rows.order_by().aggregate(open=Count("id", filter=Q(closed_at=None)), all=Count("id"))
     listed = counts["all"] if with_closed else counts["open"]
-    shown = rows if with_closed else rows.filter(closed_at=None)
     names = model_names()
-    ordered = shown.order_by(F("closed_at").desc(nulls_first=True), "-opened_at", "-id")
-    found = [_row(row, names) for row in ordered[:most]]
+    found = [_row(row, names) for row in _listed(rows, with_closed=with_closed)[:most]]
     return WorkItems(tuple(found), counts["open"], counts["all"] - counts["open"], listed - len(found))
+
+
+def every_work_item(
+    *, slug: str = "", model: str = "", kind: str = "", with_closed: bool = False
+) -> Iterator[WorkItemRow]:
+    """The items that `work_items` lists, without its bound: read as they are handed out."""
+    names = model_names()
+    for row in _listed(_selected(slug, model, kind), with_closed=with_closed).iterator(chunk_size=2_000):
+        yield _row(row, names)
+
+
+def _selected(slug: str, model: str, kind: str) -> QuerySet[WorkItem]:
+    named = {"request_class__slug": slug, "model": model, "kind": kind}
+    rows = WorkItem.objects.select_related("request_class", "closed_by")
+    return rows.filter(**{field: value for field, value in named.items() if value})
+
+
+def _listed(rows: QuerySet[WorkItem], *, with_closed: bool) -> QuerySet[WorkItem]:
+    shown = rows if with_closed else rows.filter(closed_at=None)
+    return shown.order_by(F("closed_at").desc(nulls_first=True), "-opened_at", "-id")
 
 
 def work_item(*, item_id: int) -> WorkItemRow | None:

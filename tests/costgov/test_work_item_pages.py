@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 
 from audit.models import AuditEntry
@@ -71,6 +72,23 @@ def test_filters_and_download(client: Client, people) -> None:
     assert "is not a parameter of this page" in get(client, "/evals/work/?model=x", 400)
     rows = list(csv.DictReader(io.StringIO(client.get("/download/work-items.csv?class=drafting").getvalue().decode())))
     assert [(row["slug"], row["kind"], row["closed_at"]) for row in rows] == [("drafting", "below_bar", "")]
+
+
+def test_the_page_says_what_it_does_not_list_and_the_download_holds_it(client: Client, people) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO routing_workitem (request_class_id, model, kind, text, remedy, concerns, details, opened_at, "
+            "closing_note, resolved_itself) SELECT c.id, 'm-' || n, 'went_stale', 'Item ' || n, '', '', '{}', "
+            "%s::timestamptz - n * interval '1 second', '', false "
+            "FROM generate_series(1, 100001) n, routing_requestclass c WHERE c.slug = 'triage'",
+            [world.AS_OF],
+        )
+    bump_data_version()
+    client.force_login(people["vic"])
+    assert "99,501 older items are not listed here; the download holds them too." in get(client, "/evals/work/")
+    lines = b"".join(client.get("/download/work-items.csv").streaming_content).decode().splitlines()
+    texts = [row["text"] for row in csv.DictReader(lines)]
+    assert texts == [f"Item {n}" for n in range(1, 100_002)], "all of them, newest first"
 
 
 def test_nothing_waits(client: Client, people) -> None:
