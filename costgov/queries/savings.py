@@ -1,24 +1,23 @@
 """Savings by how sure they are: proven, unproven and realised, never added to one another (methods.md §8)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from fractions import Fraction
+from itertools import pairwise
 
 from billing.core.periods import next_month
 from billing.models import BillingPeriod
 from billing.queries.prices import price_book
 from costgov.queries.recommendation import (
-    CENT,
     ClassRow,
     RecommendationView,
     recommended_report,
     view_of,
 )
 from costgov.queries.spend import current_costs, spend
-from routing.core.attribution import MICRO_USD, split_exactly
 from routing.core.measured_saving import MeasuredSaving
+from routing.core.rounded_sides import CENT, rounded_sides
 from routing.queries.recommendation import WINDOW_DAYS, RecommendationReport
 from routing.queries.served_baseline import served_baselines
 
@@ -242,10 +241,7 @@ def _realised(report: RecommendationReport, *, key: str, start: date, end: date,
             unknown.append(RealisedUnknown(each.request_class, each.title, each.source, list_usd))
         else:
             known.append((each, each.cost_usd, cost.cost_usd, list_usd))
-    # The differences are split, not each side: a class that ran on the baseline saves 0, not a cent of rounding.
-    served = _cents({row[0].request_class: row[2] for row in known})
-    saved = _cents({row[0].request_class: row[1] - row[2] for row in known})
-    price_changes = _cents({row[0].request_class: row[3] - row[2] for row in known})
+    baseline, served, listed = rounded_sides([{row[0].request_class: row[side] for row in known} for side in (1, 2, 3)])
     rows = []
     for each, *_ in known:
         slug = each.request_class
@@ -255,11 +251,11 @@ def _realised(report: RecommendationReport, *, key: str, start: date, end: date,
                 title=each.title,
                 units=each.units,
                 unit_name=each.unit_name,
-                baseline_usd=served[slug] + saved[slug],
+                baseline_usd=baseline[slug],
                 served_usd=served[slug],
-                saving_usd=saved[slug],
-                price_change_usd=price_changes[slug],
-                list_usd=served[slug] + price_changes[slug],
+                saving_usd=baseline[slug] - served[slug],
+                price_change_usd=listed[slug] - served[slug],
+                list_usd=listed[slug],
                 source=each.source,
                 is_assumed=each.source.startswith("assumed"),
                 low_usd=None if each.low_usd is None else _cent(each.low_usd) - served[slug],
@@ -286,11 +282,6 @@ def _realised(report: RecommendationReport, *, key: str, start: date, end: date,
     )
 
 
-def _cents(usd: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Amounts as cents whose sum is the rounded sum; micro-dollars before, so that noise of a division is none."""
-    return split_exactly({name: Fraction(each.quantize(MICRO_USD)) for name, each in usd.items()}, CENT)
-
-
 def _cent(usd: Decimal) -> Decimal:
     return usd.quantize(CENT, ROUND_HALF_UP)
 
@@ -313,22 +304,22 @@ class StepRow:
 
 
 def class_steps(view: RecommendationView) -> tuple[StepRow, ...]:
-    """The waterfall class by class; each column's cents sum to the rounded total of the estate."""
-    slugs = [row.request_class for row in view.classes]
-    saved = [
-        _cents({row.request_class: row.steps.parts[number].saving_usd for row in view.classes})
-        for number in range(len(view.levers))
-    ]
-    after = _cents({row.request_class: row.steps.recommended_cost_usd for row in view.classes})
-    parts = {slug: tuple(each[slug] for each in saved) for slug in slugs}
+    """The waterfall class by class, rounded as realised savings are: equal baselines are equal cents."""
+    sides = [{row.request_class: row.steps.uniform_cost_usd for row in view.classes}]
+    for number in range(len(view.levers)):
+        before = sides[-1]
+        sides.append(
+            {row.request_class: before[row.request_class] - row.steps.parts[number].saving_usd for row in view.classes}
+        )
+    cents = rounded_sides(sides)
     return tuple(
         StepRow(
             request_class=row.request_class,
             title=row.title,
             target=row.target,
-            baseline_usd=after[row.request_class] + _sum(parts[row.request_class]),
-            saved_usd=parts[row.request_class],
-            recommended_usd=after[row.request_class],
+            baseline_usd=cents[0][row.request_class],
+            saved_usd=tuple(before[row.request_class] - after[row.request_class] for before, after in pairwise(cents)),
+            recommended_usd=cents[-1][row.request_class],
             row=row,
         )
         for row in view.classes

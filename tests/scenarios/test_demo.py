@@ -403,6 +403,17 @@ def test_the_savings_of_every_kind_add_up_on_the_demo(demo):
     assert kinds.proven_usd + kinds.unproven_usd + kinds.decided_usd == kinds.total_usd
     assert shown.saving_usd == shown.baseline_usd - shown.served_usd == sum(row.saving_usd for row in shown.rows)
     assert shown.saving_usd == shown.measured_usd + shown.assumed_usd
+    # One quantity, one figure: the window's baseline as realised and as the waterfall begins, class by class too.
+    assert (shown.baseline_usd, shown.served_usd, shown.saving_usd) == (
+        Decimal("28862.12"), Decimal("28174.89"), Decimal("687.23")
+    )  # fmt: skip
+    waterfall = found.waterfall
+    assert waterfall.baseline_usd == shown.baseline_usd
+    assert waterfall.saved_usd == (Decimal("15768.92"), Decimal("214.92"), Decimal("246.33"))
+    begins = {row.request_class: row.baseline_usd for row in waterfall.rows}
+    assert begins == {row.request_class: row.baseline_usd for row in shown.rows}
+    on_baseline = [row for row in shown.rows if row.source.startswith("measured")]
+    assert on_baseline and all(row.saving_usd == 0 for row in on_baseline)
     steps = class_steps(found.recommendation)
     total = found.recommendation.total
     for number, part in enumerate(total.parts):
