@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from costgov.api.base import ApiView, actor_of, endpoint
 from costgov.pages import now
-from costgov.queries.class_cascade import ClassCascade, class_cascade
+from costgov.queries.class_cascade import ClassCascade, class_cascade, stated_cascades
 from routing.operations.cascades import checked_cascade, set_cascade
 
 TAG = "Classes"
@@ -26,8 +26,15 @@ class CascadeTrial(serializers.Serializer[Any]):
     cascade = serializers.DictField(help_text="As for stating one.")
 
 
+class CascadesApi(ApiView):
+    @endpoint(summary="Stated cascades", tag=TAG, answers=tuple[ClassCascade, ...])
+    def get(self, request: Request) -> Response:
+        """Every class with a stated cascade, by title, and what each would do."""
+        return Response(stated_cascades(as_of=now()))
+
+
 class ClassCascadeApi(ApiView):
-    @endpoint(summary="Cascade of a class", tag=TAG, answers=ClassCascade, refusals=(404, 409))
+    @endpoint(summary="Cascade of a class", tag=TAG, answers=ClassCascade, refusals=(404,))
     def get(self, request: Request, slug: str) -> Response:
         """Cost, quality and break-even against the strong model alone, and whether it is recommended."""
         return Response(class_cascade(slug=slug, as_of=now()))
@@ -39,7 +46,7 @@ class ClassCascadeApi(ApiView):
         body=CascadeInput,
         answers=ClassCascade,
         status=201,
-        refusals=(404, 409),
+        refusals=(404,),
     )
     def post(self, request: Request, slug: str) -> Response:
         """In place of the one before. Nothing is routed by it: a policy still names one model per class."""
@@ -50,9 +57,7 @@ class ClassCascadeApi(ApiView):
 
 
 class CascadeTrialApi(ApiView):
-    @endpoint(
-        summary="Try a cascade for a class", tag=TAG, body=CascadeTrial, answers=ClassCascade, refusals=(404, 409)
-    )
+    @endpoint(summary="Try a cascade for a class", tag=TAG, body=CascadeTrial, answers=ClassCascade, refusals=(404,))
     def post(self, request: Request, slug: str) -> Response:
         """What it would do; nothing is stated."""
         plan = checked_cascade(slug=slug, document=self.given(CascadeTrial)["cascade"])

@@ -54,6 +54,7 @@ urlpatterns = [
     path("tax-rates", settling.TaxRatesView.as_view(), name="api-tax-rates"),
     path("invoices", settling.InvoicesView.as_view(), name="api-invoices"),
     path("classes", quality.ClassesView.as_view(), name="api-classes"),
+    path("cascades", cascades.CascadesApi.as_view(), name="api-cascades"),
     path("classes/<str:slug>/cascade", cascades.ClassCascadeApi.as_view(), name="api-class-cascade"),
     path("classes/<str:slug>/cascade/try", cascades.CascadeTrialApi.as_view(), name="api-class-cascade-try"),
     path("classes/<str:slug>", quality.ClassView.as_view(), name="api-class"),

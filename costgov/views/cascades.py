@@ -17,7 +17,6 @@ from costgov.pages import now, page
 from costgov.queries.cascades import CascadeRow
 from costgov.queries.class_cascade import ClassCascade, class_cascade
 from costgov.queries.class_page import UnknownClass
-from costgov.queries.recommendation import NoBaseline
 from costgov.timespan import only
 from routing.operations.bars import ClassRefused
 from routing.operations.cascades import checked_cascade, set_cascade
@@ -94,8 +93,6 @@ def cascade_page(request: HttpRequest, slug: str) -> HttpResponse:
         view = class_cascade(slug=slug, as_of=now())
     except UnknownClass as reason:
         raise Http404(str(reason)) from reason
-    except NoBaseline as reason:
-        return page(request, "costgov/savings_missing.html", {"reason": str(reason)}, nav="classes")
     if request.method != "POST":
         is_editor = may(request.user, Right.EDIT_CLASSES)  # type: ignore[arg-type]
         form = CascadeForm(models=view.models, initial=_initial(view.document)) if is_editor else None

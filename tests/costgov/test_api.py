@@ -105,6 +105,7 @@ NEEDS = [
     ("GET", "classes/nope", "read"),
     ("GET", "classes/nope/bar", "read"),
     ("POST", "classes/nope/bar", "policy:write"),
+    ("GET", "cascades", "read"),
     ("GET", "classes/nope/cascade", "read"),
     ("POST", "classes/nope/cascade", "policy:write"),
     ("POST", "classes/nope/cascade/try", "read"),
