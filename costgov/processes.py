@@ -56,6 +56,7 @@ class Children:
         """
         for folder in (self.log_folder, self.pid_folder):
             folder.mkdir(parents=True, exist_ok=True)
+        self.log_folder.chmod(0o700)
         pid_file = self.pid_folder / name
         stop_leftover(pid_file, marker, stop_signal, grace_seconds)
         log = self.log_folder / f"{name}.log"

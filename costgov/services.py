@@ -173,6 +173,9 @@ class Services:
             "unix_socket_permissions": "0700" if self.owner is None else "0777",
             "shared_buffers": "256MB",
             "max_wal_size": "2GB",
+            # Its log would repeat failing statements and rows: names, hashes of passwords, pieces of uploaded files.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
         }
         argv: list[str | Path] = [binaries / "postgres", "-D", data]
         argv += [word for key, value in options.items() for word in ("-c", f"{key}={value}")]

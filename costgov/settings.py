@@ -202,11 +202,17 @@ SPECTACULAR_SETTINGS = {
     "ENABLE_LIST_MECHANICS_ON_NON_2XX": False,
 }
 
+LOGGING_CONFIG = "costgov.logs.configure"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {
+        "plain": {
+            "()": "costgov.logs.PlainFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
+    "handlers": {"stderr": {"class": "costgov.logs.StderrHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"costgov": {"level": "INFO"}, "billing": {"level": "INFO"}, "routing": {"level": "INFO"}},
+    "loggers": {name: {"level": "INFO"} for name in ("billing", "celery", "costgov", "routing")},
 }
