@@ -52,7 +52,7 @@ def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tu
     """Suite versions with results, newest first. Current are those named in some model's epoch."""
     epochs = " · ".join(verdict.epoch for verdict in verdicts.verdicts.values())
     found = (
-        EvalRun.objects.filter(request_class=row, cases__run_at__lt=as_of)
+        EvalRun.objects.filter(request_class=row, is_live=False, cases__run_at__lt=as_of)
         .values("suite", "suite_version")
         .annotate(
             results=Count("cases"),

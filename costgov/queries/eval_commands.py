@@ -85,7 +85,7 @@ def suites_to_run(slugs: Collection[str], *, model: str, as_of: datetime) -> dic
     Runs that were set aside do not count. Classes without a suite are left out.
     """
     runs = (
-        EvalRun.objects.filter(request_class__slug__in=slugs, run_at__lt=as_of, set_aside_at=None)
+        EvalRun.objects.filter(request_class__slug__in=slugs, run_at__lt=as_of, set_aside_at=None, is_live=False)
         .order_by("-run_at", "-id")
         .values_list(
             "request_class__slug", "suite", "suite_version", "tool", "eval_import__format", "run_at", "results"

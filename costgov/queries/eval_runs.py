@@ -236,7 +236,7 @@ def _epochs(rows: Sequence[CaseResult], current: Iterable[CaseResult]) -> tuple[
 def _runs(registered: RequestClass, raw_names: Collection[str], as_of: datetime) -> tuple[RunRow, ...]:
     of_model = Q(cases__model_raw__in=list(raw_names), cases__run_at__lt=as_of)
     found = (
-        EvalRun.objects.filter(of_model, request_class=registered)
+        EvalRun.objects.filter(of_model, request_class=registered, is_live=False)
         .values("id", "suite", "suite_version", "set_aside_at", "eval_import_id", "eval_import__file_name")
         .annotate(
             at=Max("cases__run_at"),

@@ -293,7 +293,7 @@ def _judged(verdict: Verdict, model: str, incumbent: str | None, names: dict[str
 
 def results_counted(*, as_of: datetime) -> tuple[int, int]:
     """Results of the runs that were not set aside, and those of them without a verdict; counted when imported."""
-    counted = EvalRun.objects.filter(run_at__lt=as_of).exclude(set_aside_at__lt=as_of)
+    counted = EvalRun.objects.filter(run_at__lt=as_of, is_live=False).exclude(set_aside_at__lt=as_of)
     sums = counted.aggregate(results=Sum("results"), left_out=Sum("left_out"))
     return sums["results"] or 0, sums["left_out"] or 0
 

@@ -13,6 +13,9 @@ class EvalSuiteRule(models.Model):
     pattern = models.CharField(max_length=255, unique=True, help_text="Suite name; * and ? stand for any text.")
     request_class = models.ForeignKey(RequestClass, on_delete=models.CASCADE, related_name="suite_rules")
     position = models.PositiveIntegerField(default=0)
+    is_live = models.BooleanField(
+        default=False, help_text="Its cases are graded samples of live traffic: they feed the monitor, no verdict."
+    )
 
     class Meta:
         ordering = ["position", "pattern"]
@@ -82,6 +85,9 @@ class EvalRun(models.Model):
     results = models.PositiveIntegerField(default=0, help_text="With those left out.")
     left_out = models.PositiveIntegerField(default=0)
     findings = models.JSONField(default=list, blank=True, help_text="What looks broken about it, as sentences.")
+    is_live = models.BooleanField(
+        default=False, help_text="Graded samples of live traffic, as the suite rule said at import: never evidence."
+    )
     set_aside_at = models.DateTimeField(null=True, blank=True, help_text="From then on it is no evidence.")
     set_aside_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"

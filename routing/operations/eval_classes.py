@@ -36,7 +36,7 @@ class ClassesOfFile:
     _unknown: set[str] = field(default_factory=set)
     _by_suite: dict[str, str] = field(default_factory=dict)
     _classes: dict[str, RequestClass | None] = field(default_factory=dict)
-    _rules: list[tuple[str, str]] | None = None
+    _rules: list[tuple[str, str, bool]] | None = None
 
     def of(self, result: CaseResult) -> RequestClass | None:
         """None where it has none; `check` then raises. Raises EvalImportError for an id nobody can register."""
@@ -67,17 +67,25 @@ class ClassesOfFile:
                 value=_listed(self._unknown),
             )
 
+    def is_live(self, suite: str) -> bool:
+        """Whether the first rule that matches a suite says its cases are samples of live traffic, whatever class the
+        file names."""
+        return next((is_live for pattern, _, is_live in self._kept_rules() if fnmatchcase(suite, pattern)), False)
+
     def _of_suite(self, suite: str) -> str:
         """What the person says, else the first rule whose pattern matches; '' = none."""
         found = self._by_suite.get(suite)
         if found is None:
-            if self._rules is None:
-                rows = EvalSuiteRule.objects.select_related("request_class")
-                # Only * and ? are special in a rule: names of suites may hold brackets.
-                self._rules = [(row.pattern.replace("[", "[[]"), row.request_class.slug) for row in rows]
-            matching = (slug for pattern, slug in self._rules if fnmatchcase(suite, pattern))
+            matching = (slug for pattern, slug, _ in self._kept_rules() if fnmatchcase(suite, pattern))
             found = self._by_suite[suite] = self.said.get(suite) or next(matching, "")
         return found
+
+    def _kept_rules(self) -> list[tuple[str, str, bool]]:
+        if self._rules is None:
+            rows = EvalSuiteRule.objects.select_related("request_class")
+            # Only * and ? are special in a rule: names of suites may hold brackets.
+            self._rules = [(row.pattern.replace("[", "[[]"), row.request_class.slug, row.is_live) for row in rows]
+        return self._rules
 
     def _registered(self, slug: str) -> RequestClass | None:
         row = RequestClass.objects.filter(slug=slug).first()

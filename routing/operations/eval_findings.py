@@ -24,7 +24,11 @@ _ITEMS = """
 
 
 def flag_runs(runs: Sequence[EvalRun], *, as_of: datetime) -> tuple[str, ...]:
-    """What looks broken about the new runs of an import, as sentences; kept with each run. Inside its transaction."""
+    """What looks broken about the new runs of an import, as sentences; kept with each run. Inside its transaction.
+
+    Samples of live traffic are not looked at: each model serves other requests, at a rate that may change.
+    """
+    runs = [run for run in runs if not run.is_live]
     if not runs:
         return ()
     by_run, differing = _models_of([run.pk for run in runs])
@@ -95,6 +99,7 @@ def _earlier(runs: Sequence[EvalRun]) -> dict[tuple[int, str], tuple[str, ModelO
         EvalRunPart.objects.filter(
             run__request_class_id__in=list({run.request_class_id for run in runs}),
             run__set_aside_at=None,
+            run__is_live=False,
             run__findings=[],
         )
         .exclude(run_id__in=new)

@@ -1,6 +1,6 @@
 """Write eval results as they are read, in batches, by COPY: a file of a million cases never lies in memory whole."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -25,21 +25,22 @@ _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _SCORES: Mapping[float | None, str] = {None: _NULL, 1.0: "1", 0.0: "0"}
 _NEW_ONES = """
     WITH waiting AS (
-        SELECT w.*, r.request_class_id AS class_id, r.suite, r.suite_version, md5(ROW({w})::text) AS what,
+        SELECT w.*, r.request_class_id AS class_id, r.suite, r.suite_version, r.is_live, md5(ROW({w})::text) AS what,
                row_number() OVER (
                    PARTITION BY r.request_class_id, r.suite, r.suite_version, md5(ROW({w})::text)) AS nth
         FROM {waiting} w JOIN routing_evalrun r ON r.id = w.run_id
     ), span AS (
         SELECT min(run_at) AS first_at, max(run_at) AS last_at FROM {waiting}
     ), saved AS (
-        SELECT r.request_class_id AS class_id, r.suite, r.suite_version, md5(ROW({c})::text) AS what, count(*) AS held
+        SELECT r.request_class_id AS class_id, r.suite, r.suite_version, r.is_live, md5(ROW({c})::text) AS what,
+               count(*) AS held
         FROM span, routing_evalrun r JOIN {table} c ON c.run_id = r.id
         WHERE r.eval_import_id <> %s AND c.run_at BETWEEN span.first_at AND span.last_at
           AND r.request_class_id IN (SELECT DISTINCT class_id FROM waiting)
-        GROUP BY 1, 2, 3, 4
+        GROUP BY 1, 2, 3, 4, 5
     )
     INSERT INTO {table} (run_id, {columns})
-    SELECT run_id, {columns} FROM waiting LEFT JOIN saved USING (class_id, suite, suite_version, what)
+    SELECT run_id, {columns} FROM waiting LEFT JOIN saved USING (class_id, suite, suite_version, is_live, what)
     WHERE nth > coalesce(held, 0)
 """.format(  # noqa: S608 - our own names
     w=", ".join(f"w.{name}" for name in _COLUMNS),
@@ -62,11 +63,13 @@ class CaseWriter:
 
     A result equal in every value to one of an earlier file is not saved again (docs/decisions/eval-files.md). Only
     where an earlier run of the class spans the time of a batch can there be one: those results wait in a temporary
-    table and are compared at the end; all others go straight to their place.
+    table and are compared at the end; all others go straight to their place. `is_live`: whether the cases of a suite
+    are samples of live traffic, which are compared with such alone.
     """
 
-    def __init__(self, row: EvalImport) -> None:
+    def __init__(self, row: EvalImport, is_live: Callable[[str], bool] = lambda suite: False) -> None:
         self.row = row
+        self.is_live = is_live
         self.read = 0
         self.tool = ""
         self._lines: dict[_Key, list[str]] = {}
@@ -147,6 +150,7 @@ class CaseWriter:
                 suite=suite,
                 suite_version=version,
                 run_at=self._times[class_id][1],
+                is_live=self.is_live(suite),
             )
             for class_id, suite, version in new
         ]

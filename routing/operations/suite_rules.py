@@ -25,12 +25,15 @@ def set_suite_rule(
     slug: str,
     as_of: datetime,
     position: int | None = None,
+    is_live: bool | None = None,
     is_demo: bool = False,
 ) -> EvalSuiteRule:
     """Suites that match `pattern` (`*` and `?` stand for any text) belong to the class; the same pattern is replaced.
 
-    The first rule that matches counts, in the order of `position`; a new one without a position comes last. What was
-    imported before stays where it is. Raises RuleRefused, Forbidden.
+    The first rule that matches counts, in the order of `position`; a new one without a position comes last. `is_live`:
+    their cases are graded samples of live traffic and feed the monitor instead of verdicts, also where the file names
+    the class (None: as it was, for a new one no). What was imported before stays what it is. Raises RuleRefused,
+    Forbidden.
     """
     require(actor, Right.EDIT_CLASSES)
     said = pattern.strip()
@@ -52,6 +55,7 @@ def set_suite_rule(
         row = EvalSuiteRule(pattern=said, position=0 if last is None else last + 1)
     row.request_class = request_class
     row.position = row.position if position is None else position
+    row.is_live = row.is_live if is_live is None else is_live
     after = _facts(row)
     if after == before:
         return row
@@ -92,4 +96,4 @@ def remove_suite_rule(*, actor: AbstractBaseUser | None, rule_id: int, as_of: da
 
 
 def _facts(row: EvalSuiteRule) -> dict[str, object]:
-    return {"pattern": row.pattern, "class": row.request_class.slug, "position": row.position}
+    return {"pattern": row.pattern, "class": row.request_class.slug, "position": row.position, "is_live": row.is_live}

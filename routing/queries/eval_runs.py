@@ -21,7 +21,8 @@ class RunFinding:
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """One run: results of one suite for one class in one file. `set_aside_at` None = it counts as evidence."""
+    """One run: results of one suite for one class in one file. `set_aside_at` None = it counts: as evidence, or, where
+    `is_live`, as samples of live traffic for the monitor alone."""
 
     id: int
     slug: str
@@ -38,17 +39,20 @@ class RunLine:
     set_aside_at: datetime | None
     set_aside_by: str
     set_aside_reason: str
+    is_live: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteRuleRow:
-    """Suites that match `pattern` belong to the class; the first rule that matches counts."""
+    """Suites that match `pattern` belong to the class; the first rule that matches counts. `is_live`: their cases are
+    samples of live traffic."""
 
     id: int
     pattern: str
     slug: str
     class_title: str
     position: int
+    is_live: bool
 
 
 def run_lines(
@@ -89,6 +93,7 @@ def run_line(row: EvalRun) -> RunLine:
         set_aside_at=row.set_aside_at,
         set_aside_by=row.set_aside_by.get_username() if row.set_aside_by is not None else "",
         set_aside_reason=row.set_aside_reason,
+        is_live=row.is_live,
     )
 
 
@@ -104,5 +109,6 @@ def suite_rules() -> tuple[SuiteRuleRow, ...]:
     """Every rule, in the order they are asked."""
     rows = EvalSuiteRule.objects.select_related("request_class")
     return tuple(
-        SuiteRuleRow(row.pk, row.pattern, row.request_class.slug, row.request_class.title, row.position) for row in rows
+        SuiteRuleRow(row.pk, row.pattern, row.request_class.slug, row.request_class.title, row.position, row.is_live)
+        for row in rows
     )

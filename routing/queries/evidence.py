@@ -93,9 +93,10 @@ def case_results(
 ) -> dict[str, list[CaseResult]]:
     """Every eval result run before `as_of`, by class, its model under the name held now (as usage is counted).
 
-    Runs that somebody set aside by then are left out. `raw_names`: only models the files spell so.
+    Runs that somebody set aside by then are left out, and so are samples of live traffic. `raw_names`: only models
+    the files spell so.
     """
-    rows = EvalCase.objects.filter(run_at__lt=as_of).exclude(run__set_aside_at__lte=as_of)
+    rows = EvalCase.objects.filter(run_at__lt=as_of, run__is_live=False).exclude(run__set_aside_at__lte=as_of)
     if slugs is not None:
         rows = rows.filter(run__request_class__slug__in=list(slugs))
     if raw_names is not None:

@@ -96,7 +96,9 @@ def parts_that_count(
     *, slug: str, asked: Asked, as_of: datetime, named: Callable[[str, str], str]
 ) -> dict[str, Sequence[RunPart]]:
     """The parts of runs that make up the latest epoch of a class, by candidate; () for one with history only."""
-    rows = EvalRun.objects.filter(request_class__slug=slug).exclude(set_aside_at__lte=as_of).order_by("pk")
+    rows = (
+        EvalRun.objects.filter(request_class__slug=slug, is_live=False).exclude(set_aside_at__lte=as_of).order_by("pk")
+    )
     runs = [_Run(*values) for values in rows.values_list("pk", "suite", "suite_version", "eval_import_id")]
     return _class_parts(slug, asked, runs, _parts(runs, named), as_of).current
 
@@ -105,7 +107,8 @@ def gathered(*, asked: Mapping[str, Asked], as_of: datetime, named: Callable[[st
     """Evidence of classes by slug, from all results run before `as_of` in runs not set aside by then."""
     slugs = dict(RequestClass.objects.filter(slug__in=list(asked)).values_list("pk", "slug"))
     runs: dict[str, list[_Run]] = defaultdict(list)
-    rows = EvalRun.objects.filter(request_class_id__in=list(slugs)).exclude(set_aside_at__lte=as_of).order_by("pk")
+    rows = EvalRun.objects.filter(request_class_id__in=list(slugs), is_live=False).exclude(set_aside_at__lte=as_of)
+    rows = rows.order_by("pk")
     for pk, class_id, suite, version, batch in rows.values_list(
         "pk", "request_class_id", "suite", "suite_version", "eval_import_id"
     ):

@@ -29,7 +29,8 @@ _FORM = 1  # of the summary as JSON: another one is made anew
 _RUNS = """
     SELECT c.slug, md5(coalesce(string_agg(r.id::text, ',' ORDER BY r.id), ''))
     FROM routing_requestclass c
-    LEFT JOIN routing_evalrun r ON r.request_class_id = c.id AND (r.set_aside_at IS NULL OR r.set_aside_at > %s)
+    LEFT JOIN routing_evalrun r ON r.request_class_id = c.id AND NOT r.is_live
+        AND (r.set_aside_at IS NULL OR r.set_aside_at > %s)
     WHERE c.slug = ANY(%s) GROUP BY c.slug
 """
 
