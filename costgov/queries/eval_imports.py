@@ -154,11 +154,11 @@ _NEW_AND_REPEATED = """
 WITH brought AS (
     SELECT DISTINCT r.request_class_id, r.suite, r.suite_version, c.sample_id, c.model, c.mode, c.prompt_version
     FROM routing_evalrun r JOIN routing_evalcase c ON c.run_id = r.id
-    WHERE r.eval_import_id = %(id)s AND c.score IS NOT NULL
+    WHERE r.eval_import_id = %(id)s AND c.score IS NOT NULL AND NOT r.is_live
 ), known AS (
     SELECT DISTINCT r.request_class_id, r.suite, r.suite_version, c.sample_id, c.model, c.mode, c.prompt_version
     FROM routing_evalrun r JOIN routing_evalcase c ON c.run_id = r.id
-    WHERE r.eval_import_id < %(id)s AND c.score IS NOT NULL AND r.set_aside_at IS NULL
+    WHERE r.eval_import_id < %(id)s AND c.score IS NOT NULL AND r.set_aside_at IS NULL AND NOT r.is_live
       AND (r.request_class_id, r.suite, r.suite_version) IN (
           SELECT request_class_id, suite, suite_version FROM routing_evalrun WHERE eval_import_id = %(id)s)
 )

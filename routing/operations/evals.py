@@ -128,8 +128,8 @@ def save_file(
         lock_judging()
     name = row.file_name
     about = About()
-    writer = CaseWriter(row)
     classes = ClassesOfFile(said.suite_classes or {}, Registering(said.create_classes, actor, as_of, is_demo))
+    writer = CaseWriter(row, classes.is_live)
     try:
         importer = importer_for(path, said.format_name, replace(said.options, file_name=name))
         reading = _Reading(writer, classes, as_of, good_rows=said.good_rows, progress=progress)
