@@ -29,6 +29,7 @@ from costgov.queries.recommendation import NoBaseline
 from costgov.queries.spend import UnknownDimension
 from costgov.refusals import NoRoomForUpload
 from gateway.engine import PolicyError
+from routing.importers.bad_rows import count_of, rows_of
 from routing.importers.base import EvalImportError
 from routing.operations.bars import BarOutdated, ClassRefused
 from routing.operations.constraints import ConstraintsRefused
@@ -89,6 +90,8 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
                 body["findings"] = [
                     {"path": item.path, "message": str(item).partition(": ")[2]} for item in error.findings
                 ]
+            if isinstance(error, EvalImportError):
+                body |= {"count": count_of(error), "problems": [row.as_document() for row in rows_of(error)]}
             return Response({"error": body}, status=status)
     logger.error("API request failed", path=context["request"].path, exc_info=error)
     message = "This is a fault of the server, not of your request. It is in its log."

@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import Avg, Count, Max, Min, Q
 
 from billing.queries.series import model_name, model_names
+from routing.importers.bad_rows import BadRow, BadRowGroup, grouped
 from routing.models import EvalImport, EvalRun
 from routing.queries.eval_runs import RunLine, run_lines
 from routing.queries.work_items import VerdictChange, verdict_changes
@@ -70,7 +71,7 @@ class ImportDetail:
     row: ImportRow
     sha256: str
     brought: tuple[ImportRunRow, ...]
-    rejected_rows: tuple[str, ...]
+    rejected_rows: tuple[BadRow, ...]
     warnings: tuple[str, ...]
     runs: tuple[RunLine, ...]
     verdicts: tuple[VerdictChange, ...]
@@ -80,6 +81,11 @@ class ImportDetail:
     @property
     def flagged(self) -> int:
         return sum(bool(run.findings) for run in self.runs)
+
+    @property
+    def bad(self) -> tuple[BadRowGroup, ...]:
+        """The rows that were not understood, equal faults together."""
+        return grouped(self.rejected_rows)
 
 
 def eval_imports(*, most: int = 50) -> tuple[ImportRow, ...]:
@@ -141,7 +147,7 @@ def eval_import(*, import_id: int) -> ImportDetail | None:
         row=summary,
         sha256=row.sha256,
         brought=tuple(brought),
-        rejected_rows=tuple(row.rejected_rows),
+        rejected_rows=tuple(BadRow.kept(bad) for bad in row.rejected_rows),
         warnings=tuple(row.warnings),
         runs=run_lines(import_id=row.pk),
         verdicts=verdict_changes(import_id=row.pk),

@@ -20,6 +20,7 @@ from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, e
 from costgov.timespan import only
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions
+from routing.importers.bad_rows import BadRowGroup, count_of, grouped, rows_of
 from routing.models import RequestClass
 from routing.operations.eval_queue import cancel_eval_import
 from routing.operations.evals import EvalImportResult, Said
@@ -30,20 +31,18 @@ _ALWAYS_ASKED = ("file", "format", "request_class")
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a file was refused: the sentence, and its parts where the reader told them ('' = it did not)."""
+    """Why a file was refused. `count`: problems found; `listed` of them are in `bad`, equal ones together."""
 
     text: str
-    place: str
-    field: str
-    value: str
-    problem: str
-    remedy: str
+    count: int
+    listed: int
+    bad: tuple[BadRowGroup, ...]
 
     @classmethod
     def of(cls, error: EvalImportError) -> "Refused":
-        places = (error.file, f"line {error.line}" if error.line is not None else "", error.where)
-        place = ", ".join(part for part in places if part)
-        return cls(str(error), place, error.field, error.value or "", error.problem, error.remedy)
+        rows, count = rows_of(error), count_of(error)
+        text = str(error) if count == 1 else f"{rows[0].file} has {count:,} bad rows. Nothing of it was saved."
+        return cls(text, count, len(rows), grouped(rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from audit import operations as audit
 from audit.roles import Right, require
 from routing.core.eval_columns import parse_eval_columns
 from routing.importers import EvalImportError, ReadOptions
+from routing.importers.bad_rows import EvalRowsRefused
 from routing.models import EvalImport
 from routing.operations.evals import EvalImportResult, Said, lock_imports, result_of, same_bytes, save_file, sha256_of
 
@@ -123,7 +124,7 @@ def run_eval_import(*, import_id: int, as_of: datetime) -> str:
                 path.unlink(missing_ok=True)
             return state
         except EvalImportError as refusal:
-            _end(row, EvalImport.State.FAILED, as_of, problem=str(refusal))
+            _end(row, EvalImport.State.FAILED, as_of, problem=str(refusal), bad=refusal)
         except _GONE:
             raise
         except Exception as error:
@@ -204,7 +205,9 @@ def _lines(path: Path) -> int:
     return count if count > 1_000 else 0
 
 
-def _end(row: EvalImport, state: str, as_of: datetime, *, problem: str = "") -> None:
+def _end(
+    row: EvalImport, state: str, as_of: datetime, *, problem: str = "", bad: EvalImportError | None = None
+) -> None:
     still = EvalImport.objects.filter(pk=row.pk).exclude(state=EvalImport.State.CANCELLED)
     changed = still.update(
         state=state,
@@ -214,6 +217,9 @@ def _end(row: EvalImport, state: str, as_of: datetime, *, problem: str = "") -> 
         progress_share=1.0 if state == EvalImport.State.DONE else 0.0,
         progress_note="",
     )
+    if changed and isinstance(bad, EvalRowsRefused):
+        kept = [each.as_document() for each in bad.rows]
+        EvalImport.objects.filter(pk=row.pk).update(rejected=bad.count, rejected_rows=kept)
     if not changed and state == EvalImport.State.DONE:
         raise _Stopped  # cancelled while it saved: the transaction takes it all back
 

@@ -18,6 +18,7 @@ from audit import operations as audit
 from audit.roles import Right, require
 from routing.core.evidence import CaseResult
 from routing.importers import NO_OPTIONS, About, EvalImportError, ReadOptions, RejectedRow, importer_for
+from routing.importers.bad_rows import BadRow, BadRows, EvalRowsRefused
 from routing.models import EvalImport, EvalRunPart
 from routing.operations.eval_classes import ClassesOfFile, Registering
 from routing.operations.eval_findings import flag_runs
@@ -27,7 +28,6 @@ from routing.operations.judging_lock import lock_judging
 from routing.queries.evidence import names_held
 
 _EVALS_LOCK = 0x6576616C
-_MOST_REJECTED_KEPT = 200
 _MOST_IDS_REMEMBERED = 100_000
 _CLOCK_SKEW = timedelta(days=1)  # the machine that ran the evals may be in another zone and write no offset
 _COUNTED_ID = re.compile(r"(.+)#\d+")
@@ -39,9 +39,9 @@ class EvalImportResult:
     """What one file brought. `is_repeat`: the same bytes were imported before, nothing changed.
 
     `cases` were saved; `duplicates` were identical to results already saved from another file; `rejected` could not be
-    read (only where the good rows were asked for). `warnings` are for the person who imports. `findings`: what looks
-    broken about its runs. `state` "queued" or "running": a worker reads the file, and the figures are not known yet;
-    "failed": `problem` says why.
+    read (only where the good rows were asked for; the first 200 are in `rejected_rows`). `warnings` are for the person
+    who imports. `findings`: what looks broken about its runs. `state` "queued" or "running": a worker reads the file,
+    and the figures are not known yet; "failed": `problem` says why.
     """
 
     import_id: int
@@ -51,7 +51,7 @@ class EvalImportResult:
     left_out: int
     duplicates: int
     rejected: int
-    rejected_rows: tuple[str, ...]
+    rejected_rows: tuple[BadRow, ...]
     classes: tuple[str, ...]
     models: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -91,7 +91,8 @@ def import_evals(
 
     The class of a result is its own, else that of `options` (the file wins), else what `suite_classes` says of its
     suite, else the first rule of `EvalSuiteRule` that matches it. The same bytes twice change nothing. Raises
-    EvalImportError (file, line or result, field, value, remedy) and audit.roles.Forbidden.
+    EvalImportError (file, line or result, field, value, remedy; EvalRowsRefused for several bad rows) and
+    audit.roles.Forbidden.
     """
     require(actor, Right.IMPORT_EVALS)
     name = file_name or path.name
@@ -132,9 +133,10 @@ def save_file(
     writer = CaseWriter(row, classes.is_live)
     try:
         importer = importer_for(path, said.format_name, replace(said.options, file_name=name))
-        reading = _Reading(writer, classes, as_of, good_rows=said.good_rows, progress=progress)
+        reading = _Reading(writer, classes, name, as_of, good_rows=said.good_rows, progress=progress)
         reading.read(importer.read(path, replace(said.options, file_name=name), about))
-        classes.check()
+    except EvalRowsRefused:
+        raise
     except EvalImportError as error:  # an upload lies under a name of ours: say the user's
         raise error.at(file=name, line=error.line, where=error.where) from error
     writer.tool = about.tool
@@ -146,10 +148,8 @@ def save_file(
     results, left_out = sum(run.results for run in runs), sum(run.left_out for run in runs)
     evidence_changed(slugs=sorted({run.request_class.slug for run in runs}), as_of=as_of, eval_import=row)
     row.format, row.cases, row.left_out = importer.name, results, left_out
-    row.duplicates, row.rejected = writer.read - results, len(reading.rejected)
-    row.rejected_rows = [
-        str(error.at(file=name, line=error.line, where=error.where)) for error in reading.rejected[:_MOST_REJECTED_KEPT]
-    ]
+    row.duplicates, row.rejected = writer.read - results, reading.bad.count
+    row.rejected_rows = [bad.as_document() for bad in reading.bad.rows]
     row.warnings = [*about.warnings, *reading.warnings]
     row.state = EvalImport.State.DONE
     row.save(
@@ -188,30 +188,49 @@ def save_file(
 
 
 class _Reading:
-    """Takes a reader's rows: good ones are written, bad ones refuse the file or are listed."""
+    """Takes a reader's rows: good ones are written, bad ones are listed, and refuse the file unless that is wanted."""
 
     def __init__(
-        self, writer: CaseWriter, classes: ClassesOfFile, as_of: datetime, *, good_rows: bool, progress: Progress | None
+        self,
+        writer: CaseWriter,
+        classes: ClassesOfFile,
+        file: str,
+        as_of: datetime,
+        *,
+        good_rows: bool,
+        progress: Progress | None,
     ) -> None:
         self.writer = writer
         self.classes = classes
         self.latest = as_of + _CLOCK_SKEW
         self.good_rows = good_rows
         self.progress = progress
-        self.rejected: list[EvalImportError] = []
+        self.bad = BadRows(file)
         self.models: set[str] = set()
         self._counted: set[tuple[str, str]] = set()
         self._stems: set[tuple[str, str]] = set()
 
     def read(self, rows: Iterable[CaseResult | RejectedRow]) -> None:
-        """Raises EvalImportError for the first bad row (unless the good ones are asked for) and for an empty file."""
+        """Raises EvalImportError for bad rows (unless the good ones are asked for), an empty file, unknown classes.
+
+        A file with a bad row is read to its end, so that whoever mends it learns of every one.
+        """
+        try:
+            self._read(rows)
+            self.classes.check()
+        except EvalImportError as error:
+            if self.good_rows or not self.bad.count:
+                raise
+            self.bad.add(error)  # the rows before were bad already: say both
+        if self.bad.count and not self.good_rows:
+            raise self.bad.refusal
+
+    def _read(self, rows: Iterable[CaseResult | RejectedRow]) -> None:
         named, found = names_held(), 0
         for row in rows:
             error = row.error if isinstance(row, RejectedRow) else _too_late(row, self.latest)
             if error is not None:
-                if not self.good_rows:
-                    raise error
-                self.rejected.append(error)
+                self.bad.add(error)
                 continue
             assert isinstance(row, CaseResult)
             found += 1
@@ -220,12 +239,12 @@ class _Reading:
             self.models.add(model)
             if "#" in row.sample_id:
                 self._remember(row)
-            if request_class is not None:
+            if request_class is not None and (self.good_rows or not self.bad.count):
                 self.writer.add(row, model, request_class)
             if self.progress is not None and not found % BATCH:
                 self.progress(found)
-        if not found:
-            bad = len(self.rejected)
+        if not found and (self.good_rows or not self.bad.count):
+            bad = self.bad.count
             problem = "holds no result" if not bad else f"holds no good row ({bad:,} bad ones)"
             raise EvalImportError(problem, remedy="Export the run again after it has finished")
 
@@ -259,7 +278,7 @@ def result_of(row: EvalImport, *, file_name: str, is_repeat: bool = False) -> Ev
         left_out=row.left_out,
         duplicates=row.duplicates,
         rejected=row.rejected,
-        rejected_rows=tuple(row.rejected_rows),
+        rejected_rows=tuple(BadRow.kept(bad) for bad in row.rejected_rows),
         classes=tuple(sorted(classes)),
         models=tuple(sorted(models)) if is_repeat else (),
         warnings=() if is_repeat else tuple(row.warnings),

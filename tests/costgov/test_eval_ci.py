@@ -74,6 +74,10 @@ def test_a_refusal_ends_the_step_and_says_why(live_server, tmp_path):
     code, told, said = send(steps()[0], tmp_path, live_server.url, token)
     assert code == 22 and "400" in said
     assert told["error"]["message"].startswith("results.json, line 2: passed = 'perhaps'")
+    problems = told["error"]["problems"]
+    assert (told["error"]["count"], [each["line"] for each in problems]) == (40, list(range(2, 42)))
+    assert problems[0] == {"file": "results.json", "line": 2, "where": "", "field": "passed", "value": "'perhaps'",
+                           "problem": "is neither true nor false", "remedy": "Use true or false"}  # fmt: skip
     results(tmp_path, suite="unknown")
     code, told, _ = send(steps()[0], tmp_path, live_server.url, token)
     assert code == 22 and "suite unknown" in told["error"]["message"] and "rule" in told["error"]["message"]

@@ -250,12 +250,29 @@ def test_refused_uploads_say_why_and_save_nothing(client: Client, people, name, 
     assert (EvalImport.objects.count(), EvalCase.objects.count()) == before
 
 
+def test_a_refused_upload_lists_every_bad_row(client: Client, people):
+    client.force_login(people["eva"])
+    lines = ["suite,sample_id,model,passed,run_at,request_class"]
+    lines += [f"a,{n},m,{'x' if n % 2 else 'y'},2026-11-09,triage" for n in range(250)]
+    lines += ["a,,m,true,2026-11-09,triage"]
+    answer = upload(client, "bad.csv", "\n".join(lines).encode())
+    html = " ".join(answer.content.decode().split())
+    assert answer.status_code == 400
+    assert "bad.csv has 251 bad rows. Nothing of it was saved." in html
+    assert "The first 200 of 251, equal ones together" in html and "line 13 and 188 more" in html
+    assert "<code>passed</code>" in html and "Use true or false" in html
+    answer = upload(client, "few.csv", "\n".join([lines[0], lines[1], lines[-1]]).encode())
+    html = " ".join(answer.content.decode().split())
+    assert "few.csv has 2 bad rows." in html and ">2 problems;" in html
+    assert "<code>sample_id</code>" in html and "Every row needs one" in html
+
+
 def test_good_rows_of_a_bad_file_are_listed(client: Client, people):
     client.force_login(people["eva"])
     content = b"suite,sample_id,model,passed\na,1,m,true\na,2,m,x\n"
     answer = upload(client, "bad.csv", content, good_rows="on", request_class="triage", run_at="2026-11-09T10:00")
     html = get(client, answer["Location"])
-    assert "1 row refused" in html and "bad.csv, line 3: passed = &#x27;x&#x27;" in html
+    assert "1 row refused" in html and '<td data-l="Where">line 3</td>' in html and "&#x27;x&#x27;" in html
     detail = eval_import(import_id=EvalImport.objects.get(file_name="bad.csv").pk)
     assert detail is not None and (detail.row.cases, detail.row.rejected) == (1, 1)
 
@@ -352,9 +369,9 @@ def test_a_refused_file_is_taken_apart(client: Client, people):
     client.force_login(people["eva"])
     answer = upload(client, "bad.csv", _file(_line("a", "true"), _line("b", "maybe")))
     html = " ".join(answer.content.decode().split())
-    assert "<dt>Where</dt><dd>bad.csv, line 3</dd>" in html
-    assert "<dt>Field</dt><dd><code>passed</code></dd>" in html and "&#x27;maybe&#x27;" in html
-    assert "<dt>What to do</dt><dd>Use true or false</dd>" in html
+    assert '<td data-l="Where">line 3</td>' in html and ">1 problem;" in html
+    assert "<code>passed</code>" in html and "<code>&#x27;maybe&#x27;</code>" in html
+    assert '<td data-l="What to do">Use true or false</td>' in html
 
 
 def test_the_results_behind_a_verdict_are_those_of_its_epoch(people):

@@ -148,3 +148,15 @@ def test_files_nobody_waits_for_are_swept(var):
     now = datetime.now(UTC)
     assert sweep_eval_uploads(as_of=now) == 0
     assert sweep_eval_uploads(as_of=now + timedelta(hours=7)) == 1 and len(waiting(var)) == 1
+
+
+def test_a_refused_file_of_a_worker_lists_its_bad_rows(var):
+    lines = content(30_000).decode().splitlines()
+    for number in (10, 29_000):
+        lines[number] = lines[number].replace("true", "perhaps")
+    told = start("\n".join(lines).encode())
+    assert run_eval_import(import_id=told.import_id, as_of=AS_OF) == "failed"
+    row = EvalImport.objects.get()
+    assert (row.rejected, [each["line"] for each in row.rejected_rows]) == (2, [11, 29_001])
+    assert row.problem.splitlines()[1].startswith("evals.csv, line 29001: passed = 'perhaps'")
+    assert EvalCase.objects.count() == 0 and waiting(var) == []

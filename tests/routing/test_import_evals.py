@@ -1,5 +1,6 @@
 """Eval files into the database: whole or nothing, the same bytes once, audited; and the command."""
 
+import gzip
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from audit.models import AuditEntry
 from audit.roles import Forbidden
 from billing.models import ModelAlias, ModelRelease
 from routing.importers import EvalImportError, ReadOptions
+from routing.importers.bad_rows import BadRow, EvalRowsRefused, grouped
 from routing.models import EvalCase, EvalImport, EvalRun, EvalSuiteRule, RequestClass
 from routing.operations.classes import save_class
 from routing.operations.evals import import_evals
@@ -114,10 +116,54 @@ def test_good_rows_on_request_list_the_others(classes, tmp_path):
     outcome = load(path, good_rows=True)
     assert (outcome.cases, outcome.rejected) == (2, 2)
     saved = EvalImport.objects.get()
-    assert saved.rejected == 2 and tuple(saved.rejected_rows) == outcome.rejected_rows
-    assert saved.rejected_rows[0] == (
-        "evals.csv, line 4: passed = 'perhaps': is neither true nor false. Use true or false."
-    )
+    assert saved.rejected == 2 and tuple(map(BadRow.kept, saved.rejected_rows)) == outcome.rejected_rows
+    assert [str(row) for row in outcome.rejected_rows] == [
+        "evals.csv, line 4: passed = 'perhaps': is neither true nor false. Use true or false.",
+        "evals.csv, line 5: sample_id: is empty. Every row needs one.",
+    ]
+
+
+def test_every_bad_row_of_a_refused_file_is_told(classes, tmp_path):
+    bad = [ROW.format(sample="T-9", passed="perhaps"), ROW.format(sample="", passed="1")]
+    late = "triage,classify,T-8,claude-haiku-4-5,2027-11-09T10:00:00Z,true"
+    lost = "triage,nobody,T-7,claude-haiku-4-5,2026-11-09T10:00:00Z,true"
+    path = write(tmp_path, [*rows(2), bad[0], *rows(1), bad[1], late, lost])
+    with pytest.raises(EvalRowsRefused) as caught:
+        load(path)
+    told = caught.value
+    assert [(row.line, row.field, row.value) for row in told.rows[:2]] == [
+        (4, "passed", "'perhaps'"), (6, "sample_id", ""),
+    ]  # fmt: skip
+    assert told.rows[2].where == "case T-8 on claude-haiku-4-5" and told.rows[2].field == "run_at"
+    assert (told.rows[3].field, told.rows[3].value) == ("request_class", "'nobody'")
+    assert told.count == 4 and all(row.file == "evals.csv" and row.remedy for row in told.rows)
+    assert counts() == (0, 0, 0, 0)
+
+
+def test_the_list_of_bad_rows_is_bounded_and_counted(classes, tmp_path):
+    path = write(tmp_path, [ROW.format(sample=f"T-{n}", passed="perhaps") for n in range(1_000)])
+    with pytest.raises(EvalRowsRefused) as caught:
+        load(path)
+    assert (len(caught.value.rows), caught.value.count) == (200, 1_000)
+    assert str(caught.value).splitlines()[-1] == "evals.csv: 995 more bad rows; nothing was imported."
+    (group,) = grouped(caught.value.rows)
+    assert (group.places[:2], len(group.places), group.more, group.values) == (
+        ("line 2", "line 3"), 12, 188, ("'perhaps'",),
+    )  # fmt: skip
+
+
+def test_a_file_that_breaks_off_after_bad_rows_says_both(classes, tmp_path):
+    path = write(tmp_path, [ROW.format(sample="T-9", passed="perhaps"), *rows(20_000)])
+    packed = tmp_path / "evals.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes())[:-4_000])
+    with pytest.raises(EvalRowsRefused) as caught:
+        load(packed)
+    assert [row.problem for row in caught.value.rows] == ["is neither true nor false", "is a damaged gzip file"]
+    assert counts() == (0, 0, 0, 0)
+
+
+def test_sentences_kept_by_earlier_versions_are_still_shown():
+    assert str(BadRow.kept("evals.csv, line 4: is wrong. Mend it.")) == "evals.csv, line 4: is wrong. Mend it."
 
 
 def test_no_good_row_at_all_is_refused(classes, tmp_path):
@@ -244,6 +290,25 @@ def test_command_refuses_all_files_when_one_is_bad(classes, tmp_path):
     assert (code, out) == (2, "")
     assert err.startswith("bad.json, line 1: is not complete JSON at column")
     assert counts() == (0, 0, 0, 0)
+
+
+def test_command_lists_every_bad_row(classes, tmp_path):
+    path = write(tmp_path, [*rows(1), *(ROW.format(sample=f"B-{n}", passed="perhaps") for n in range(250))])
+    code, out, err = run(path)
+    told = err.splitlines()
+    assert (code, out, len(told)) == (2, "", 201)
+    assert told[199] == "evals.csv, line 202: passed = 'perhaps': is neither true nor false. Use true or false."
+    assert told[200] == (
+        "evals.csv: 250 bad rows, of which the first 200 are listed; nothing was imported. "
+        "Mend the file, or add --good-rows."
+    )
+    code, out, err = run(path, "--good-rows")
+    assert (code, err) == (0, "") and out.count("  refused: evals.csv, line") == 200
+    assert "1 results, 0 left out (no verdict), 250 refused" in out
+    code, _, err = run(write(tmp_path, [ROW.format(sample="B", passed="perhaps")]))
+    assert err.splitlines()[1:] == [
+        "evals.csv: 1 bad row; nothing was imported. Mend the file, or add --good-rows.",
+    ]
 
 
 @pytest.mark.parametrize(

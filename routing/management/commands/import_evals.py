@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions
+from routing.importers.bad_rows import EvalRowsRefused
 from routing.operations.evals import EvalImportResult, import_evals
 
 
@@ -43,7 +44,7 @@ class Command(BaseCommand):
         try:
             outcomes = _import_all(options)
         except EvalImportError as error:
-            self.stderr.write(str(error))
+            self.stderr.write("\n".join(_refusal(error)))
             sys.exit(2)
         if options["json"]:
             found = {"imports": [asdict(outcome) for outcome in outcomes]}
@@ -120,6 +121,17 @@ def _run_at(text: str) -> datetime:
         remedy = "Write ISO 8601, for example 2026-11-09T10:00:00Z"
         raise EvalImportError("is not a time", remedy=remedy, field="--run-at", value=text) from error
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def _refusal(error: EvalImportError) -> list[str]:
+    """Every bad row that is kept, a line each, and how many there are."""
+    if not isinstance(error, EvalRowsRefused):
+        return [str(error)]
+    kept = len(error.rows)
+    many = "s" if error.count > 1 else ""
+    rest = f", of which the first {kept:,} are listed" if error.count > kept else ""
+    last = f"{error.file}: {error.count:,} bad row{many}{rest}; nothing was imported."
+    return [*(str(row) for row in error.rows), f"{last} Mend the file, or add --good-rows."]
 
 
 def _lines(outcome: EvalImportResult) -> list[str]:
