@@ -33,6 +33,7 @@ class EvalImport(models.Model):
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
+        DELETED = "deleted", "Deleted"
 
     file_name = models.CharField(max_length=255)
     sha256 = models.CharField(max_length=64)
@@ -59,13 +60,27 @@ class EvalImport(models.Model):
     progress_note = models.CharField(max_length=255, blank=True, default="")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When what it brought was deleted; empty again once it is imported anew."
+    )
+    deleted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    deletion_reason = models.TextField(blank=True, default="")
+    deleted_runs = models.JSONField(default=list, blank=True, help_text="What went, in sums: per run and model.")
 
     class Meta:
         ordering = ["-imported_at", "-id"]
         constraints = [
             models.UniqueConstraint(
                 fields=["sha256"], condition=~Q(state__in=["failed", "cancelled"]), name="routing_eval_file_once"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(deleted_at__isnull=True) | ~Q(deletion_reason=""), name="routing_eval_deletion_has_reason"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="deleted") | Q(deleted_at__isnull=False), name="routing_eval_deleted_has_time"
+            ),
         ]
 
     @property
@@ -93,14 +108,30 @@ class EvalRun(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     set_aside_reason = models.TextField(blank=True, default="")
+    filed_under = models.ForeignKey(
+        RequestClass,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The class its file put it under, where somebody moved it to another; empty = where it is.",
+    )
+    moved_at = models.DateTimeField(null=True, blank=True)
+    moved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    move_reason = models.TextField(blank=True, default="")
 
     class Meta:
         ordering = ["-run_at", "-id"]
         constraints = [
             models.CheckConstraint(
+                condition=Q(filed_under__isnull=True) | ~Q(move_reason=""), name="routing_run_moved_has_reason"
+            ),
+            models.CheckConstraint(
                 condition=Q(set_aside_at__isnull=True) | ~Q(set_aside_reason=""),
                 name="routing_run_set_aside_has_reason",
-            )
+            ),
         ]
 
 
