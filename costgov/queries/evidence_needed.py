@@ -1,26 +1,22 @@
 """Which evals are worth running: what each would unlock a month, what it costs to run, and for a new model where."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
-from billing.core.words import percent
 from billing.queries.prices import release_facts
 from billing.queries.series import model_name, model_names
 from costgov.queries.eval_commands import SuiteToRun, suites_to_run
+from costgov.queries.evals_to_run import EvalToRun, cases_held, eval_to_run
 from costgov.queries.recommendation import CENT, per_month, recommended_report
-from routing.core.evalues import MIN_CASES, MOST_CASES_NEEDED, cases_without_failure, log_e_values, log_threshold
-from routing.core.evidence import CaseResult
 from routing.core.levers import LeverCosts
 from routing.core.recommendation import ClassRecommendation, window_cost_usd
-from routing.core.traffic import _case_price, tokenizer_factor
+from routing.core.traffic import tokenizer_factor
 from routing.core.verdicts import Verdict
-from routing.queries.evidence import ClassVerdicts
 from routing.queries.recommendation import PlanCosts, RecommendationReport, _refusal, plan_costs
 
-Kind = Literal["run", "refresh"]
 Standing = Literal["evaluate", "refresh", "serves", "recommended", "falls_short", "not_cheaper", "not_shown", "no_cost"]
 STANDING_TEXT: Mapping[Standing, str] = {
     "evaluate": "Evaluate it",
@@ -36,24 +32,6 @@ STANDING_TEXT: Mapping[Standing, str] = {
 
 class UnknownModel(LookupError):
     """A model nobody has placed; the message says where to add it."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvalToRun:
-    """What deciding about one model takes: `cases` to run (None = no realistic number), and what they cost, usd.
-
-    `kind`: new cases, or the same cases again because the evidence is stale. `fewest`: how many clear if not one fails,
-    for a model without any case. `cost_source` says where the cost of a case comes from; both costs are None where
-    nothing says it.
-    """
-
-    kind: Kind
-    cases: int | None
-    fewest: int | None
-    cases_text: str
-    usd_per_case: Decimal | None
-    run_usd: Decimal | None
-    cost_source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +128,14 @@ def evidence_needed(*, as_of: datetime) -> EvidenceNeeded:
     report = recommended_report(as_of=as_of)
     gaps = {row.request_class: {gap.model for gap in row.missing_evidence} for row in report.recommendation.classes}
     costs = plan_costs(report, models=gaps, on=report.end)
+    held = cases_held({slug: report.verdicts[slug] for slug, models in gaps.items() if models}, as_of=as_of)
     names, rows = model_names(), []
     for row in report.recommendation.classes:
         verdicts = report.verdicts[row.request_class]
         for place, gap in enumerate(row.missing_evidence):
             verdict, name = verdicts.of(gap.model), model_name(names, gap.model)
             option = next(each for each in row.options if each.model == gap.model)
-            to_run = _to_run(report, row, verdict, costs[row.request_class])
+            to_run = eval_to_run(report, row, verdict, costs[row.request_class], held[row.request_class])
             saving = _month(gap.saving_usd, report)
             low, high = _saving_range(row, costs[row.request_class].by_model.get(gap.model), report)
             rows.append(
@@ -194,8 +173,9 @@ def model_outlook(*, model: str, as_of: datetime) -> ModelOutlook:
     report = recommended_report(as_of=as_of)
     classes = report.recommendation.classes
     costs = plan_costs(report, models={row.request_class: {model} for row in classes}, on=report.end)
+    held = cases_held({row.request_class: report.verdicts[row.request_class] for row in classes}, as_of=as_of)
     rows = sorted(
-        (_model_row(report, row, model, costs[row.request_class]) for row in classes),
+        (_model_row(report, row, model, costs[row.request_class], held[row.request_class]) for row in classes),
         key=lambda row: (row.standing not in {"evaluate", "refresh"}, -(row.saving_usd or 0), row.request_class),
     )
     suites = suites_to_run([row.request_class for row in rows if row.to_run is not None], model=model, as_of=as_of)
@@ -219,7 +199,9 @@ def model_outlook(*, model: str, as_of: datetime) -> ModelOutlook:
     )
 
 
-def _model_row(report: RecommendationReport, row: ClassRecommendation, model: str, plan: PlanCosts) -> ModelRow:
+def _model_row(
+    report: RecommendationReport, row: ClassRecommendation, model: str, plan: PlanCosts, held: int
+) -> ModelRow:
     verdicts, costs = report.verdicts[row.request_class], plan.by_model.get(model)
     verdict = verdicts.of(model)
     saving = cost = None
@@ -229,7 +211,7 @@ def _model_row(report: RecommendationReport, row: ClassRecommendation, model: st
     standing = _standing(row, model, verdict, saving)
     option = next((each for each in row.options if each.model == model), None)
     tokens = option.cost_source if option is not None else _assumed_tokens(report, row, model, plan)
-    to_run = _to_run(report, row, verdict, plan) if standing in {"evaluate", "refresh"} else None
+    to_run = eval_to_run(report, row, verdict, plan, held) if standing in {"evaluate", "refresh"} else None
     low, high = _saving_range(row, costs, report)
     monthly = None if saving is None else _month(saving, report)
     return ModelRow(
@@ -269,91 +251,6 @@ def _standing(row: ClassRecommendation, model: str, verdict: Verdict, saving: De
     return "falls_short" if verdict.status == "falls_short" else "evaluate"
 
 
-def _to_run(report: RecommendationReport, row: ClassRecommendation, verdict: Verdict, plan: PlanCosts) -> EvalToRun:
-    model, slug = verdict.candidate, row.request_class
-    cases: int | None
-    fewest = None
-    kind: Kind = "refresh" if verdict.stale else "run"
-    if kind == "refresh":
-        cases, words = verdict.cases, "the same cases again: a newer result shows that the verdict still holds"
-    elif verdict.status == "no_evidence":
-        cases, fewest, words = _first_cases(report.verdicts[slug], model)
-    else:
-        cases, words = verdict.cases_needed, "if the pass rate stays"
-        if cases is None:
-            words = verdict.reason
-    per_case, source = _case_cost(report, row, model, plan)
-    run = None if per_case is None or cases is None else _cents(per_case * cases)
-    return EvalToRun(kind, cases, fewest, words, per_case, run, source)
-
-
-def _first_cases(verdicts: ClassVerdicts, model: str) -> tuple[int | None, int | None, str]:
-    """Cases a model without any takes: if it does as well as what serves, the fewest there can be, and in words.
-
-    α is shared with every other model that was evaluated.
-    """
-    asked = verdicts.asked
-    if not asked.asks_for_line:
-        return None, None, "how many depends on how the models differ"
-    others = verdicts.verdicts.keys() - {verdicts.incumbent} | {model}
-    held = verdicts.verdicts.get(model)
-    threshold = log_threshold(verdicts.alpha, held.candidates if held is not None else len(others))
-    without_failure = cases_without_failure(verdicts.line, threshold)
-    if without_failure is None:
-        return None, None, "no realistic number of cases shows a rate so high"
-    fewest = max(without_failure, asked.min_cases, MIN_CASES)
-    serving = verdicts.verdicts.get(verdicts.incumbent) if verdicts.incumbent else None
-    rate = serving.pass_rate if serving is not None and serving.cases >= MIN_CASES else None
-    if rate is None or rate <= verdicts.line:
-        return fewest, fewest, "if not one fails"
-    likely = _cases_at_rate(rate, verdicts.line, threshold, fewest)
-    if likely is None:
-        return fewest, fewest, "if not one fails"
-    return likely, fewest, f"if it does as well as {verdicts.incumbent} ({percent(rate)}); {fewest:,} if not one fails"
-
-
-def _cases_at_rate(rate: float, line: float, threshold: float, fewest: int) -> int | None:
-    """Smallest number of cases, at least `fewest`, that clears at exactly this rate; None if that is not realistic."""
-
-    def clears(cases: int) -> bool:
-        return float(log_e_values(rate * cases, cases, line)[0]) >= threshold
-
-    low, high = fewest - 1, fewest
-    while not clears(high):
-        low, high = high, 2 * high
-        if low > MOST_CASES_NEEDED:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if clears(middle) else (middle, high)
-    return high
-
-
-def _case_cost(
-    report: RecommendationReport, row: ClassRecommendation, model: str, plan: PlanCosts
-) -> tuple[Decimal | None, str]:
-    """Mean cost of an eval case on a model and where it comes from: its own cases, the incumbent's, or a request."""
-    estate = report.facts.estate
-    price, results = _case_price(estate.rates), estate.counted(row.request_class)
-    own = [cost for result in results if result.candidate == model and (cost := price(result)) is not None]
-    if own:
-        return _mean(own), f"measured on {len(own):,} results of its own"
-    factor = tokenizer_factor(estate.generations, row.incumbent, model)
-    if not isinstance(estate.rates(model), str):
-        there = [result for result in results if result.candidate == row.incumbent and _has_tokens(result)]
-        priced = [cost for each in there if (cost := price(replace(each, candidate=model))) is not None]
-        if priced:
-            return _mean(priced) * factor, f"assumed: the tokens of {len(priced):,} results of {row.incumbent}"
-    costs = plan.by_model.get(model)
-    if costs is not None and row.unit_name == "request":
-        return costs.unit_cost_usd(frozenset()), "assumed: a case takes the tokens of a request"
-    return None, "not known: no case of this class has tokens"
-
-
-def _has_tokens(result: CaseResult) -> bool:
-    return result.input_tok is not None and result.output_tok is not None
-
-
 def _assumed_tokens(report: RecommendationReport, row: ClassRecommendation, model: str, plan: PlanCosts) -> str:
     """Where the tokens of a model come from that was not a candidate: nothing measured it in this class."""
     if model not in plan.by_model:
@@ -382,7 +279,3 @@ def _month(usd: Decimal, report: RecommendationReport) -> Decimal:
 
 def _cents(usd: Decimal) -> Decimal:
     return usd.quantize(CENT, ROUND_HALF_UP)
-
-
-def _mean(costs: Sequence[Decimal]) -> Decimal:
-    return sum(costs, Decimal(0)) / len(costs)

@@ -10,7 +10,8 @@ from django.test import Client
 
 from audit.operations import bump_data_version
 from billing.models import Price
-from costgov.queries.evidence_needed import UnknownModel, _cases_at_rate, evidence_needed, model_outlook
+from costgov.queries.evals_to_run import _cases_at_rate
+from costgov.queries.evidence_needed import UnknownModel, evidence_needed, model_outlook
 from costgov.queries.recommendation import recommendation_view
 from costgov.queries.savings import NoSuchPeriod, class_steps, savings
 from routing.core.evalues import log_e_values, log_threshold

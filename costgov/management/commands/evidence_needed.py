@@ -52,6 +52,7 @@ def _list(found: EvidenceNeeded) -> str:
         f"{_usd(row.usd_per_case):>10} {_usd(row.to_run.run_usd):>10} {_usd(row.net_usd):>12}  {row.verdict_text}"
         for row in found.rows
     ]
+    lines += [f"{row.request_class} on {row.model}: {row.to_run.shortage}" for row in found.rows if row.to_run.shortage]
     lines.append(f"Up to {_usd(found.total_usd)} usd a month in {found.classes} classes (one model each), estimates.")
     return "\n".join(lines)
 
@@ -65,6 +66,8 @@ def _outlook(found: ModelOutlook) -> str:
         for row in found.rows
     ]
     for row in found.rows:
+        if row.to_run is not None and row.to_run.shortage:
+            lines.append(f"{row.request_class}: {row.to_run.shortage}")
         if row.to_run is not None and row.suites:
             lines.append(f"to evaluate {row.request_class}:")
             lines += [f"  {line}" for suite in row.suites for line in (suite.run_line, suite.import_line)]
