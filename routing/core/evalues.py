@@ -77,6 +77,26 @@ def log_e_values_scores(scores: ArrayLike, line: float, *, counts: ArrayLike | N
     )
 
 
+def log_e_short_path(scores: ArrayLike, line: float) -> Floats:
+    """ln E⁻ after each of the scores in turn: what a monitor sees that looks after every one.
+
+    The last value is that of `log_e_values_scores`. Raises ValueError for a score outside [0, 1] or NaN, or a line
+    outside (0, 1).
+    """
+    values = np.asarray(scores, dtype=np.float64).ravel()
+    if not np.all((values >= 0) & (values <= 1)):
+        raise ValueError("scores must be between 0 and 1")
+    _check_line(np.asarray(line))
+    found = np.empty(values.size)
+    wealth = np.zeros(BETS)
+    for start in range(0, values.size, _ROWS_AT_ONCE):
+        part = values[start : start + _ROWS_AT_ONCE]
+        logs = wealth + np.cumsum(np.log1p(np.outer(part - line, (_U - 1) / (1 - line))), axis=0)
+        wealth = logs[-1].copy()
+        found[start : start + part.size] = _log_mean_exp_rows(logs)
+    return found
+
+
 def lower_bound(passes: ArrayLike, cases: ArrayLike, threshold: ArrayLike) -> Floats:
     """L: the highest line that would clear at ln E⁺ ≥ threshold, 0 if none would (methods.md §3.3). Vectorised.
 

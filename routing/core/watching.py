@@ -11,7 +11,7 @@ from typing import Literal
 from billing.core.words import percent
 from routing.core.verdicts import STATUS_TEXT, Verdict
 
-ItemKind = Literal["verdict_changed", "went_stale", "below_bar"]
+ItemKind = Literal["verdict_changed", "went_stale", "below_bar", "monitor_alarm"]
 DECIDED: frozenset[str] = frozenset({"clears", "falls_short"})
 
 
