@@ -20,13 +20,13 @@ _SYMBOLS = {"uniform": "square-open", "current": "circle-open", "optimised": "ci
 
 
 def frontier(
-    corners: Sequence[FrontierMark], marks: Sequence[FrontierMark], hoped: Sequence[FrontierMark] = ()
+    corners: Sequence[FrontierMark], marks: Sequence[FrontierMark], if_cleared: Sequence[FrontierMark] = ()
 ) -> Figure:
-    """Upper left is better; no policy of what may serve now lies left of the line. `hoped`: dashed, not yet shown."""
+    """Upper left is better; no policy of what may serve now lies left of the line. `if_cleared`: dashed."""
     shape = layout(hovermode="closest")
     shape["margin"].update(t=40, b=48)
     data = [
-        _line(hoped, "If everything without evidence cleared", "--cg-mute", "dash"),
+        _line(if_cleared, "If everything without evidence cleared", "--cg-mute", "dash"),
         _line(corners, "What may serve now", POLICIES["optimised"].colour, "solid"),
     ]
     placed = [mark for mark in marks if mark.cost_usd is not None and mark.quality is not None]
@@ -44,7 +44,7 @@ def frontier(
                 "hovertemplate": f"{mark.name}: {usd_text(mark.cost_usd, 0)} a month, %{{y:.2f}}%<extra></extra>",
             }
         )
-    every = [*corners, *placed, *hoped]
+    every = [*corners, *placed, *if_cleared]
     rates = [(num(mark.quality) or 0.0) * 100 for mark in every]
     costs = [num(mark.cost_usd) or 0.0 for mark in every]
     room = max((max(rates) - min(rates)) * 0.15, 0.2) if rates else 1.0

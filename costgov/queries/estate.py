@@ -72,11 +72,36 @@ class FrontierPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class TradeOffs:
+    """What better costs and what cheaper gives up, against the recommended policy; usd a month, shares of quality.
+
+    `better`: the next better corner (None = none), `better_usd` dearer and `better_quality` better than the recommended
+    policy; `is_one_move`: its move is all that differs. `best_…`: the best that may serve now. `point_usd`: the least
+    that a whole point more costs, None where none can be had. `saved_usd`, `lost_quality`: the cheapest that may serve,
+    0 where that is recommended. `if_cleared_…`: the cheapest if everything that only lacks evidence cleared, None where
+    nothing does; unknown rates are then the line.
+    """
+
+    better: Corner | None
+    better_usd: Decimal
+    better_quality: float
+    is_one_move: bool
+    best_usd: Decimal
+    best_quality: float
+    point_usd: Decimal | None
+    saved_usd: Decimal
+    lost_quality: float
+    if_cleared_saved_usd: Decimal | None
+    if_cleared_quality: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class FrontierView:
     """Cost and quality of the estate. Quality is the volume-weighted pass rate over the rated classes.
 
     `if_cleared`: the frontier if every model without enough evidence cleared its bar; a rate that is not known is then
-    taken to be the line. `unrated`: titles of the classes left out of the mean, but not of the cost.
+    taken to be the line. `unrated`: titles of the classes left out of the mean, but not of the cost. `trade_offs`: None
+    where the frontier or the quality of what is recommended is not known.
     """
 
     start: date
@@ -88,6 +113,7 @@ class FrontierView:
     unrated: tuple[str, ...]
     rated_share: float
     unit_name: str
+    trade_offs: TradeOffs | None
 
     def point(self, kind: PointKind) -> FrontierPoint:
         return next(point for point in self.points if point.kind == kind)
@@ -127,17 +153,54 @@ def frontier_view(*, as_of: datetime) -> FrontierView:
     problems, levers = report.facts.problems, report.recommendation.levers
     found = estate_frontier(problems, levers=levers)
     rated = [problem for problem in problems if problem.request_class not in found.unrated]
-    hoped = [_if_cleared(problem, report, is_rated=problem in rated) for problem in problems]
+    shown = [_if_cleared(problem, report, is_rated=problem in rated) for problem in problems]
+    corners, points = _corners(found, report), _points(report, rated)
+    if_cleared = _corners(estate_frontier(shown, levers=levers), report)
+    recommended = next(point for point in points if point.kind == "recommended")
     return FrontierView(
         start=report.start,
         end=report.end,
         baseline_model=report.baseline_model,
-        corners=_corners(found, report),
-        points=_points(report, rated),
-        if_cleared=_corners(estate_frontier(hoped, levers=levers), report),
+        corners=corners,
+        points=points,
+        if_cleared=if_cleared,
         unrated=tuple(report.verdicts[slug].title for slug in found.unrated),
         rated_share=found.rated_share,
         unit_name=_unit_name(report),
+        trade_offs=trade_offs(recommended, corners, if_cleared),
+    )
+
+
+_SAME = 1e-9  # shares of quality; corners and points are sums of the same rates in another order
+
+
+def trade_offs(
+    recommended: FrontierPoint, corners: Sequence[Corner], if_cleared: Sequence[Corner] = ()
+) -> TradeOffs | None:
+    """What one more point of quality costs from the recommended policy, and what spending less gives up."""
+    quality, usd = recommended.quality, recommended.cost_usd_per_month
+    if quality is None or not corners:
+        return None
+    above = [number for number, corner in enumerate(corners) if corner.quality > quality + _SAME]
+    better = corners[above[0]] if above else None
+    before = corners[above[0] - 1] if above and above[0] else None
+    whole = [corner for corner in corners if corner.quality > quality + 0.01 - _SAME]
+    cheapest = corners[0] if corners[0].cost_usd_per_month < usd - CENT else None
+    waits = if_cleared[0] if if_cleared and if_cleared[0].cost_usd_per_month < corners[0].cost_usd_per_month else None
+    return TradeOffs(
+        better=better,
+        better_usd=better.cost_usd_per_month - usd if better is not None else Decimal(0),
+        better_quality=better.quality - quality if better is not None else 0.0,
+        is_one_move=before is not None
+        and abs(before.cost_usd_per_month - usd) <= CENT
+        and abs(before.quality - quality) <= _SAME,
+        best_usd=corners[-1].cost_usd_per_month - usd if above else Decimal(0),
+        best_quality=corners[-1].quality - quality if above else 0.0,
+        point_usd=whole[0].cost_usd_per_month - usd if whole else None,
+        saved_usd=usd - cheapest.cost_usd_per_month if cheapest is not None else Decimal(0),
+        lost_quality=quality - cheapest.quality if cheapest is not None else 0.0,
+        if_cleared_saved_usd=usd - waits.cost_usd_per_month if waits is not None else None,
+        if_cleared_quality=waits.quality if waits is not None else None,
     )
 
 
@@ -232,7 +295,7 @@ def _if_cleared(problem: ClassProblem, report: RecommendationReport, *, is_rated
     over the same classes."""
     line = report.verdicts[problem.request_class].line
 
-    def hoped(candidate: Candidate) -> Candidate:
+    def cleared(candidate: Candidate) -> Candidate:
         quality = candidate.quality if is_rated else None
         waits = candidate.verdict in _WAITS or (candidate.verdict == "clears" and candidate.is_stale)
         if not waits:
@@ -240,7 +303,7 @@ def _if_cleared(problem: ClassProblem, report: RecommendationReport, *, is_rated
         rate = None if not is_rated else line if quality is None else quality
         return replace(candidate, verdict="clears", is_stale=False, quality=rate)
 
-    return replace(problem, candidates=tuple(hoped(candidate) for candidate in problem.candidates))
+    return replace(problem, candidates=tuple(cleared(candidate) for candidate in problem.candidates))
 
 
 def _unit_name(report: RecommendationReport) -> str:

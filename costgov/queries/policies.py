@@ -12,7 +12,8 @@ from audit.models import AuditEntry
 from audit.roles import Right, may
 from billing.queries.series import ModelName, model_name, model_names
 from costgov.jsonout import plain
-from costgov.queries.policy_case import Case, case_of, frozen_case, in_words
+from costgov.model_words import in_words
+from costgov.queries.policy_case import Case, case_of, frozen_case
 from costgov.queries.recommendation import (
     DraftView,
     draft_view,

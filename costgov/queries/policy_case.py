@@ -11,6 +11,7 @@ from typing import Any
 
 from billing.queries.series import ModelName, model_name, model_names
 from costgov.jsonin import Unreadable, read
+from costgov.model_words import in_words
 from costgov.queries.recommendation import (
     ClassRow,
     MissingRow,
@@ -215,13 +216,6 @@ def _order_free(view: RecommendationView, total_usd: Decimal) -> dict[str, Decim
 
 
 # -- parts -----------------------------------------------------------------------------------------------------
-
-
-def in_words(text: str, names: dict[str, ModelName]) -> str:
-    """A sentence with models by their names instead of their ids."""
-    for model in sorted(names, key=len, reverse=True):  # claude-opus-4-5 before claude-opus-4
-        text = text.replace(model, names[model].name)
-    return text
 
 
 def _follows(row: ClassRow, assignment: Mapping[str, Any] | None, levers: tuple[str, ...]) -> bool:

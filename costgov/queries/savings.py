@@ -241,7 +241,13 @@ def _realised(report: RecommendationReport, *, key: str, start: date, end: date,
             unknown.append(RealisedUnknown(each.request_class, each.title, each.source, list_usd))
         else:
             known.append((each, each.cost_usd, cost.cost_usd, list_usd))
-    baseline, served, listed = rounded_sides([{row[0].request_class: row[side] for row in known} for side in (1, 2, 3)])
+    baseline, served, listed = rounded_sides(
+        [
+            {each.request_class: usd for each, usd, *_ in known},
+            {each.request_class: usd for each, _, usd, _ in known},
+            {each.request_class: usd for each, *_, usd in known},
+        ]
+    )
     rows = []
     for each, *_ in known:
         slug = each.request_class

@@ -11,6 +11,7 @@ from django.urls import path, re_path
 
 from costgov import charts
 from costgov.charts.parts import Value
+from costgov.model_words import in_words
 from costgov.pages import BadQuery, cached, now, page
 from costgov.queries.class_lines import ClassLine
 from costgov.queries.class_page import CandidateRow, ClassPage, UnknownClass, class_page
@@ -210,7 +211,7 @@ def build_detail(view: ClassPage) -> ClassDetail:
         without_place=[row.name for row in view.candidates if row not in placed],
         target=next((row for row in view.candidates if row.role == "target"), None),
         runner_up=_name(view, view.advice.runner_up) if view.advice is not None and view.advice.runner_up else "",
-        why=_named(view, view.advice.reason) if view.advice is not None else "",
+        why=in_words(view.advice.reason, view.names) if view.advice is not None else "",
         waits=any(row.saving_if_shown_usd for row in view.candidates),
         missing=sorted(
             (row for row in view.candidates if row.saving_if_shown_usd),
@@ -220,7 +221,7 @@ def build_detail(view: ClassPage) -> ClassDetail:
         cost_is_assumed=any(row.low_usd is not None for row in placed),
         levers_text=levers_text(view),
         how_cost=[
-            (row.name, f"{usd(row.unit_cost_usd, 6)}: {_named(view, row.cost_source)}")
+            (row.name, f"{usd(row.unit_cost_usd, 6)}: {in_words(row.cost_source, view.names)}")
             for row in view.candidates
             if row.cost_source
         ],
@@ -256,13 +257,6 @@ def levers_text(view: ClassPage) -> str:
     if view.advice is not None and view.advice.batch_share:
         used.append("batch")
     return f" with {' and '.join(used)}" if used else ""
-
-
-def _named(view: ClassPage, text: str) -> str:
-    """A sentence of the recommendation with models by name; longest id first, as one may begin another."""
-    for model in sorted(view.names, key=len, reverse=True):
-        text = text.replace(model, view.names[model].name)
-    return text
 
 
 def _name(view: ClassPage, model: str) -> str:

@@ -14,9 +14,10 @@ from django.views.decorators.http import require_safe
 
 from audit.roles import Right, may, require
 from billing.core.words import percent
-from billing.queries.series import model_name, model_names
+from billing.queries.series import ModelName, model_names
 from costgov import charts
 from costgov.charts.frontier import FrontierMark, frontier
+from costgov.model_words import in_words
 from costgov.pages import now, page
 from costgov.queries.estate import ConstraintsView, Corner, FrontierView, ServedModel, constraints_view
 from costgov.queries.recommendation import NoBaseline
@@ -145,9 +146,7 @@ def frontier_page(request: HttpRequest) -> HttpResponse:
         view = frontier_shown()
     except NoBaseline as reason:
         return page(request, "costgov/savings_missing.html", {"reason": str(reason)}, nav="savings")
-    held = model_names()
-    moved = [*view.corners, *view.if_cleared]
-    names = {model: model_name(held, model).name for row in moved for model in (row.before, row.after) if model}
+    names = model_names()
     return page(
         request,
         "costgov/frontier.html",
@@ -160,23 +159,25 @@ def frontier_page(request: HttpRequest) -> HttpResponse:
         summary=_summary(view),
         recommended=view.point("recommended"),
         current=view.point("current"),
-        next_step=view.corners[1] if len(view.corners) > 1 else None,
     )
 
 
-def _figure(view: FrontierView, names: Mapping[str, str]) -> charts.Figure | None:
+def _figure(view: FrontierView, names: Mapping[str, ModelName]) -> charts.Figure | None:
     if not view.corners:
         return None
     marks = [
-        FrontierMark(point.name, point.cost_usd_per_month, point.quality, _POLICY[point.kind]) for point in view.points
+        FrontierMark(in_words(point.name, names), point.cost_usd_per_month, point.quality, _POLICY[point.kind])
+        for point in view.points
     ]
     return frontier(_marks(view.corners, names), marks, _marks(view.if_cleared, names))
 
 
-def _marks(corners: tuple[Corner, ...], names: Mapping[str, str]) -> list[FrontierMark]:
+def _marks(corners: tuple[Corner, ...], names: Mapping[str, ModelName]) -> list[FrontierMark]:
     return [
         FrontierMark(
-            f"{corner.title}: {names[corner.before]} → {names[corner.after]}" if corner.request_class else "Cheapest",
+            in_words(f"{corner.title}: {corner.before} → {corner.after}", names)
+            if corner.request_class
+            else "Cheapest",
             corner.cost_usd_per_month,
             corner.quality,
         )

@@ -1,5 +1,8 @@
 """Savings: what is proven, what is not yet, what has happened; and the evals worth running."""
 
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -7,13 +10,17 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 
 from billing.queries.prices import price_book
+from billing.queries.series import ModelName, model_names
 from costgov import charts
+from costgov.model_words import in_words
 from costgov.pages import page
 from costgov.queries.evidence_needed import UnknownModel
 from costgov.queries.recommendation import NoBaseline, RecommendationView
-from costgov.queries.savings import NoSuchPeriod, Realised, class_steps
+from costgov.queries.savings import NoSuchPeriod, Realised, Savings, class_steps
 from costgov.shown import evidence_needed_shown, model_outlook_shown, savings_shown
 from costgov.templatetags.costgov_format import month, usd
+from routing.core.attribution import split_exactly
+from routing.core.rounded_sides import CENT
 
 LEVER_WORDS = {"routing": "Routed", "caching": "Cached", "batch": "Batched"}
 
@@ -27,14 +34,16 @@ def savings_page(request: HttpRequest) -> HttpResponse:
         return _missing(request, str(reason))
     except NoSuchPeriod as reason:
         raise Http404(str(reason)) from reason
+    names = model_names()
     return page(
         request,
         "costgov/savings.html",
         view,
         nav="savings",
+        names=names,
         period_choices=[(each.key, _period_name(each)) for each in view.periods],
         steps=class_steps(view.recommendation),
-        **_waterfall(view.recommendation),
+        **_waterfall(view, names),
     )
 
 
@@ -71,27 +80,38 @@ def _period_name(period: Realised) -> str:
     return month(period.start) if period.is_closed else "Last 28 days"
 
 
-def _waterfall(view: RecommendationView) -> dict[str, Any]:
+def _waterfall(view: Savings, names: Mapping[str, ModelName]) -> dict[str, Any]:
     """The 28 days in the order routed → cached → batched, with the split that has no order beside each step."""
-    total = view.total
-    running = total.uniform_cost_usd
+    found = view.waterfall
+    running = found.baseline_usd
+    saved = found.baseline_usd - found.recommended_usd
+    order_free = _order_free(view.recommendation, saved)
     parts = [charts.Part("Baseline", running, total=True)]
-    rows = [[f"All on {view.baseline_model}", usd(running), "", ""]]
-    for part in total.parts:
-        running -= part.saving_usd
-        parts.append(charts.Part(LEVER_WORDS[part.lever], -part.saving_usd))
-        rows.append([LEVER_WORDS[part.lever], usd(running), usd(part.saving_usd), usd(part.shapley_usd)])
-    parts.append(charts.Part("Recommended", total.recommended_cost_usd, total=True))
-    saved = total.uniform_cost_usd - total.recommended_cost_usd
-    rows.append(["Together", usd(total.recommended_cost_usd), usd(saved), usd(saved)])
+    rows = [[f"All on {in_words(found.baseline_model, names)}", usd(running), "", ""]]
+    for lever, saved_usd in zip(found.levers, found.saved_usd, strict=True):
+        running -= saved_usd
+        parts.append(charts.Part(LEVER_WORDS[lever], -saved_usd))
+        rows.append([LEVER_WORDS[lever], usd(running), usd(saved_usd), usd(order_free[lever])])
+    parts.append(charts.Part("Recommended", found.recommended_usd, total=True))
+    rows.append(["Together", usd(found.recommended_usd), usd(saved), usd(saved)])
+    steps = zip(found.levers, found.saved_usd, strict=True)
     return {
         "waterfall": charts.waterfall(parts, unit="USD in 28 days"),
-        "waterfall_summary": f"From {usd(total.uniform_cost_usd)} to {usd(total.recommended_cost_usd)} in 28 days: "
-        + ", ".join(f"{LEVER_WORDS[part.lever].lower()} {usd(part.saving_usd)}" for part in total.parts),
+        "waterfall_summary": f"From {usd(found.baseline_usd)} to {usd(found.recommended_usd)} in 28 days: "
+        + ", ".join(f"{LEVER_WORDS[lever].lower()} {usd(saved_usd)}" for lever, saved_usd in steps),
         "waterfall_columns": ["Step", "Cost after it", "Saves in this order", "Saves, whatever the order"],
         "waterfall_rows": rows,
         "waterfall_saved": saved,
     }
+
+
+def _order_free(view: RecommendationView, saved_usd: Decimal) -> dict[str, Decimal]:
+    """The order-free parts in cents that sum to what the steps save together."""
+    parts = {part.lever: Fraction(part.shapley_usd) for part in view.total.parts}
+    whole = sum(parts.values(), Fraction(0))
+    if not whole:
+        return dict.fromkeys(parts, Decimal(0))
+    return split_exactly({lever: part * Fraction(saved_usd) / whole for lever, part in parts.items()}, CENT)
 
 
 urlpatterns = [

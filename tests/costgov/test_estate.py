@@ -16,7 +16,7 @@ from audit.operations import bump_data_version
 from audit.roles import Forbidden
 from billing.models import DailyUsage, ModelRelease, Price
 from costgov.jsonout import dumps
-from costgov.queries.estate import constraints_view, frontier_view
+from costgov.queries.estate import Corner, FrontierPoint, constraints_view, frontier_view, trade_offs
 from costgov.queries.plan import class_plans
 from costgov.queries.recommendation import draft_view, recommended_report
 from gateway.engine import compile_policy
@@ -326,6 +326,67 @@ def test_the_frontier_of_two_classes() -> None:
 
 
 @pytest.mark.usefixtures("people")
+def test_what_better_costs_and_what_cheaper_gives_up() -> None:
+    found = frontier_view(as_of=world.AS_OF).trade_offs
+    assert found is not None and found.better is not None
+    assert (found.better.request_class, found.better_usd, found.is_one_move) == ("drafting", D("15.22"), True)
+    assert (found.point_usd, found.best_usd) == (D("15.22"), D("57.83"))  # 30.80 → 84.00 in 28 days
+    assert (round(found.better_quality, 9), round(found.best_quality, 6)) == (0.01, round(4172 / 4200 - 0.97, 6))
+    # Nobody has tried haiku on drafting: 21.00 → 7.00 in 28 days, at its line of 90%.
+    assert (found.saved_usd, found.if_cleared_saved_usd) == (0, D("15.22"))
+    assert found.if_cleared_quality == pytest.approx((2800 * 0.98 + 1400 * 0.90) / 4200)
+
+
+@pytest.mark.usefixtures("people")
+def test_within_constraints_the_cheapest_is_cheaper_than_what_is_recommended() -> None:
+    """Half of all requests may move: 54.60 at (2,100 × .98 + 700 × 1 + 1,400 × .98) / 4,200, off the frontier."""
+    rows(Limits(move_share=D("0.5")))
+    found = frontier_view(as_of=world.AS_OF).trade_offs
+    assert found is not None and found.better is not None
+    assert (found.saved_usd, round(found.lost_quality, 6)) == (D("25.87"), round(4130 / 4200 - 0.97, 6))
+    assert (found.better.request_class, found.better_usd, found.is_one_move) == ("triage", D("31.96"), False)
+    assert found.point_usd == D("31.96")  # 42 of 4,200 more pass: a whole point
+
+
+def _corner(usd: str, quality: float, slug: str = "triage") -> Corner:
+    return Corner(D(usd), quality, slug, "Ticket triage", "a", "b", None)
+
+
+@pytest.mark.parametrize(
+    ("usd", "quality", "better", "point", "saved"),
+    [
+        ("100.00", 0.90, "100.00", "300.00", "0"),  # on the first corner
+        ("200.00", 0.905, "200.00", "200.00", "100.00"),  # on the second, a whole point above it is the last
+        ("200.00", 0.906, "200.00", None, "100.00"),  # 0.9 points at most
+        ("400.00", 0.915, None, None, "300.00"),  # on the last
+        ("150.00", 0.900, "50.00", "250.00", "50.00"),  # dearer than the first, no better
+    ],
+)
+def test_trade_offs_from_anywhere(usd: str, quality: float, better: str | None, point: str | None, saved: str) -> None:
+    corners = [_corner("100.00", 0.90, ""), _corner("200.00", 0.905), _corner("400.00", 0.915)]
+    recommended = FrontierPoint("recommended", "Recommended", D(usd), quality)
+    found = trade_offs(recommended, corners)
+    assert found is not None
+    assert (found.better_usd if found.better is not None else None) == (None if better is None else D(better))
+    assert found.point_usd == (None if point is None else D(point))
+    assert found.saved_usd == D(saved)
+    assert found.is_one_move == (quality in (0.90, 0.905) and usd in ("100.00", "200.00"))
+
+
+def test_trade_offs_are_unknown_without_a_rate_or_a_frontier() -> None:
+    assert trade_offs(FrontierPoint("recommended", "", D(1), None, "no rate"), [_corner("1", 0.9)]) is None
+    assert trade_offs(FrontierPoint("recommended", "", D(1), 0.9), []) is None
+
+
+def test_what_evidence_could_save_is_against_what_is_recommended() -> None:
+    recommended = FrontierPoint("recommended", "", D("100.00"), 0.9)
+    found = trade_offs(recommended, [_corner("100.00", 0.9, "")], [_corner("60.00", 0.85, ""), _corner("90.00", 0.9)])
+    assert found is not None and (found.if_cleared_saved_usd, found.if_cleared_quality) == (D("40.00"), 0.85)
+    same = trade_offs(recommended, [_corner("100.00", 0.9, "")], [_corner("100.00", 0.9, "")])
+    assert same is not None and same.if_cleared_saved_usd is None
+
+
+@pytest.mark.usefixtures("people")
 def test_a_class_without_rates_is_named_and_left_out_of_the_mean_only() -> None:
     RequestClass.objects.create(slug="legal", title="Contract review")
     world.use(world.TODAY - timedelta(days=1), world.OPUS, "legal", 100, (100_000, 0))  # 0.50 usd
@@ -342,5 +403,8 @@ def test_the_frontier_page_says_what_the_next_point_costs(people: dict[str, Any]
     client = Client()
     client.force_login(people["vic"])
     shown = client.get("/frontier/").content.decode()
-    assert "moves Reply drafting from Sonnet 4-5 to Opus 4-5, at $15 a month" in shown
+    assert "One more point of quality costs <strong>$15</strong> more a month." in shown
+    assert "for +1 point: Reply drafting from Sonnet 4-5 to Opus 4-5; $15 for each point at that price" in shown
+    assert "The best that may serve now is +2.33 points for +$58 a month" in shown
+    assert "Nothing that may serve now costs less." in shown and "claude-" not in shown.split('id="corners"')[1]
     assert "a mean quality of <strong>97.00%</strong>" in shown
