@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final, TypeVar
 
 from django.http import QueryDict
 
 from billing.core.money import MoneyError, parse_usd
-from billing.core.periods import PeriodError, parse_day
+from billing.core.periods import PeriodError, parse_day, parse_instant
 from billing.core.settlement import KIND_WORDS
 from billing.core.words import CHANNELS as CHANNEL_NAMES
 from billing.models import Invoice, InvoiceLine
@@ -32,13 +32,14 @@ MAX_ROWS: Final = 500
 class InvoiceForm:
     """What stands in the form, as text. `errors` by field name; of line 3's amount: `line-3-amount`.
 
-    `similar`: the invoice that may be the same one.
+    `similar`: the invoice that may be the same one. `seen_at`: when the reading was entered that is being corrected.
     """
 
     values: dict[str, str]
     lines: list[dict[str, str]]
     errors: dict[str, str] = field(default_factory=dict)
     similar: Invoice | None = None
+    seen_at: datetime | None = None
 
     @classmethod
     def empty(cls, *, month: date | None) -> "InvoiceForm":
@@ -74,7 +75,7 @@ class InvoiceForm:
             }
             for line in row.lines.all()
         ]
-        return cls(values, _padded(lines))
+        return cls(values, _padded(lines), seen_at=row.entered_at)
 
     @classmethod
     def read(cls, data: QueryDict) -> "InvoiceForm":
@@ -85,7 +86,8 @@ class InvoiceForm:
             for row in range(count)
         ]
         filled = [line for line in lines if any(line[name] for name in ("description", "model", "amount"))]
-        return cls({name: data.get(name, "").strip() for name in HEAD}, _padded(filled))
+        head = {name: data.get(name, "").strip() for name in HEAD}
+        return cls(head, _padded(filled), seen_at=_instant(data.get("seen", "")))
 
     @property
     def filled(self) -> list[dict[str, str]]:
@@ -156,6 +158,13 @@ class InvoiceForm:
         except (PeriodError, MoneyError, ValueError) as error:
             self.errors[name] = f"{error}."
             return None
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        return parse_instant(text) if text else None
+    except PeriodError:
+        return datetime.min.replace(tzinfo=UTC)  # nothing was entered then: refused as outdated
 
 
 def _padded(lines: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """Expected refusals become pages (or JSON) in words instead of server errors."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -32,6 +33,18 @@ class RefusalMiddleware:
             message = "It holds a NUL character (%00). Take it out, or start from the overview."
             return _answer(request, 400, "bad_address", "This address cannot be read", message)
         return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        # After log-in and CSRF were checked: only then is a form read. The API reads its bodies itself.
+        if request.method == "POST" and not request.path.startswith("/api/"):
+            named = next((name for name, values in request.POST.lists() if any("\0" in text for text in values)), None)
+            if named is not None or any("\0" in name for name in request.POST):
+                message = (
+                    f"Its field {(named or 'name').replace(chr(0), '')[:40]} holds a NUL character, which no database "
+                    "stores. Go back, take it out, and send the form again; nothing was changed."
+                )
+                return _answer(request, 400, "bad_form", "This form cannot be read", message)
+        return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, Forbidden):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
@@ -17,6 +17,9 @@ from billing.models import BillingPeriod, Invoice, InvoiceLine
 
 MAX_LINES: Final = 500
 MAX_USD: Final = Decimal(10) ** 13
+MAX_NOTE: Final = 2000
+FIRST_MONTH: Final = date(2020, 1, 1)  # nobody was invoiced for Claude before
+MONTHS_AHEAD: Final = 12  # a prepayment is invoiced before the month it is for
 CATEGORIES: Final = tuple(InvoiceLine.Category.values)
 LINE_KINDS: Final = (*PRICED_KINDS, "code_execution", "session_usage")
 _LOWERING: Final = ("credit", "discount")
@@ -74,22 +77,30 @@ def save_invoice(
     entry: InvoiceEntry,
     as_of: datetime,
     invoice_id: int | None = None,
+    seen_at: datetime | None = None,
     confirm_similar: bool = False,
     is_demo: bool = False,
 ) -> Invoice:
     """Keep a new invoice, or another reading of one (`invoice_id`); whoever corrects it takes the second reading away.
 
+    `seen_at`: when the reading was entered that is being corrected; another one kept since then is not overwritten.
     `confirm_similar`: it is another one, though the number is held of an issuer spelled in another way. Raises
     InvoiceRefused with every problem, SimilarInvoice where that is the only one, Forbidden.
     """
     require(actor, Right.EDIT_INVOICES)
     problems = _problems(entry, as_of)
     row = Invoice() if invoice_id is None else _held(invoice_id)
+    if row.pk is not None and seen_at is not None and row.entered_at != seen_at:
+        who = row.entered_by.get_username() if row.entered_by is not None else "somebody"
+        problems["invoice"] = (
+            f"{who} corrected this invoice on {row.entered_at:%-d %b %Y, %H:%M} UTC, while you had it open: nothing of "
+            "yours was kept. Open it again and correct what stands there now."
+        )
     if row.pk is not None and _is_frozen(row):
         problems["month"] = _frozen_words(row, "corrected")
     same = Invoice.objects.filter(issuer=entry.issuer.strip(), number=entry.number.strip(), withdrawn_at__isnull=True)
     if same.exclude(pk=row.pk).exists():
-        problems["number"] = f"Invoice {entry.number} of {entry.issuer} is entered already: open that one."
+        problems["number"] = _entered_already(entry)
     if problems:
         raise InvoiceRefused(problems)
     similar = similar_invoice(entry.issuer, entry.number, besides=row.pk)
@@ -105,7 +116,11 @@ def save_invoice(
     row.currency, row.total_amount, row.note = entry.currency, entry.total_amount, entry.note.strip()
     row.entered_by_id, row.entered_at = (actor.pk if actor is not None else None), as_of
     row.checked_by, row.checked_at = None, None
-    row.save()
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError as error:  # somebody kept the same one in this very moment: a double click
+        raise InvoiceRefused({"number": _entered_already(entry)}) from error
     row.lines.all().delete()
     InvoiceLine.objects.bulk_create(
         InvoiceLine(
@@ -197,6 +212,10 @@ def invoice_record(row: Invoice) -> dict[str, Any]:
     }
 
 
+def _entered_already(entry: InvoiceEntry) -> str:
+    return f"Invoice {entry.number} of {entry.issuer} is entered already: open that one."
+
+
 def _held(invoice_id: int) -> Invoice:
     row = Invoice.objects.select_for_update().filter(pk=invoice_id, withdrawn_at__isnull=True).first()
     if row is None:
@@ -225,8 +244,17 @@ def _problems(entry: InvoiceEntry, as_of: datetime) -> dict[str, str]:
             problems[name] = f"Give its {name}, at most {limit} characters."
     if entry.month.day != 1:
         problems["month"] = f"{entry.month} is not the first day of a month."
+    elif not FIRST_MONTH <= entry.month <= _months_after(as_of.date(), MONTHS_AHEAD):
+        problems["month"] = (
+            f"{entry.month.isoformat()[:7]} cannot be right: give the month it bills, from {FIRST_MONTH:%Y-%m} to "
+            f"{_months_after(as_of.date(), MONTHS_AHEAD):%Y-%m}."
+        )
     if entry.issued_on > as_of.date():
         problems["issued_on"] = f"{entry.issued_on} lies ahead: give the date printed on the invoice."
+    elif entry.issued_on < FIRST_MONTH:
+        problems["issued_on"] = f"{entry.issued_on} cannot be right: give the date printed on the invoice."
+    if len(entry.note) > MAX_NOTE:
+        problems["note"] = f"{len(entry.note):,} characters: write at most {MAX_NOTE:,}."
     if entry.due_on is not None and entry.due_on < entry.issued_on:
         problems["due_on"] = f"It would be due on {entry.due_on}, before it was issued on {entry.issued_on}."
     if len(entry.currency) != 3 or not entry.currency.isalpha() or not entry.currency.isupper():
@@ -244,12 +272,20 @@ def _problems(entry: InvoiceEntry, as_of: datetime) -> dict[str, str]:
     return problems
 
 
+def _months_after(day: date, count: int) -> date:
+    months = day.year * 12 + day.month - 1 + count
+    return date(months // 12, months % 12 + 1, 1)
+
+
 def _line_problems(position: int, line: LineEntry) -> dict[str, str]:
     problems: dict[str, str] = {}
     if not line.description.strip() or len(line.description) > 255:
         problems[f"line-{position}-description"] = (
             f"Line {position}: write what the invoice says, up to 255 characters."
         )
+    for name, text in (("model", line.model), ("service_tier", line.service_tier)):
+        if len(text) > 255:
+            problems[f"line-{position}-{name}"] = f"Line {position}: {name} has {len(text):,} characters, at most 255."
     if line.category not in CATEGORIES:
         problems[f"line-{position}-category"] = (
             f"Line {position}: {line.category!r} is none of {', '.join(CATEGORIES)}."

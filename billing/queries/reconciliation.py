@@ -33,6 +33,7 @@ from billing.queries.named_models import model_expression, named_models
 from billing.queries.prices import price_book
 
 _PRICE_COLUMNS: Final = ("model", "service_tier", "prompt_length_band", "geo", "speed")
+MAX_HOLE: Final = 24  # months
 DEFAULTS: Final = Settings(Decimal("0.01"), Decimal("0.000001"), Decimal("0.01"), Decimal("0.05"))
 
 
@@ -299,16 +300,24 @@ def _source_count(start: date, end: date) -> int:
 
 
 def months_known(*, as_of: datetime) -> list[date]:
-    """Every month with usage, a cost report, an invoice or a settlement, newest first; no holes between them."""
+    """Every month with usage, a cost report, an invoice or a settlement, newest first.
+
+    Months between two of them are there too, to be asked about; only a hole of over MAX_HOLE months stays one: then a
+    file or an invoice has a wrong year, and a thousand empty months would hide the real ones.
+    """
     days = DailyUsage.objects.aggregate(first=Min("date"), last=Max("date"))
     known = [day.replace(day=1) for day in days.values() if day is not None]
     known += months_with_reports()
     known += Invoice.objects.filter(withdrawn_at__isnull=True).values_list("month", flat=True)
     known += BillingPeriod.objects.values_list("month", flat=True)
-    if not known:
-        return []
-    found, month = [], min(known)
-    while month <= max(known):
+    found: list[date] = []
+    for month in sorted(set(known)):
+        if found and _months_between(found[-1], month) <= MAX_HOLE:
+            while (between := next_month(found[-1])) < month:
+                found.append(between)
         found.append(month)
-        month = next_month(month)
     return found[::-1]
+
+
+def _months_between(first: date, second: date) -> int:
+    return (second.year - first.year) * 12 + second.month - first.month - 1

@@ -160,9 +160,10 @@ def _folded(states: list[str]) -> int:
 
 
 def _view(name: str) -> MonthView:
+    month = _month_of(name)
     try:
-        return month_shown(month=parse_month(name))
-    except (ValueError, NoSuchMonth) as error:
+        return month_shown(month=month)
+    except NoSuchMonth as error:
         raise Http404(str(error)) from error
 
 
@@ -368,6 +369,7 @@ def _saved(request: HttpRequest, row: Invoice | None) -> HttpResponse:
                 entry=entry,
                 as_of=now(),
                 invoice_id=row.pk if row is not None else None,
+                seen_at=form.seen_at,
                 confirm_similar=request.POST.get("confirm_similar") == "yes",
             )
         except SimilarInvoice as refusal:

@@ -279,6 +279,16 @@ def test_months_have_no_holes(folder: Path) -> None:
     assert months_known(as_of=AS_OF) == [date(2026, month, 1) for month in (11, 10, 9, 8)]
 
 
+def test_a_wrong_year_hides_no_months(folder: Path) -> None:
+    """Held from before years were checked, or imported so: the real months stay a short list, and nothing fails."""
+    prices()
+    count_usage(OPUS, "2026-08-30", output_tok=1)
+    row = save_invoice(actor=None, entry=invoice(month=date(2026, 9, 1)), as_of=AS_OF)
+    for year in (1, 1900, 2100, 9999):
+        Invoice.objects.filter(pk=row.pk).update(month=date(year, 12, 1))
+        assert set(months_known(as_of=AS_OF)) == {date(2026, 8, 1), date(year, 12, 1)}
+
+
 def test_an_invoice_by_model_and_kind_is_compared_word_by_word(folder: Path) -> None:
     whole_month(folder)
     lines = (

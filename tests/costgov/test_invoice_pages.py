@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.core.management import call_command
+from django.db.models import signals
 from django.test import Client
 from python_calamine import CalamineWorkbook
 
 from audit.models import AuditEntry
 from billing.models import BillingPeriod, CostReportLine, Invoice, PeriodComment, TaxRate
-from billing.operations.invoices import LineEntry, check_invoice, save_invoice
+from billing.operations.invoices import InvoiceRefused, LineEntry, check_invoice, save_invoice
 from billing.operations.reconciliation import close_month, comment_month, explain_difference
 from costgov.jsonin import read
 from costgov.jsonout import dumps, plain
@@ -324,6 +325,62 @@ class TestInvoiceForm:
         assert f"Line 2: a {category} lowers the invoice, write -50" in text_of(answer)
         answer = paula.post("/invoices/new/", {**FORM, **lines, "amount": ["100", "-50", ""], "total_amount": "50"})
         assert answer.status_code == 302
+
+    @pytest.mark.parametrize("month", ["0001-01", "0206-10", "1900-01", "2019-12", "2027-12", "2062-10", "9999-12"])
+    def test_a_month_nobody_is_invoiced_for_is_a_typing_error(self, paula, month):
+        """One year mistyped would list a thousand months, or none at all: 9999-12 has no month after it."""
+        answer = paula.post("/invoices/new/", {**FORM, "month": month})
+        assert answer.status_code == 400
+        assert f"{month} cannot be right: give the month it bills, from 2020-01 to 2027-11" in text_of(answer)
+        answer = paula.post("/invoices/new/", {**FORM, "issued_on": "1900-01-01"})
+        assert "1900-01-01 cannot be right: give the date printed on the invoice" in text_of(answer)
+        assert not Invoice.objects.exists()
+
+    @pytest.mark.parametrize("month", ["2020-01", "2027-11"])
+    def test_months_at_the_edge_are_kept(self, paula, month):
+        assert paula.post("/invoices/new/", {**FORM, "month": month}).status_code == 302
+
+    def test_what_is_too_long_is_refused_with_its_place(self, paula):
+        answer = paula.post("/invoices/new/", {**FORM, "note": "n" * 2001, "model": ["m" * 256, "", ""]})
+        assert answer.status_code == 400
+        assert problems(answer.content.decode()) == []
+        text = text_of(answer)
+        assert "2,001 characters: write at most 2,000." in text
+        assert "Line 1: model has 256 characters, at most 255." in text
+
+    def test_two_people_correct_one_invoice(self, paula):
+        """The second would undo what the first corrected, and neither would know."""
+        paula.post("/invoices/new/", FORM)
+        row = Invoice.objects.get()
+        address = f"/invoices/{row.pk}/edit/"
+        seen = re.search(r'name="seen" value="([^"]+)"', paula.get(address).content.decode())
+        assert seen is not None
+        mine = {**FORM, "seen": unescape(seen[1])}
+        assert paula.post(address, {**mine, "note": "same tab"}).status_code == 302
+        Invoice.objects.update(entered_at=AS_OF.replace(hour=5))  # as if entered at another time than mine
+        answer = paula.post(address, {**mine, "total_amount": "1", "amount": ["1", "0", ""]})
+        assert answer.status_code == 400
+        assert problems(answer.content.decode()) == []
+        assert "paula corrected this invoice on" in text_of(answer)
+        row.refresh_from_db()
+        assert row.total_amount == USD("1043.50")
+        assert paula.post(address, {**mine, "seen": "x"}).status_code == 400
+
+    def test_the_same_invoice_twice_in_one_moment(self, paula):
+        """A double click: both posts look before either has written. The second waits for the first, and is told."""
+        entry = invoice()
+        save_invoice(actor=None, entry=entry, as_of=AS_OF)
+        Invoice.objects.filter(number=entry.number).update(withdrawn_at=AS_OF)
+
+        def between(*_: Any, **__: Any) -> None:
+            """After it has looked, before it writes: the other one is there."""
+            signals.pre_save.disconnect(between, sender=Invoice)
+            Invoice.objects.filter(number=entry.number).update(withdrawn_at=None)
+
+        signals.pre_save.connect(between, sender=Invoice)
+        with pytest.raises(InvoiceRefused, match="is entered already"):
+            save_invoice(actor=None, entry=entry, as_of=AS_OF)
+        assert Invoice.objects.count() == 1
 
     def test_the_issuer_in_another_spelling(self, paula):
         """INV-11 of Anthropic again in other words: shown with the one found, kept only when confirmed."""

@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from billing.models import Invoice
 from tests.costgov import small_world as world
 
 pytestmark = pytest.mark.django_db
@@ -31,3 +32,33 @@ def test_a_form_from_before_the_log_in_says_what_to_do() -> None:
     assert answer.status_code == 403
     assert "reload the page and send the form again" in answer.content.decode()
     assert "nothing was done" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "field"),
+    [
+        ("/invoices/new/", "number"),
+        ("/invoices/2026-10/comment/", "text"),
+        ("/tax-rates/", "note"),
+        ("/prices/contracts/new/", "name"),
+        ("/prices/add/", "source"),
+        ("/prices/scenarios/new/", "name"),
+        ("/spend/cost-centres/", "name"),
+        ("/no-such-page/", "x"),
+    ],
+)
+def test_a_nul_in_a_form_is_refused(client: Client, address: str, field: str) -> None:
+    """PostgreSQL stores none: it was a server error in every form with a field of free text."""
+    client.force_login(world.people()["ada"])
+    for content in ({field: "a\0b"}, {f"{field}\0": "a"}):
+        answer = client.post(address, content)
+        if answer.status_code != 404 or address != "/no-such-page/":
+            assert (answer.status_code, "holds a NUL character" in answer.content.decode()) == (400, True), content
+    assert not Invoice.objects.exists()
+
+
+def test_a_nul_in_a_form_is_told_only_to_whoever_may_see_the_page() -> None:
+    client = Client(enforce_csrf_checks=True)
+    assert client.post("/invoices/new/", {"number": "a\0b"}).status_code == 403
+    client = Client()
+    assert client.post("/invoices/new/", {"number": "a\0b"})["Location"] == "/login/?next=/invoices/new/"
