@@ -42,7 +42,8 @@ class CascadeRow:
     Costs are usd per request with the levers that pay; shares and rates in 0..1; None = it cannot be computed, `reason`
     says why. `outcome`: recommended, worth_an_eval, loses, below_line, not_needed or unknown. `saving_usd_per_month`,
     an estimate, is against what is recommended without it, and part of no other figure: it is None unless the cascade
-    pays. `cases` were run on both models. `evaluated_as`: the name its own evals have, with their verdict.
+    pays. `loss_usd_per_month`: what it costs more than the strong model alone, or than what is recommended where that is
+    cheaper still; None unless it loses money. `cases` were run on both models. `evaluated_as`: the name its own evals have, with their verdict.
     """
 
     cheap: str
@@ -64,6 +65,7 @@ class CascadeRow:
     evaluated_as: str
     verdict_text: str
     newest_case_at: datetime | None
+    loss_usd_per_month: Decimal | None = None
 
 
 def cascade_row(row: ClassRecommendation, report: RecommendationReport) -> CascadeRow | None:
@@ -112,9 +114,12 @@ def _shown(
     target_usd: Decimal,
 ) -> CascadeRow:
     found, check = judged.found, judged.check
-    saving = None
+    saving = loss = None
     if found is not None and judged.outcome in {"recommended", "worth_an_eval", "below_line"}:
-        saving = per_month(row.units * (target_usd - found.unit_cost_usd), report.days).quantize(CENT, ROUND_HALF_UP)
+        saving = _month(row.units * (target_usd - found.unit_cost_usd), report)
+    elif found is not None and judged.outcome == "loses":
+        alone = target_usd if found.pays else found.strong_cost_usd
+        loss = _month(row.units * (found.unit_cost_usd - alone), report)
     return CascadeRow(
         cheap=judged.plan.cheap,
         strong=judged.strong,
@@ -143,7 +148,12 @@ def _shown(
         evaluated_as=judged.plan.evaluated_as,
         verdict_text=verdict_text,
         newest_case_at=newest_case_at,
+        loss_usd_per_month=loss,
     )
+
+
+def _month(usd: Decimal, report: RecommendationReport) -> Decimal:
+    return per_month(usd, report.days).quantize(CENT, ROUND_HALF_UP)
 
 
 def _unit_cost(row: ClassRecommendation, model: str, levers: LeverSet) -> Decimal | None:

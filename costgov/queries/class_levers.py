@@ -17,8 +17,8 @@ _CASCADE_OUTCOMES = {"loses": "loses", "worth_an_eval": "unproven", "below_line"
 @dataclass(frozen=True, slots=True)
 class LeverRow:
     """One lever. Shares in 0..1, None where there is nothing to show; `saving_usd` an estimate per month, None where
-    the lever is not part of the recommendation. `outcome`: pays, pays_less, loses or no_effect; of a cascade also
-    unproven or below_line. `share_is`: measured, assumed (an owner's entry or a trace of other traffic) or planned."""
+    the lever is not part of the recommendation. `loss_usd`: what it would cost more a month, None unless it loses money.
+    `outcome`: pays, pays_less, loses or no_effect; of a cascade also unproven or below_line. `share_is`: measured, assumed (an owner's entry or a trace of other traffic) or planned."""
 
     name: str
     measures: str
@@ -28,6 +28,7 @@ class LeverRow:
     outcome: str
     reason: str
     share_is: str
+    loss_usd: Decimal | None = None
 
 
 def lever_rows(
@@ -53,6 +54,7 @@ def lever_rows(
             outcome="pays" if advice.batch_share else "loses" if loses else "no_effect",
             reason=advice.batch_reason,
             share_is="planned",
+            loss_usd=advice.batch_loss_usd_per_month,
         )
     )
     if advice.cascade is not None:
@@ -75,6 +77,7 @@ def _caching_row(option: CachingRow, advice: ClassRow, *, is_assumed: bool) -> L
         outcome=outcome,
         reason=option.reason,
         share_is="assumed" if is_assumed else "measured",
+        loss_usd=option.loss_usd_per_month,
     )
 
 
@@ -89,6 +92,7 @@ def _cascade_row(row: CascadeRow) -> LeverRow:
         outcome="pays" if row.is_recommended else _CASCADE_OUTCOMES.get(row.outcome, "no_effect"),
         reason=row.reason,
         share_is="assumed" if row.check is None or row.check.is_assumed else "measured",
+        loss_usd=row.loss_usd_per_month,
     )
 
 

@@ -113,7 +113,10 @@ class CostSteps:
 
 @dataclass(frozen=True, slots=True)
 class CachingRow:
-    """One way to cache the prefix on the recommended model. Shares in 0..1; `factor` × the uncached price of it."""
+    """One way to cache the prefix on the recommended model. Shares in 0..1; `factor` × the uncached price of it.
+
+    `loss_usd_per_month`: what it would cost more than no caching, an estimate; None where it does not lose money.
+    """
 
     ttl: str
     hit_share: Decimal
@@ -121,6 +124,7 @@ class CachingRow:
     factor: Decimal
     pays: bool
     reason: str
+    loss_usd_per_month: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class ClassRow:
     any more: it shows in the spend of requests from the activation on. `target_share` of the class goes to `target`,
     the rest to `split_with` ('' = all of it moves). `cold_cache_usd`: the most the switch costs once, where the target
     caches. `low_usd`, `high_usd`: the recommended cost of the window at the ends of assumed tokens (None = measured).
+    `batch_loss_usd_per_month`: what sending in batch what can wait would cost more, None where that does not lose money.
     `cascade`: the one stated for the class (None = none is); recommended or not, it is in no other figure.
     """
 
@@ -164,6 +169,7 @@ class ClassRow:
     cold_cache_usd: Decimal | None = None
     low_usd: Decimal | None = None
     high_usd: Decimal | None = None
+    batch_loss_usd_per_month: Decimal | None = None
     cascade: CascadeRow | None = None
 
     @property
@@ -443,6 +449,7 @@ def _class_row(
                 factor=option.factor,
                 pays=option.pays,
                 reason=option.reason,
+                loss_usd_per_month=_loss(row, option.extra_usd, report.days),
             )
             for option in costs.caching_options
         ),
@@ -453,8 +460,16 @@ def _class_row(
         cold_cache_usd=cold.quantize(CENT, ROUND_HALF_UP) if row.target != row.incumbent and cold else None,
         low_usd=window_cost_usd(row.units, ends[0]) if ends is not None else None,
         high_usd=window_cost_usd(row.units, ends[1]) if ends is not None else None,
+        batch_loss_usd_per_month=_loss(row, costs.batch_loss_usd, report.days),
         cascade=cascade_row(row, report),
     )
+
+
+def _loss(row: ClassRecommendation, extra_usd: Decimal, days: int) -> Decimal | None:
+    """What a lever that costs that much more a unit of the target loses a month; None where it loses nothing."""
+    if extra_usd <= 0:
+        return None
+    return per_month(row.units * row.target_share * extra_usd, days).quantize(CENT, ROUND_HALF_UP)
 
 
 def _is_in_force(row: ClassRecommendation, report: RecommendationReport) -> bool:

@@ -6,7 +6,7 @@ tokens and are absolute for every kind and service tier: no multiplier is ever a
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
@@ -92,12 +92,16 @@ class ReuseFacts:
 
 @dataclass(frozen=True, slots=True)
 class CachingOption:
-    """One way to cache the prefix: its factor F on the input price and whether it pays (F < 1)."""
+    """One way to cache the prefix: its factor F on the input price and whether it pays (F < 1).
+
+    `extra_usd`: what a unit costs more with it than with the prefix sent uncached; below 0 where it pays.
+    """
 
     cache: CacheUse
     factor: Decimal
     break_even_hit_share: Decimal | None
     reason: str
+    extra_usd: Decimal = ZERO
 
     @property
     def pays(self) -> bool:
@@ -109,6 +113,7 @@ class LeverCosts:
     """Unit cost in usd of one model for every combination of caching and batch, and what was decided about each.
 
     `rewrite_usd`: what a unit costs more when the cache is cold, as after a switch of models: hits become writes.
+    `batch_loss_usd`: what a unit would cost more if what can wait were sent in batch; 0 where that does not lose money.
     `low`, `high`: the same costs at the ends of an assumed number of tokens; None where they are measured.
     """
 
@@ -119,6 +124,7 @@ class LeverCosts:
     batch_share: Decimal
     batch_reason: str
     rewrite_usd: Decimal = ZERO
+    batch_loss_usd: Decimal = ZERO
     low: dict[LeverSet, Decimal] | None = None
     high: dict[LeverSet, Decimal] | None = None
 
@@ -142,19 +148,28 @@ class LeverCosts:
 
     def times(self, ratio: Decimal, *, model: str) -> "LeverCosts":
         """Costs of another model known only by a cost ratio measured on the same cases (methods.md §2)."""
-        return replace(self._each(lambda cost: cost * ratio), model=model, rewrite_usd=self.rewrite_usd * ratio)
+        return replace(self._scaled(ratio, ZERO), model=model)
 
     def surcharged(self, *, premium: Decimal, extra_usd: Decimal) -> "LeverCosts":
         """With what a unit costs on any model alike: a premium on tokens (inference geo, speed), web searches."""
-        return replace(self._each(lambda cost: cost * premium + extra_usd), rewrite_usd=self.rewrite_usd * premium)
+        return self._scaled(premium, extra_usd)
 
-    def _each(self, change: Callable[[Decimal], Decimal]) -> "LeverCosts":
+    def _scaled(self, factor: Decimal, extra_usd: Decimal) -> "LeverCosts":
+        """Every cost times a factor, plus what no lever changes: differences between costs are scaled alone."""
+        if factor == 1 and not extra_usd:
+            return self
+
         def changed(costs: dict[LeverSet, Decimal]) -> dict[LeverSet, Decimal]:
-            return {levers: change(cost) for levers, cost in costs.items()}
+            return {levers: cost * factor + extra_usd for levers, cost in costs.items()}
 
         return replace(
             self,
             by_levers=changed(self.by_levers),
+            caching_options=tuple(
+                replace(option, extra_usd=option.extra_usd * factor) for option in self.caching_options
+            ),
+            rewrite_usd=self.rewrite_usd * factor,
+            batch_loss_usd=self.batch_loss_usd * factor,
             low=None if self.low is None else changed(self.low),
             high=None if self.high is None else changed(self.high),
         )
@@ -257,7 +272,8 @@ def caching_options(profile: Profile, rates: ModelRates, reuse: ReuseFacts) -> t
                 f"{name} caching {word}: {percent(hit_share)} of prefix tokens are found in the cache, "
                 f"break-even is {percent(needed)}; the prefix costs {signed(factor, 2)}× its uncached price"
             )
-        options.append(CachingOption(CacheUse(ttl, hit_share, write_1h_share), factor, needed, reason))
+        extra = profile.prefix_tok * tier.uncached_input * (factor - 1) / MTOK
+        options.append(CachingOption(CacheUse(ttl, hit_share, write_1h_share), factor, needed, reason, extra))
     return tuple(options)
 
 
@@ -286,7 +302,7 @@ def lever_costs(
     without = own_cache if own_cache is not None else NO_CACHE
     with_caching = own_cache if own_cache is not None else best_caching(options)
     in_batch = _cache_in_batch(rates, with_caching, batch_cache, is_own=own_cache is not None)
-    share, reason = _batch_decision(profile, rates, with_caching, batch_share, in_batch, batch_cache)
+    share, reason, batch_loss = _batch_decision(profile, rates, with_caching, batch_share, in_batch, batch_cache)
     by_levers: dict[LeverSet, Decimal] = {}
     for cached, cache in ((False, without), (True, with_caching)):
         for batched in (False, True):
@@ -303,7 +319,7 @@ def lever_costs(
                 batch_cache=in_batch if cache.ttl != "none" else NO_CACHE,
             )
     rewrite = rewrite_usd(profile, rates.standard, with_caching)
-    return LeverCosts(rates.model, by_levers, with_caching, options, share, reason, rewrite)
+    return LeverCosts(rates.model, by_levers, with_caching, options, share, reason, rewrite, batch_loss)
 
 
 def _cache_in_batch(rates: ModelRates, cache: CacheUse, measured: CacheUse, *, is_own: bool) -> CacheUse:
@@ -346,12 +362,12 @@ def _batch_decision(
     share: Decimal,
     in_batch: CacheUse,
     measured: CacheUse,
-) -> tuple[Decimal, str]:
-    """Batch only where it lowers the cost with the cache hits that batch requests lose."""
+) -> tuple[Decimal, str, Decimal]:
+    """Batch only where it lowers the cost with the cache hits that batch requests lose; else what it would lose."""
     if share == 0:
-        return ZERO, "nothing in this class can wait"
+        return ZERO, "nothing in this class can wait", ZERO
     if rates.batch is None:
-        return ZERO, f"{rates.model} has no batch price"
+        return ZERO, f"{rates.model} has no batch price", ZERO
     can_wait = percent(share, 0)
     online = unit_cost_usd(profile, rates, cache=cache)
     batched = unit_cost_usd(profile, rates, cache=cache, batch_share=share, batch_cache=in_batch)
@@ -360,11 +376,14 @@ def _batch_decision(
         return (
             share,
             f"{can_wait} of requests can wait; {times}{_told_of_batch_cache(rates, cache, in_batch, measured)}",
+            ZERO,
         )
     plain = unit_cost_usd(profile, rates)
     if unit_cost_usd(profile, rates, batch_share=ONE) >= plain:
-        return ZERO, f"batch loses money: the batch price of {rates.model} is not below its standard price"
-    return ZERO, f"batch loses money: cache hits lost cost more than the batch discount saves on {can_wait}"
+        reason = f"batch loses money: the batch price of {rates.model} is not below its standard price"
+    else:
+        reason = f"batch loses money: cache hits lost cost more than the batch discount saves on {can_wait}"
+    return ZERO, reason, batched - online
 
 
 def _told_of_batch_cache(rates: ModelRates, cache: CacheUse, in_batch: CacheUse, measured: CacheUse) -> str:

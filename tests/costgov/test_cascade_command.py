@@ -169,10 +169,15 @@ def test_the_worked_numbers_of_the_guide() -> None:
     assert says(
         "accepting 25% of good answers lets 22.8% through", "than the 22.9% it needs: a request costs 0.01751875"
     )
+    assert D(refuses["loss_usd_per_month"]) == D("0.06") and says("0.06 a month more than Opus alone")
     dear = row(check_usd="0.0115")
     assert dear["outcome"] == "loses" and f"{dear['break_even_share']:.3f}" == "0.857"
     assert D(dear["unit_cost_usd"]) == D("0.01810625")
-    assert says("A check of 0.0115 makes it need 85.7% and costs 0.01810625")
+    assert says("A check of 0.0115 makes it need 85.7% and costs 0.01810625, 1.85 a month more")
+    assert D(dear["loss_usd_per_month"]) == D("1.85")
+    said = told("triage", "--try", *GIVEN, "--check-usd", "0.0115")
+    assert said.startswith("Ticket triage (triage), tried, not stated: loses money, not recommended")
+    assert said.endswith("  loses 1.85 usd a month (estimate)")
 
 
 def test_the_guide_names_every_field_flag_and_address() -> None:

@@ -99,12 +99,12 @@ def test_evals_of_the_cascade_that_fall_short_decide_against_it() -> None:
 
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize(
-    ("changes", "accepted"),
-    [({"good_accepted": "0.25", "bad_accepted": "0.1"}, 0.2275), ({"check_usd": "0.0115"}, 0.8225)],
+    ("changes", "accepted", "loss"),  # 2,800 requests × what each costs over 0.0175, × 30.4375 / 28
+    [({"good_accepted": "0.25", "bad_accepted": "0.1"}, 0.2275, "0.06"), ({"check_usd": "0.0115"}, 0.8225, "1.85")],
     ids=["accepts too little", "costs too much"],
 )
 def test_one_that_loses_money_says_so_everywhere(
-    changes: dict[str, Any], accepted: float, people: dict[str, Any], capsys: Any
+    changes: dict[str, Any], accepted: float, loss: str, people: dict[str, Any], capsys: Any
 ) -> None:
     state(**changes)
     row = shown()
@@ -112,22 +112,28 @@ def test_one_that_loses_money_says_so_everywhere(
     assert row.accepted_share == pytest.approx(accepted)
     assert row.accepted_share <= row.break_even_share
     assert (row.outcome, row.is_recommended, row.saving_usd_per_month) == ("loses", False, None)
+    assert row.loss_usd_per_month == D(loss)
     assert row.reason.startswith(f"{world.HAIKU} first loses money: ")
     start = world.TODAY - timedelta(days=28)
     lever = class_page(slug="triage", as_of=world.AS_OF, start=start, end=world.TODAY).levers[-1]
     assert (lever.name, lever.outcome, lever.saving_usd, lever.reason) == ("Cascade", "loses", None, row.reason)
+    assert lever.loss_usd == D(loss)
     client = Client()
     client.force_login(people["vic"])
     page = client.get("/classes/triage/").content.decode()
     assert "Loses money</span>" in page and (row.reason[0].upper() + row.reason[1:]) in page
-    assert "Loses money: not recommended." in client.get("/classes/triage/cascade/").content.decode()
+    assert f"${loss} a month, not recommended" in page
+    assert (
+        f"Loses money, <strong>${loss}</strong> a month: not recommended."
+        in client.get("/classes/triage/cascade/").content.decode()
+    )
     told = client.get("/api/v1/recommendation").json()["classes"]
     assert next(each["cascade"] for each in told if each["request_class"] == "triage")["outcome"] == "loses"
     call_command("recommend", "--json")
     told = orjson.loads(capsys.readouterr().out)["classes"]
     assert next(each["cascade"] for each in told if each["request_class"] == "triage")["reason"] == row.reason
     call_command("recommend")
-    assert f"triage: cascade not recommended: {row.reason}" in capsys.readouterr().out
+    assert f"triage: cascade not recommended: {row.reason}: {loss} usd a month more" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("people")

@@ -110,6 +110,8 @@ def _told(view: ClassCascade) -> str:
     lines = [f"{head}: {OUTCOMES[row.outcome]}", f"  {row.reason}", *_figures(row)]
     if row.saving_usd_per_month is not None:
         lines.append(f"  saves {signed(row.saving_usd_per_month, 2)} usd a month (estimate, in no other figure)")
+    if row.loss_usd_per_month is not None:
+        lines.append(f"  loses {signed(row.loss_usd_per_month, 2)} usd a month (estimate)")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -10,7 +11,7 @@ from django.core.management.base import BaseCommand
 from billing.core.words import percent, signed
 from costgov.jsonout import dumps
 from costgov.pages import now
-from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
+from costgov.queries.recommendation import ClassRow, NoBaseline, RecommendationView, recommendation_view
 from costgov.queries.savings import Waterfall, waterfall
 from routing.core.levers import LEVERS, Lever
 
@@ -77,9 +78,10 @@ def _table(view: RecommendationView) -> str:
         for row in view.classes
         if row.cold_cache_usd is not None
     ]
+    lines += [line for row in view.classes for line in _losing(row)]
     lines += [
         f"{row.request_class}: cascade {'recommended' if row.cascade.is_recommended else 'not recommended'}: "
-        f"{row.cascade.reason}"
+        f"{row.cascade.reason}{_a_month(row.cascade.loss_usd_per_month)}"
         for row in view.classes
         if row.cascade is not None
     ]
@@ -90,6 +92,22 @@ def _table(view: RecommendationView) -> str:
         for row in view.missing_evidence
     ]
     return "\n".join(lines)
+
+
+def _losing(row: ClassRow) -> list[str]:
+    """Levers that are not recommended as they lose money, and how much."""
+    lines = [
+        f"{row.request_class}: {option.reason}{_a_month(option.loss_usd_per_month)}"
+        for option in row.caching_options
+        if option.loss_usd_per_month is not None
+    ]
+    if row.batch_loss_usd_per_month is not None:
+        lines.append(f"{row.request_class}: {row.batch_reason}{_a_month(row.batch_loss_usd_per_month)}")
+    return lines
+
+
+def _a_month(loss_usd: Decimal | None) -> str:
+    return "" if loss_usd is None else f": {signed(loss_usd, 2)} usd a month more"
 
 
 _STEP = {"routing": "routed", "caching": "cached", "batch": "batched"}
