@@ -8,7 +8,7 @@ opens an item. What becomes true of a class (served below its bar, stale) opens 
 from dataclasses import dataclass
 from typing import Literal
 
-from billing.core.words import percent
+from billing.core.words import percent, signed
 from routing.core.verdicts import STATUS_TEXT, Verdict
 
 ItemKind = Literal["verdict_changed", "went_stale", "below_bar", "monitor_alarm"]
@@ -17,7 +17,11 @@ DECIDED: frozenset[str] = frozenset({"clears", "falls_short"})
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A verdict as it was written down. `lower` None before 30 cases."""
+    """A verdict as it was written down. `lower` None before 30 cases.
+
+    `difference`: to what served the class then, on the same cases, with its bounds; None where none was asked for, or
+    no case was run on both.
+    """
 
     status: str
     stale: bool
@@ -29,6 +33,9 @@ class Seen:
     line: float
     lower: float | None
     upper: float
+    difference: float | None = None
+    difference_lower: float | None = None
+    difference_upper: float | None = None
 
     @property
     def text(self) -> str:
@@ -37,7 +44,13 @@ class Seen:
         if not self.cases:
             return str(words)
         passed = f"{self.passes:,.0f}" if self.passes == int(self.passes) else f"{self.passes:,.1f}"
-        return f"{words} ({percent(self.passes / self.cases)}, {passed} of {self.cases:,} cases)"
+        compared = "" if self.difference is None else f"; {_points(self.difference)} to what serves"
+        return f"{words} ({percent(self.passes / self.cases)}, {passed} of {self.cases:,} cases{compared})"
+
+
+def _points(difference: float) -> str:
+    """−0.013 as "−1.3 points"."""
+    return signed(100 * difference, 1, suffix=" points", plus=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,7 @@ class Item:
 
 def seen(verdict: Verdict, *, serves: bool, bar_version: int) -> Seen:
     """A verdict as it would be written down now."""
+    compared = verdict.paired if verdict.paired is not None and verdict.paired.difference is not None else None
     return Seen(
         status=verdict.status,
         stale=verdict.stale,
@@ -62,6 +76,9 @@ def seen(verdict: Verdict, *, serves: bool, bar_version: int) -> Seen:
         line=verdict.line,
         lower=verdict.lower,
         upper=verdict.upper,
+        difference=None if compared is None else compared.difference,
+        difference_lower=None if compared is None else compared.lower,
+        difference_upper=None if compared is None else compared.upper,
     )
 
 

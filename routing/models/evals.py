@@ -206,6 +206,7 @@ class ClassEvidence(models.Model):
     request_class = models.OneToOneField(RequestClass, on_delete=models.CASCADE, related_name="evidence")
     fingerprint = models.CharField(max_length=64, help_text="Of everything it was made from; another = make it anew.")
     summary = models.JSONField(default=dict)
+    costs = models.JSONField(null=True, help_text="What the cases took and cost; empty = not summed yet.")
     computed_at = models.DateTimeField()
 
 
@@ -222,6 +223,9 @@ class VerdictRecord(models.Model):
     line = models.FloatField()
     lower = models.FloatField(null=True, blank=True)
     upper = models.FloatField()
+    difference = models.FloatField(null=True, help_text="Mean of its scores less those of what served, case by case.")
+    difference_lower = models.FloatField(null=True)
+    difference_upper = models.FloatField(null=True)
     bar_version = models.PositiveIntegerField()
     epoch = models.TextField(blank=True, default="")
     stale = models.BooleanField(default=False)

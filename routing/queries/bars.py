@@ -1,7 +1,7 @@
 """Bars of classes: what each asks now, asked at any instant before, and who changed it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -34,6 +34,13 @@ def bar_histories(rows: Sequence[RequestClass]) -> dict[str, BarHistory]:
     for each in QualityBar.objects.filter(request_class__in=rows).order_by("version"):
         found[each.request_class_id].append((each.set_at, _bar(each, each.version)))
     return {row.slug: BarHistory(tuple(found.get(row.pk, ())), bar_of(row)) for row in rows}
+
+
+def bars_by_version(rows: Collection[RequestClass]) -> dict[tuple[int, int], Bar]:
+    """Every version of the bars of classes, by the class's key and the version; the one in force is the class's own."""
+    kept = QualityBar.objects.filter(request_class__in={row.pk for row in rows})
+    found = {(each.request_class_id, each.version): _bar(each, each.version) for each in kept}
+    return found | {(row.pk, row.bar_version): bar_of(row) for row in rows}
 
 
 def bar_versions(row: RequestClass) -> tuple[BarVersion, ...]:

@@ -8,7 +8,9 @@ from typing import Any
 from django.db.models import Count, F, Q, QuerySet
 
 from billing.queries.series import ModelName, model_name, model_names
+from routing.core.bars import Bar
 from routing.models import VerdictRecord, WorkItem
+from routing.queries.bars import bar_of, bars_by_version
 
 MOST_SHOWN = 500
 
@@ -58,7 +60,12 @@ class WorkItems:
 
 @dataclass(frozen=True, slots=True)
 class VerdictChange:
-    """A verdict as it was written down, newest first. Rates are shares in 0..1; `lower` None before 30 cases."""
+    """A verdict as it was written down, newest first. Rates are shares in 0..1; `lower` None before 30 cases.
+
+    `line` None where the bar of then asked for a comparison alone; `margin`: how much worse a model might be, None
+    where none was asked for. `difference` to what served then, and its bounds: None as well where no case was run on
+    both.
+    """
 
     at: datetime
     slug: str
@@ -71,9 +78,13 @@ class VerdictChange:
     serves: bool
     passes: float
     cases: int
-    line: float
+    line: float | None
     lower: float | None
     upper: float
+    margin: float | None
+    difference: float | None
+    difference_lower: float | None
+    difference_upper: float | None
     bar_version: int
     epoch: str
     reason: str
@@ -165,26 +176,36 @@ def verdict_changes(
     if import_id is not None:
         rows = rows.filter(eval_import=import_id)
     names = model_names()
+    shown = list(rows[:most])
+    bars = bars_by_version({row.request_class for row in shown})
     return tuple(
-        VerdictChange(
-            at=row.at,
-            slug=row.request_class.slug,
-            class_title=row.request_class.title,
-            model=row.model,
-            name=model_name(names, row.model).name,
-            status=row.status,
-            previous_status=row.previous_status,
-            stale=row.stale,
-            serves=row.serves,
-            passes=row.passes,
-            cases=row.cases,
-            line=row.line,
-            lower=row.lower,
-            upper=row.upper,
-            bar_version=row.bar_version,
-            epoch=row.epoch,
-            reason=row.reason,
-            import_id=row.eval_import_id,
-        )
-        for row in rows[:most]
+        _verdict_change(row, names, bars.get((row.request_class_id, row.bar_version)) or bar_of(row.request_class))
+        for row in shown
+    )
+
+
+def _verdict_change(row: VerdictRecord, names: dict[str, ModelName], asked: Bar) -> VerdictChange:
+    return VerdictChange(
+        at=row.at,
+        slug=row.request_class.slug,
+        class_title=row.request_class.title,
+        model=row.model,
+        name=model_name(names, row.model).name,
+        status=row.status,
+        previous_status=row.previous_status,
+        stale=row.stale,
+        serves=row.serves,
+        passes=row.passes,
+        cases=row.cases,
+        line=row.line if asked.asks_for_line else None,
+        lower=row.lower,
+        upper=row.upper,
+        margin=None if asked.margin is None else float(asked.margin),
+        difference=row.difference,
+        difference_lower=row.difference_lower,
+        difference_upper=row.difference_upper,
+        bar_version=row.bar_version,
+        epoch=row.epoch,
+        reason=row.reason,
+        import_id=row.eval_import_id,
     )
