@@ -1,7 +1,7 @@
 """What deciding about a model takes: how many cases, whether the suites hold so many, and what running them costs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
@@ -10,9 +10,8 @@ from billing.core.words import percent
 from costgov.queries.months import CENT
 from routing.core.class_summary import ClassSummary
 from routing.core.evalues import MIN_CASES, MOST_CASES_NEEDED, cases_without_failure, log_e_values, log_threshold
-from routing.core.evidence import CaseResult
 from routing.core.recommendation import ClassRecommendation
-from routing.core.traffic import _case_price, tokenizer_factor
+from routing.core.traffic import tokenizer_factor
 from routing.core.verdicts import Verdict
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.kept_evidence import asked_of, class_summaries
@@ -160,29 +159,19 @@ def _case_cost(
 ) -> tuple[Decimal | None, str]:
     """Mean cost of an eval case on a model and where it comes from: its own cases, the incumbent's, or a request."""
     estate = report.facts.estate
-    price, results = _case_price(estate.rates), estate.counted(row.request_class)
-    own = [cost for result in results if result.candidate == model and (cost := price(result)) is not None]
-    if own:
-        return _mean(own), f"measured on {len(own):,} results of its own"
-    factor = tokenizer_factor(estate.generations, row.incumbent, model)
-    if not isinstance(estate.rates(model), str):
-        there = [result for result in results if result.candidate == row.incumbent and _has_tokens(result)]
-        priced = [cost for each in there if (cost := price(replace(each, candidate=model))) is not None]
-        if priced:
-            return _mean(priced) * factor, f"assumed: the tokens of {len(priced):,} results of {row.incumbent}"
+    measured = estate.measured(row.request_class)
+    own = measured.mean_usd(model)
+    if own is not None:
+        return own[0], f"measured on {own[1]:,} results of its own"
+    there = measured.mean_usd_at(model, tokens_of=row.incumbent)
+    if there is not None:
+        factor = tokenizer_factor(estate.generations, row.incumbent, model)
+        return there[0] * factor, f"assumed: the tokens of {there[1]:,} results of {row.incumbent}"
     costs = plan.by_model.get(model)
     if costs is not None and row.unit_name == "request":
         return costs.unit_cost_usd(frozenset()), "assumed: a case takes the tokens of a request"
     return None, "not known: no case of this class has tokens"
 
 
-def _has_tokens(result: CaseResult) -> bool:
-    return result.input_tok is not None and result.output_tok is not None
-
-
 def _cents(usd: Decimal) -> Decimal:
     return usd.quantize(CENT, ROUND_HALF_UP)
-
-
-def _mean(costs: Sequence[Decimal]) -> Decimal:
-    return sum(costs, Decimal(0)) / len(costs)

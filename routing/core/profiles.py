@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from routing.core.evidence import CaseResult
+from routing.core.levers import MTOK, ModelRates
 
 MIN_PAIRED_CASES = 30
 Z_95_ONE_SIDED = 1.645
 
 CostOf = Callable[[CaseResult], Decimal | None]
+RatesOf = Callable[[str], ModelRates | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def factors_measured_in_evals(
         cost_cases=len(costs),
         cost_ratio_upper=upper,
         counts_as_cheaper=None if upper is None else upper < 1,
-        reason=_reason(len(inputs), len(costs), min_cases),
+        reason=factors_reason(len(inputs), len(costs), min_cases),
     )
 
 
@@ -100,6 +102,27 @@ def _mean_and_relative_variance(values: Sequence[Decimal | float]) -> tuple[floa
         return mean, 0.0
     variance = math.fsum((value - mean) ** 2 for value in floats) / (n - 1)
     return mean, variance / (n * mean * mean)
+
+
+def case_price(rates_of: RatesOf) -> CostOf:
+    """Price a case from its tokens at today's standard prices, else the cost its tool states."""
+
+    def price(result: CaseResult) -> Decimal | None:
+        counts = (
+            result.uncached_input_tok,
+            result.cache_read_tok,
+            result.cache_write_5m_tok,
+            result.cache_write_1h_tok,
+            result.output_tok,
+        )
+        rates = rates_of(result.candidate)
+        if isinstance(rates, str) or any(count is None for count in counts):
+            return result.cost_usd
+        tier = rates.standard
+        usd = (tier.uncached_input, tier.cache_read, tier.cache_write_5m, tier.cache_write_1h, tier.output)
+        return sum((Decimal(count or 0) * each for count, each in zip(counts, usd, strict=True)), Decimal(0)) / MTOK
+
+    return price
 
 
 _Case = tuple[str, str, str]
@@ -137,7 +160,8 @@ def _ratio(pairs: Sequence[tuple[Decimal, Decimal]]) -> Decimal | None:
     return sum((mine for mine, _ in pairs), Decimal(0)) / below if below else None
 
 
-def _reason(token_cases: int, cost_cases: int, min_cases: int) -> str:
+def factors_reason(token_cases: int, cost_cases: int, min_cases: int) -> str:
+    """In words, which of tokens and cost the cases measure."""
     if token_cases >= min_cases:
         return f"measured in evals: {token_cases:,} cases run on both models"
     if cost_cases >= min_cases:

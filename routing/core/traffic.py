@@ -6,24 +6,22 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from billing.core.words import signed
-from routing.core.evidence import CaseResult
 from routing.core.levers import (
     MTOK,
     NO_CACHE,
     CacheUse,
     LeverCosts,
-    ModelRates,
     Profile,
     ReuseFacts,
     lever_costs,
 )
-from routing.core.profiles import factors_measured_in_evals
+from routing.core.profiles import EvalFactors, RatesOf
 
 MEASURED_REQUESTS = 1_000
 ASSUMED_NEWER_TOKENIZER = Decimal("1.3")  # formats: the same text is 1.0-1.35 times the tokens, about +30 %
 ASSUMED_RANGE = (Decimal("1.0"), Decimal("1.35"))
 
-RatesOf = Callable[[str], "ModelRates | str"]
+Measured = Callable[[str, str], EvalFactors]  # what evals say of two models, the first over the second
 
 
 class Served(Protocol):
@@ -146,20 +144,16 @@ def model_factors(
     *,
     incumbent: str,
     traffic: ClassTraffic,
-    results: Mapping[str, Sequence[CaseResult]],
+    measured: Measured,
     generations: Mapping[str, int | None],
-    rates_of: RatesOf,
 ) -> ModelFactors:
     """Profile of a model, from the first source that exists (methods.md §2), and whether it counts as cheaper."""
     if model in traffic.measured:
         source = f"measured: {signed(traffic.measured_units[model], 0)} {traffic.unit_name.rstrip('s')}s of this class"
         return ModelFactors(source, traffic.measured[model], None, counts_as_cheaper=True)
-    price = _case_price(rates_of)
-    own = results.get(model, ())
-    against_incumbent = factors_measured_in_evals(own, results.get(incumbent, ()), cost_of=price)
-    factors = against_incumbent
+    factors = against_incumbent = measured(model, incumbent)
     if traffic.reference_model != incumbent:
-        factors = factors_measured_in_evals(own, results.get(traffic.reference_model, ()), cost_of=price)
+        factors = measured(model, traffic.reference_model)
     if factors.input_factor is not None and factors.output_factor is not None:
         profile = traffic.reference.scaled(input_factor=factors.input_factor, output_factor=factors.output_factor)
         return ModelFactors(factors.reason, profile, None, against_incumbent.counts_as_cheaper)
@@ -298,24 +292,3 @@ def _reuse_facts(
         source=str(reuse.get("source", "an owner's entry")),
         is_assumed=True,
     )
-
-
-def _case_price(rates_of: RatesOf) -> Callable[[CaseResult], Decimal | None]:
-    """Price a case from its tokens at today's standard prices, else the cost its tool states."""
-
-    def price(result: CaseResult) -> Decimal | None:
-        counts = (
-            result.uncached_input_tok,
-            result.cache_read_tok,
-            result.cache_write_5m_tok,
-            result.cache_write_1h_tok,
-            result.output_tok,
-        )
-        rates = rates_of(result.candidate)
-        if isinstance(rates, str) or any(count is None for count in counts):
-            return result.cost_usd
-        tier = rates.standard
-        usd = (tier.uncached_input, tier.cache_read, tier.cache_write_5m, tier.cache_write_1h, tier.output)
-        return sum((Decimal(count or 0) * each for count, each in zip(counts, usd, strict=True)), Decimal(0)) / MTOK
-
-    return price

@@ -8,9 +8,17 @@ from django.db import transaction
 from routing.models import ClassEvidence, RequestClass
 from routing.operations.judging_lock import lock_judging
 from routing.queries.bars import bar_of
+from routing.queries.case_costs import gathered_costs
 from routing.queries.evidence import names_held
 from routing.queries.gathering import gathered
-from routing.queries.kept_evidence import ALL_TIME, asked_of, document_of, fingerprint_of, runs_that_count
+from routing.queries.kept_evidence import (
+    ALL_TIME,
+    asked_of,
+    costs_document_of,
+    document_of,
+    fingerprint_of,
+    runs_that_count,
+)
 
 
 @transaction.atomic
@@ -25,16 +33,19 @@ def keep_evidence(*, as_of: datetime, slugs: Collection[str] | None = None) -> i
     asked = {slug: asked_of(bar_of(row)) for slug, row in classes.items()}
     runs = runs_that_count(classes, ALL_TIME)
     prints = {slug: fingerprint_of(runs[slug], asked[slug]) for slug in classes}
-    kept = dict(
-        ClassEvidence.objects.filter(request_class__in=classes.values()).values_list(
-            "request_class__slug", "fingerprint"
-        )
-    )
+    whole = ClassEvidence.objects.filter(request_class__in=classes.values(), costs__isnull=False)
+    kept = dict(whole.values_list("request_class__slug", "fingerprint"))
+    old = {slug: asked[slug] for slug in classes if kept.get(slug) != prints[slug]}
     named = names_held()
-    old = [slug for slug in classes if kept.get(slug) != prints[slug]]
-    for slug, found in gathered(asked={slug: asked[slug] for slug in old}, as_of=ALL_TIME, named=named).items():
+    costs = gathered_costs(asked=old, as_of=ALL_TIME, named=named)
+    for slug, found in gathered(asked=old, as_of=ALL_TIME, named=named).items():
         ClassEvidence.objects.update_or_create(
             request_class=classes[slug],
-            defaults={"fingerprint": prints[slug], "summary": document_of(found), "computed_at": as_of},
+            defaults={
+                "fingerprint": prints[slug],
+                "summary": document_of(found),
+                "costs": costs_document_of(costs[slug], found),
+                "computed_at": as_of,
+            },
         )
     return len(old)

@@ -96,35 +96,37 @@ def parts_that_count(
     *, slug: str, asked: Asked, as_of: datetime, named: Callable[[str, str], str]
 ) -> dict[str, Sequence[RunPart]]:
     """The parts of runs that make up the latest epoch of a class, by candidate; () for one with history only."""
-    rows = (
-        EvalRun.objects.filter(request_class__slug=slug, is_live=False).exclude(set_aside_at__lte=as_of).order_by("pk")
-    )
-    runs = [_Run(*values) for values in rows.values_list("pk", "suite", "suite_version", "eval_import_id")]
-    return _class_parts(slug, asked, runs, _parts(runs, named), as_of).current
+    runs = runs_of_classes([slug], as_of)[slug]
+    return _class_parts(slug, asked, runs, parts_of_runs(runs, named), as_of).current
 
 
 def gathered(*, asked: Mapping[str, Asked], as_of: datetime, named: Callable[[str, str], str]) -> dict[str, Gathered]:
     """Evidence of classes by slug, from all results run before `as_of` in runs not set aside by then."""
-    slugs = dict(RequestClass.objects.filter(slug__in=list(asked)).values_list("pk", "slug"))
-    runs: dict[str, list[_Run]] = defaultdict(list)
-    rows = EvalRun.objects.filter(request_class_id__in=list(slugs), is_live=False).exclude(set_aside_at__lte=as_of)
-    rows = rows.order_by("pk")
-    for pk, class_id, suite, version, batch in rows.values_list(
-        "pk", "request_class_id", "suite", "suite_version", "eval_import_id"
-    ):
-        runs[slugs[class_id]].append(_Run(pk, suite, version, batch))
+    runs = runs_of_classes(asked, as_of)
     found: dict[str, Gathered] = {}
-    for some in _chunks(asked, runs):
+    for some in in_chunks(asked, runs):
         found |= _gathered({slug: asked[slug] for slug in some}, runs, as_of, named)
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class RunFacts:
     pk: int
     suite: str
     version: str
     batch: int
+
+
+def runs_of_classes(slugs: Collection[str], as_of: datetime) -> dict[str, list[RunFacts]]:
+    """Runs of classes that count and are not set aside by then, as they were made; [] for a class without any."""
+    classes = dict(RequestClass.objects.filter(slug__in=list(slugs)).values_list("pk", "slug"))
+    found: dict[str, list[RunFacts]] = {slug: [] for slug in slugs}
+    rows = EvalRun.objects.filter(request_class_id__in=list(classes), is_live=False).exclude(set_aside_at__lte=as_of)
+    for pk, class_id, suite, version, batch in rows.order_by("pk").values_list(
+        "pk", "request_class_id", "suite", "suite_version", "eval_import_id"
+    ):
+        found[classes[class_id]].append(RunFacts(pk, suite, version, batch))
+    return found
 
 
 @dataclass(slots=True)
@@ -144,7 +146,8 @@ class _ClassParts:
         return sorted(self.current)
 
 
-def _chunks(asked: Collection[str], runs: Mapping[str, Sequence[_Run]]) -> Iterator[list[str]]:
+def in_chunks(asked: Collection[str], runs: Mapping[str, Sequence[RunFacts]]) -> Iterator[list[str]]:
+    """Classes whose results are gathered together: as many as the memory of one statement allows."""
     sizes: dict[int, int] = dict(
         EvalRun.objects.filter(pk__in=[run.pk for slug in asked for run in runs[slug]]).values_list("pk", "results")
     )
@@ -163,11 +166,11 @@ def _chunks(asked: Collection[str], runs: Mapping[str, Sequence[_Run]]) -> Itera
 
 def _gathered(
     asked: Mapping[str, Asked],
-    runs: Mapping[str, Sequence[_Run]],
+    runs: Mapping[str, Sequence[RunFacts]],
     as_of: datetime,
     named: Callable[[str, str], str],
 ) -> dict[str, Gathered]:
-    parts = _parts([run for slug in asked for run in runs[slug]], named)
+    parts = parts_of_runs([run for slug in asked for run in runs[slug]], named)
     classes = [_class_parts(slug, each, runs[slug], parts, as_of) for slug, each in asked.items()]
     patterns, repeated = _counted(classes, as_of)
     return {
@@ -187,7 +190,7 @@ def _gathered(
     }
 
 
-def _parts(runs: Sequence[_Run], named: Callable[[str, str], str]) -> dict[int, list[RunPart]]:
+def parts_of_runs(runs: Sequence[RunFacts], named: Callable[[str, str], str]) -> dict[int, list[RunPart]]:
     """The parts of runs, by run; of runs whose parts were never kept, summed up now."""
     by_id = {run.pk: run for run in runs}
     fields = ("run_id", "model", "model_raw", "prompt_version", "mode")
@@ -234,7 +237,7 @@ _SUMS: dict[str, Any] = {
 
 
 def _class_parts(
-    slug: str, asked: Asked, runs: Sequence[_Run], parts: Mapping[int, Sequence[RunPart]], as_of: datetime
+    slug: str, asked: Asked, runs: Sequence[RunFacts], parts: Mapping[int, Sequence[RunPart]], as_of: datetime
 ) -> _ClassParts:
     counts = suite_filter(asked.suites)
     own = [part for run in runs for part in parts.get(run.pk, ())]

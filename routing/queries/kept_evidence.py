@@ -13,13 +13,16 @@ from typing import Any
 
 from django.db import connection
 
+from routing.core import case_sums
 from routing.core.bars import Bar, judge_evidence_by
+from routing.core.case_sums import ClassCosts
 from routing.core.class_summary import ClassSummary, as_document, of_document
 from routing.core.decisions import numbers_of, remember
 from routing.core.evalues import MIN_CASES, log_threshold
 from routing.core.verdicts import Verdict
 from routing.models import ClassEvidence, RequestClass
 from routing.queries.bars import bar_histories
+from routing.queries.case_costs import gathered_costs
 from routing.queries.evidence import ClassVerdicts, names_held
 from routing.queries.freshness import model_changes
 from routing.queries.gathering import Asked, Gathered, gathered
@@ -50,6 +53,21 @@ def class_summaries(*, asked: Mapping[str, Asked], as_of: datetime) -> dict[str,
     if missing:
         found |= {slug: each.summary for slug, each in gathered(asked=missing, as_of=as_of, named=named).items()}
     return found
+
+
+def kept_costs(*, asked: Mapping[str, Asked], as_of: datetime) -> dict[str, ClassCosts]:
+    """What the cases of classes by slug took and cost as of an instant: what is kept where it holds, else summed."""
+    named = names_held()
+    runs = runs_that_count(asked, as_of)
+    found: dict[str, ClassCosts] = {}
+    rows = ClassEvidence.objects.filter(request_class__slug__in=list(asked))
+    for slug, fingerprint, document in rows.values_list("request_class__slug", "fingerprint", "costs"):
+        if document is None or fingerprint != fingerprint_of(runs[slug], asked[slug]):
+            continue
+        if _holds(document, as_of, named):
+            found[slug] = case_sums.of_document(document)
+    missing = {slug: each for slug, each in asked.items() if slug not in found and slug in runs}
+    return found | (gathered_costs(asked=missing, as_of=as_of, named=named) if missing else {})
 
 
 def kept_verdicts(
@@ -101,8 +119,16 @@ def fingerprint_of(runs: str, asked: Asked) -> str:
 
 def document_of(found: Gathered) -> dict[str, Any]:
     """What is kept of gathered evidence."""
+    return {**as_document(found.summary), **_made_from(found)}
+
+
+def costs_document_of(costs: ClassCosts, found: Gathered) -> dict[str, Any]:
+    """What is kept of sums that were gathered with this evidence."""
+    return {**case_sums.as_document(costs), **_made_from(found)}
+
+
+def _made_from(found: Gathered) -> dict[str, Any]:
     return {
-        **as_document(found.summary),
         "names": [[raw, model, name] for (raw, model), name in sorted(found.names.items())],
         "newest_at": found.newest_at.isoformat() if found.newest_at is not None else None,
     }

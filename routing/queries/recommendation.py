@@ -1,7 +1,7 @@
 """The facts a recommendation rests on, read once, and the recommendation itself (methods.md §2, §4)."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,8 +11,9 @@ from billing.core.pricebook import PriceBook
 from billing.queries.named_models import OTHERS
 from billing.queries.prices import ModelPrices, model_prices, price_version, release_facts, routable_models
 from billing.queries.profiles import ServedUsage, served_usage
+from routing.core.case_sums import ClassCosts, PricedCases
 from routing.core.coupling import Limits
-from routing.core.evidence import CaseResult, suite_filter
+from routing.core.evidence import CaseResult
 from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates, cold_cache_usd
 from routing.core.options import Candidate, ClassProblem
 from routing.core.recommendation import Recommendation, Unsolved, recommend
@@ -25,9 +26,11 @@ from routing.core.traffic import (
     tokenizer_factor,
 )
 from routing.models import ClassException, RequestClass
+from routing.queries.case_costs import models_in_evals
 from routing.queries.constraints import limits_in_force
-from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts
+from routing.queries.evidence import ClassVerdicts, case_results, names_held
 from routing.queries.incumbents import ActivePolicy, active_policy, incumbents
+from routing.queries.kept_evidence import asked_of, kept_costs, kept_verdicts
 
 WINDOW_DAYS = 28
 
@@ -94,32 +97,47 @@ class PlanCosts:
     by_model: Mapping[str, LeverCosts]
 
 
+class ResultsOnDemand(Mapping[str, Sequence[CaseResult]]):
+    """Eval results of every suite of a class, read when somebody asks for the class: hardly any is asked for."""
+
+    def __init__(self, as_of: datetime) -> None:
+        self._as_of = as_of
+        self._read: dict[str, Sequence[CaseResult]] = {}
+
+    def __getitem__(self, slug: str) -> Sequence[CaseResult]:
+        if slug not in self._read:
+            self._read[slug] = case_results(slugs=[slug], as_of=self._as_of).get(slug, [])
+        return self._read[slug]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(RequestClass.objects.values_list("slug", flat=True))
+
+    def __len__(self) -> int:
+        return RequestClass.objects.count()
+
+
 @dataclass(frozen=True, slots=True)
 class _Estate:
-    """Everything read for a recommendation."""
+    """Everything read for a recommendation. `costs`: what the cases took, of suites that count by the class's bar."""
 
     as_of: datetime
     prices: Mapping[str, ModelPrices]
     generations: Mapping[str, int | None]
     routable: frozenset[str]
     retirements: Mapping[str, date | None]
-    results: Mapping[str, list[CaseResult]]
+    results: ResultsOnDemand
+    costs: Mapping[str, ClassCosts]
     verdicts: Mapping[str, ClassVerdicts]
     exceptions: frozenset[tuple[str, str]]
     models: tuple[str, ...]
     max_input_tok: Mapping[str, int | None] = field(default_factory=dict)
     geo_prices: Mapping[str, Mapping[str, ModelPrices]] = field(default_factory=dict)
-    # Asked for once per eval case: built once per model and set of prices.
+    # Asked for once per pair of models: built once per model and set of prices.
     known_rates: dict[tuple[str, str], ModelRates | str] = field(default_factory=dict)
 
-    def counted(self, slug: str) -> list[CaseResult]:
-        """Results of the suites that count by the bar of a class: tokens and costs of others are of other work."""
-        results = self.results.get(slug, [])
-        held = self.verdicts.get(slug)
-        if held is None or not held.asked.suites:
-            return results
-        counts = suite_filter(held.asked.suites)
-        return [result for result in results if counts(result.suite, result.suite_version)]
+    def measured(self, slug: str, geo: str = "") -> PricedCases:
+        """What the cases of a class measured, at the prices held (those of an inference geo)."""
+        return self.costs.get(slug, ClassCosts()).priced(partial(self.rates, geo=geo))
 
     def rates(self, model: str, geo: str = "") -> ModelRates | str:
         """Rates of a model (in an inference geo), or in words why there are none."""
@@ -182,10 +200,10 @@ def plan_costs(
         if not served or incumbent is None:
             continue
         traffic = _traffic(row, served, incumbent, estate)
-        results = _by_candidate(estate.counted(row.slug))
+        measured = estate.measured(row.slug, row.required_geo)
         wanted = {incumbent, report.baseline_model, *models.get(row.slug, ())}
         geo = row.required_geo
-        costs = {model: _costs(model, incumbent, traffic, results, estate, geo)[0] for model in sorted(wanted)}
+        costs = {model: _costs(model, incumbent, traffic, measured, estate.generations)[0] for model in sorted(wanted)}
         extras = report.facts.current.get(row.slug, _NOTHING)
         costs = {
             model: cost if cost is None else extras.added_to(cost, traffic.units, geo=geo)
@@ -295,9 +313,9 @@ def _read_estate(
     as_of: datetime, classes: Sequence[RequestClass], serving: Mapping[str, str], usage: Iterable[ServedUsage]
 ) -> _Estate:
     day = as_of.date()
-    results = case_results(as_of=as_of)
     releases = release_facts()
-    in_evals = {result.candidate for rows in results.values() for result in rows}
+    verdicts = kept_verdicts(incumbents=serving, as_of=as_of)
+    in_evals = models_in_evals(as_of=as_of, named=names_held())
     planned = {model for row in classes for model in row.plan_candidates}
     exceptions = ClassException.objects.filter(valid_from__lte=day, valid_to__gt=day)
     return _Estate(
@@ -308,8 +326,9 @@ def _read_estate(
         geo_prices=_geo_prices(classes, day),
         routable=routable_models(on=day),
         retirements={name: row.retires_on for name, row in releases.items()},
-        results=results,
-        verdicts=class_verdicts(results=results, incumbents=serving, as_of=as_of),
+        results=ResultsOnDemand(as_of),
+        costs=kept_costs(asked={slug: asked_of(each.asked) for slug, each in verdicts.items()}, as_of=as_of),
+        verdicts=verdicts,
         exceptions=frozenset(exceptions.values_list("request_class__slug", "model")),
         models=tuple(sorted(in_evals | planned | set(serving.values()) | ({row.model for row in usage} - {OTHERS}))),
     )
@@ -329,10 +348,10 @@ def _problem(
     if current_cost_usd is None:
         return Unsolved(row.slug, "part of its usage is unpriced: see the Prices page", None)
     traffic = _traffic(row, served, incumbent, estate)
-    results = _by_candidate(estate.counted(row.slug))
+    measured = estate.measured(row.slug, row.required_geo)
     costs: dict[str, tuple[LeverCosts | None, ModelFactors]] = {}
     for model in sorted({*estate.models, incumbent, baseline_model, traffic.reference_model}):
-        cost, factors = _costs(model, incumbent, traffic, results, estate, row.required_geo)
+        cost, factors = _costs(model, incumbent, traffic, measured, estate.generations)
         added = cost if cost is None else current.added_to(cost, traffic.units, geo=row.required_geo)
         costs[model] = (added, factors)
     baseline, incumbent_costs = costs[baseline_model][0], costs[incumbent][0]
@@ -376,23 +395,16 @@ def _traffic(row: RequestClass, served: Sequence[ServedUsage], incumbent: str, e
 
 
 def _costs(
-    model: str,
-    incumbent: str,
-    traffic: ClassTraffic,
-    results: Mapping[str, list[CaseResult]],
-    estate: _Estate,
-    geo: str = "",
+    model: str, incumbent: str, traffic: ClassTraffic, measured: PricedCases, generations: Mapping[str, int | None]
 ) -> tuple[LeverCosts | None, ModelFactors]:
-    rates_of = partial(estate.rates, geo=geo)
     factors = model_factors(
         model,
         incumbent=incumbent,
         traffic=traffic,
-        results=results,
-        generations=estate.generations,
-        rates_of=rates_of,
+        measured=measured.factors,
+        generations=generations,
     )
-    return model_costs(model, traffic=traffic, factors=factors, rates_of=rates_of)
+    return model_costs(model, traffic=traffic, factors=factors, rates_of=measured.rates_of)
 
 
 def _candidate(
@@ -450,13 +462,6 @@ def _class_refusal(model: str, incumbent: str, row: RequestClass, traffic: Class
         if asked > limit:
             return f"takes {limit:,} input tokens at most; a request of this class has {asked:,.0f} on average"
     return _refusal(model, incumbent, estate)
-
-
-def _by_candidate(results: Iterable[CaseResult]) -> dict[str, list[CaseResult]]:
-    grouped: dict[str, list[CaseResult]] = defaultdict(list)
-    for result in results:
-        grouped[result.candidate].append(result)
-    return grouped
 
 
 def _rates(prices: object) -> Rates:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from billing.queries.prices import model_prices
 from billing.queries.profiles import ServedUsage, served_usage
 from routing.queries.incumbents import incumbents
-from routing.queries.recommendation import CurrentCost, RecommendationReport, _by_candidate, _costs, _traffic
+from routing.queries.recommendation import CurrentCost, RecommendationReport, _costs, _traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ def served_baselines(
         if not rows or incumbent is None:
             continue
         traffic = _traffic(row, rows, incumbent, estate)
-        results = _by_candidate(estate.counted(row.slug))
-        costs, factors = _costs(report.baseline_model, incumbent, traffic, results, estate)
+        measured = estate.measured(row.slug)
+        costs, factors = _costs(report.baseline_model, incumbent, traffic, measured, estate.generations)
         cost = low = high = None
         if costs is not None and traffic.units:
             costs = current.get(row.slug, CurrentCost(None)).added_to(costs, traffic.units)

@@ -13,6 +13,7 @@ import pytest
 from routing.core.evidence import CaseResult, cases_of_epoch
 from routing.core.levers import LEVERS, ModelRates, Rates
 from routing.core.options import Candidate, ClassProblem
+from routing.core.profiles import EvalFactors, case_price, factors_measured_in_evals
 from routing.core.recommendation import recommend
 from routing.core.traffic import class_traffic, model_costs, model_factors
 from routing.core.verdicts import judge
@@ -113,9 +114,13 @@ def test_a_model_cheaper_per_token_and_dearer_per_task_is_not_recommended(
         [served], generations={}, incumbent=opus, keeps_own_caching=False, reuse={}, batch_share=D(0)
     )
     evidence = cases_of_epoch(results[opus] + results[sonnet])
+
+    def measured(one: str, other: str) -> EvalFactors:
+        return factors_measured_in_evals(results[one], results[other], cost_of=case_price(rates))
+
     candidates = []
     for model in results:
-        factors = model_factors(model, incumbent=opus, traffic=traffic, results=results, generations={}, rates_of=rates)
+        factors = model_factors(model, incumbent=opus, traffic=traffic, measured=measured, generations={})
         costs, _ = model_costs(model, traffic=traffic, factors=factors, rates_of=rates)
         verdict = judge(evidence[model], bar=0.6, tolerance=0)
         assert verdict.status == "clears"
