@@ -19,6 +19,7 @@ from routing.models import EvalRun, EvalRunPart, RequestClass
 from routing.queries.evidence import ClassVerdicts, case_results, names_held
 from routing.queries.gathering import parts_that_count
 from routing.queries.kept_evidence import asked_of
+from routing.queries.monitors import open_alarms
 
 MOST_CASES_SHOWN = 500
 
@@ -121,7 +122,12 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
     if registered is None:
         raise UnknownClass(f"There is no class {slug!r}. It may have been renamed; see the list of classes.")
     facts = quality_facts(as_of=as_of, slug=slug, with_results=False)
-    row = judged_class(facts.verdicts[slug], facts.names, quality_owner=registered.quality_owner)
+    row = judged_class(
+        facts.verdicts[slug],
+        facts.names,
+        quality_owner=registered.quality_owner,
+        alarms=open_alarms(as_of=as_of, slug=slug),
+    )
     judged = row.of(model)
     if judged is None:
         known = ", ".join(each.model for each in row.models) or "none yet"

@@ -1,10 +1,11 @@
 """Every class against every model: what the evals show, and which missing evidence is worth money."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from django.db.models import Sum
 
@@ -17,6 +18,7 @@ from routing.core.paired import Paired
 from routing.core.verdicts import Verdict
 from routing.models import EvalImport, EvalRun, RequestClass
 from routing.queries.evidence import ClassVerdicts
+from routing.queries.monitors import ClassMonitor, OpenAlarm, monitors, open_alarms
 
 _TIER_ORDER = {"frontier": 0, "balanced": 1, "fast": 2}
 
@@ -29,6 +31,7 @@ class Judged:
     the bar of `bar_version` in words. `paired`: the comparison with what serves, None where none is asked for.
     `repeated_cases` were run again and count once; the mean of their later scores is `repeated_rate`. `stale_reasons`:
     what makes the evidence old; some only say that something moved since and let a move start (`blocks` false).
+    `alarm`: of its live samples while its work item is open; the verdict stays, and pages say *Below the bar*.
     """
 
     model: str
@@ -71,6 +74,12 @@ class Judged:
     repeated_rate: float | None
     stale_reasons: tuple[StaleReason, ...]
     stale_text: str
+    alarm: OpenAlarm | None = None
+
+    @property
+    def shown_status(self) -> str:
+        """What pages say: the verdict, unless an alarm is open."""
+        return "falls_short" if self.alarm is not None else self.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class JudgedClass:
 
     All of it is the bar in force at the as-of instant, `bar_version`; `line` None where `standard` asks for a
     comparison alone, `line_text` is what is asked in words. `suites` and `plan`: () = all of the class, every model
-    that ever had a case.
+    that ever had a case. `monitor`: what live samples show, None where there are none or nobody asked.
     """
 
     slug: str
@@ -101,6 +110,7 @@ class JudgedClass:
     suites: tuple[str, ...]
     plan: tuple[str, ...]
     bar_version: int
+    monitor: ClassMonitor | None = None
 
     def of(self, model: str) -> Judged | None:
         return next((row for row in self.models if row.model == model), None)
@@ -141,7 +151,8 @@ class MatrixModel:
 @dataclass(frozen=True, slots=True)
 class EvalMatrix:
     """Classes × models. `cheaper`, `needing`, `below`: titles of classes with a cheaper model that clears, of those
-    whose saving or verdict waits for evidence, and of those served by a model shown to fall short. `has_money`: the
+    whose saving or verdict waits for evidence, and of those served by a model shown to fall short, by evals or by an
+    open alarm of live samples. `has_money`: the
     recommendation was asked; without it nothing is `cheaper` or `missing`, and `needing` is by verdicts alone."""
 
     as_of: datetime
@@ -166,7 +177,9 @@ def quality(*, as_of: datetime, slug: str | None = None) -> Quality:
     if slug is not None and slug not in slugs:
         known = ", ".join(slugs) or "none yet"
         raise UnknownClass(f"There is no class {slug!r}. Registered classes: {known}.")
-    return _quality(as_of, quality_facts(as_of=as_of, slug=slug, with_results=False))
+    found = _quality(as_of, quality_facts(as_of=as_of, slug=slug, with_results=False))
+    live = monitors(as_of=as_of, slugs=None if slug is None else [slug])
+    return replace(found, classes=tuple(replace(row, monitor=live.get(row.slug)) for row in found.classes))
 
 
 Recommend = Callable[[], RecommendationView]
@@ -210,11 +223,19 @@ def eval_matrix(*, as_of: datetime, recommend: Recommend | None = None, with_mon
 
 
 def judged_class(
-    verdicts: ClassVerdicts, names: dict[str, ModelName], *, quality_owner: str = "", models: Sequence[str] = ()
+    verdicts: ClassVerdicts,
+    names: dict[str, ModelName],
+    *,
+    quality_owner: str = "",
+    models: Sequence[str] = (),
+    alarms: Mapping[tuple[str, str], OpenAlarm] = MappingProxyType({}),
 ) -> JudgedClass:
     """The verdicts of one class as rows: what serves it first, then by tier and name. `models` adds others."""
     known = {*verdicts.verdicts, *models} | ({verdicts.incumbent} if verdicts.incumbent else set())
-    rows = [_judged(verdicts.of(model), model, verdicts.incumbent, names) for model in known]
+    rows = [
+        replace(_judged(verdicts.of(model), model, verdicts.incumbent, names), alarm=alarms.get((verdicts.slug, model)))
+        for model in known
+    ]
     rows.sort(key=lambda row: (not row.serves, _TIER_ORDER.get(row.tier, 3), row.name))
     return JudgedClass(
         slug=verdicts.slug,
@@ -241,7 +262,11 @@ def judged_class(
 
 def _quality(as_of: datetime, facts: QualityFacts) -> Quality:
     owners = dict(RequestClass.objects.values_list("slug", "quality_owner"))
-    rows = [judged_class(found, facts.names, quality_owner=owners[slug]) for slug, found in facts.verdicts.items()]
+    alarms = open_alarms(as_of=as_of)
+    rows = [
+        judged_class(found, facts.names, quality_owner=owners[slug], alarms=alarms)
+        for slug, found in facts.verdicts.items()
+    ]
     return Quality(as_of, tuple(sorted(rows, key=lambda row: row.title.lower())))
 
 
@@ -325,7 +350,7 @@ def _has_cheaper(view: RecommendationView, row: JudgedClass) -> bool:
 
 def _falls_short(row: JudgedClass) -> bool:
     serving = row.of(row.incumbent or "")
-    return serving is not None and serving.status == "falls_short"
+    return serving is not None and serving.shown_status == "falls_short"
 
 
 def _is_undecided(row: JudgedClass) -> bool:

@@ -72,7 +72,7 @@ def select(view: EvalMatrix, question: MatrixQuestion) -> MatrixSelection:
 
 def verdict_counts(view: EvalMatrix) -> Mapping[str, int]:
     """How many cells of the whole matrix have each verdict, and how many rest on stale evidence."""
-    counts = Counter(judged.status for row in view.rows for judged in row.models)
+    counts = Counter(judged.shown_status for row in view.rows for judged in row.models)
     counts[STALE] = sum(judged.stale for row in view.rows for judged in row.models)
     return counts
 
@@ -93,7 +93,7 @@ def _is(judged: Judged | None, verdict: str) -> bool:
     """A model without any case has no evidence, whether or not it is planned."""
     if judged is None:
         return verdict == "no_evidence"
-    return judged.stale if verdict == STALE else judged.status == verdict
+    return judged.stale if verdict == STALE else judged.shown_status == verdict
 
 
 def _subject(row: JudgedClass, model: str) -> Judged | None:
@@ -106,7 +106,7 @@ def _order(judged: Judged | None, sort: str) -> tuple[int, float]:
     if sort == "class":
         return (0, 0.0)
     if sort == "verdict":
-        return (VERDICTS.index(judged.status if judged is not None else "no_evidence"), 0.0)
+        return (VERDICTS.index(judged.shown_status if judged is not None else "no_evidence"), 0.0)
     if judged is None or (sort == "rate" and judged.pass_rate is None):
         return (1, 0.0)
     if sort == "rate":

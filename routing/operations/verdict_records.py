@@ -12,6 +12,7 @@ from routing.core.verdicts import Verdict
 from routing.core.watching import Item, Seen, drift_item, is_drift, is_worth_recording, seen, standing_items
 from routing.models import ClassEvidence, EvalImport, RequestClass, VerdictRecord, WorkItem
 from routing.operations.judging_lock import lock_judging
+from routing.operations.monitors import settle_monitors
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.kept_evidence import kept_verdicts, numbers_for
 from routing.queries.serving import serving_models
@@ -31,6 +32,7 @@ def record_verdicts(
     *, as_of: datetime, slugs: Collection[str] | None = None, eval_import: EvalImport | None = None
 ) -> Recorded:
     """Judge classes (all, or those named) and keep what changed since they were last judged. Safe to call again.
+    Their live samples are looked at too, which alarms and changes no verdict.
 
     After each import, when a run is set aside or a bar changes, and daily, because evidence ages by itself.
     """
@@ -43,7 +45,9 @@ def record_verdicts(
     for slug, row in classes.items():
         keeper.keep(row, judged[slug])
     _keep_numbers(judged)
-    return keeper.finish()
+    done = keeper.finish()
+    opened, resolved = settle_monitors(classes=list(classes.values()), as_of=as_of, eval_import=eval_import)
+    return Recorded(done.verdicts, done.opened + opened, done.resolved + resolved)
 
 
 def _keep_numbers(judged: Mapping[str, ClassVerdicts]) -> None:

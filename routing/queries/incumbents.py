@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
+
 from billing.queries.named_models import OTHERS
 from billing.queries.profiles import ServedUsage
 from routing.models import Activation
@@ -38,17 +40,24 @@ class ActivePolicy:
 
 def active_policy(*, environment: str, as_of: datetime) -> ActivePolicy | None:
     """The latest activation at or before `as_of`; None where nothing is active yet."""
-    row = (
-        Activation.objects.filter(environment=environment, activated_at__lte=as_of)
-        .select_related("policy_version")
-        .order_by("-sequence")
-        .first()
-    )
-    if row is None:
-        return None
+    row = _activations(environment, as_of).order_by("-sequence").first()
+    return _active(row) if row is not None else None
+
+
+def active_policies(*, environment: str, as_of: datetime) -> tuple[ActivePolicy, ...]:
+    """Every activation at or before `as_of`, the first first: each was in force until the next."""
+    return tuple(_active(row) for row in _activations(environment, as_of).order_by("sequence"))
+
+
+def _activations(environment: str, as_of: datetime) -> QuerySet[Activation]:
+    rows = Activation.objects.filter(environment=environment, activated_at__lte=as_of)
+    return rows.select_related("policy_version")
+
+
+def _active(row: Activation) -> ActivePolicy:
     version = row.policy_version
     return ActivePolicy(
-        environment=environment,
+        environment=row.environment,
         sequence=row.sequence,
         name=version.policy,
         version=version.version,
