@@ -26,10 +26,13 @@ def matrix_cell(row: JudgedClass, column: MatrixModel, cell: Judged | None, axis
         return SafeString('<td class="no-case"><span aria-hidden="true">–</span>'
                           '<span class="visually-hidden">no case run</span></td>')  # fmt: skip
     inner = format_html(
-        '<span class="visually-hidden">{} on {}: </span>{}{}{}{}',
+        '<span class="visually-hidden">{} on {}: </span>{}{}{}{}{}',
         cell.name,
         row.title,
-        status(cell.status, "Not enough evidence") if cell.status == "not_enough_evidence" else verdict(cell.status),
+        status("not_enough_evidence", "Not enough evidence")
+        if cell.shown_status == "not_enough_evidence"
+        else verdict(cell.shown_status),
+        SafeString('<span class="sub">by live samples; evals stay as shown</span>') if cell.alarm else "",
         status("stale", "Stale", "hourglass", "warn") if cell.stale else "",
         _figures(cell, axis) if cell.cases else "",
         SafeString('<span class="sub">serves now</span>') if cell.serves else "",
