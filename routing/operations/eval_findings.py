@@ -9,6 +9,7 @@ from django.db import connection
 
 from routing.core.run_checks import Finding, ModelOfRun, findings_of_run
 from routing.models import EvalRun, EvalRunPart, WorkItem
+from routing.operations.judging_lock import lock_judging
 
 _MOST_SAID = 20
 _MODELS = """
@@ -48,9 +49,19 @@ def flag_runs(runs: Sequence[EvalRun], *, as_of: datetime) -> tuple[str, ...]:
             flagged[run.request_class_id].append(run)
             said += [_sentence(run, finding) for finding in findings]
     EvalRun.objects.bulk_update([run for some in flagged.values() for run in some], ["findings"])
+    if flagged:
+        lock_judging()  # before the items: whoever holds them while it judges takes it first
     for some in flagged.values():
-        _open_item(some, as_of)
+        if counting := [run for run in some if run.set_aside_at is None]:
+            _open_item(counting, as_of)
     return tuple(said[:_MOST_SAID])
+
+
+def look_again(run: EvalRun, *, as_of: datetime) -> None:
+    """Flag a run anew, under the class it was moved to: it is compared with other runs there."""
+    run.findings = []
+    run.save(update_fields=["findings"])
+    flag_runs([run], as_of=as_of)
 
 
 def _sentence(run: EvalRun, finding: Finding) -> str:
@@ -101,6 +112,7 @@ def _earlier(runs: Sequence[EvalRun]) -> dict[tuple[int, str], tuple[str, ModelO
             run__set_aside_at=None,
             run__is_live=False,
             run__findings=[],
+            run__eval_import_id__lt=max(run.eval_import_id for run in runs),
         )
         .exclude(run_id__in=new)
         .values_list(
@@ -134,20 +146,36 @@ def _open_item(runs: Sequence[EvalRun], as_of: datetime) -> None:
     )
     ids = [*item.details.get("runs", []), *(run.pk for run in runs)]
     item.details = {**item.details, "runs": ids, "eval_import": runs[0].eval_import_id}
-    first = runs[0]
-    what = f"{len(ids):,} runs look broken" if len(ids) > 1 else f"Run {ids[0]} looks broken"
-    item.text = f"{what}: {first.suite}@{first.suite_version}: {first.findings[0]['text']}."
+    item.text = _text(len(ids), ids[0], runs[0])
     item.save()
 
 
+def _text(count: int, first_id: int, run: EvalRun) -> str:
+    what = f"{count:,} runs look broken" if count > 1 else f"Run {first_id} looks broken"
+    return f"{what}: {run.suite}@{run.suite_version}: {run.findings[0]['text']}."
+
+
 def settle_broken_runs(request_class_id: int, *, as_of: datetime) -> None:
-    """Resolve the item of broken runs once all of them are set aside. Inside the transaction that did so."""
+    """Bring the item of a class's broken runs up to date: resolve it once none of them counts there any more.
+
+    Inside the transaction that set one aside, moved or deleted it.
+    """
+    lock_judging()
     item = WorkItem.objects.filter(
         request_class_id=request_class_id, kind=WorkItem.Kind.RUN_LOOKS_BROKEN, closed_at=None
     ).first()
     if item is None:
         return
-    if not EvalRun.objects.filter(pk__in=item.details.get("runs", []), set_aside_at=None).exists():
+    named: list[int] = item.details.get("runs", [])
+    here = {run.pk: run for run in EvalRun.objects.filter(pk__in=named, request_class_id=request_class_id)}
+    left = [pk for pk in named if pk in here]
+    counting = [here[pk] for pk in left if here[pk].set_aside_at is None]
+    if not counting:
+        how = "set aside" if len(left) == len(named) else "set aside, moved or deleted"
         item.closed_at, item.resolved_itself = as_of, True
-        item.closing_note = "Resolved by itself: every run it names is set aside."
+        item.closing_note = f"Resolved by itself: every run it names is {how}."
         item.save(update_fields=["closed_at", "resolved_itself", "closing_note"])
+    elif len(left) < len(named):
+        item.details = {**item.details, "runs": left, "eval_import": counting[-1].eval_import_id}
+        item.text = _text(len(left), left[0], counting[-1])
+        item.save(update_fields=["details", "text"])

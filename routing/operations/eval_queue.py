@@ -24,13 +24,24 @@ from routing.core.eval_columns import parse_eval_columns
 from routing.importers import EvalImportError, ReadOptions
 from routing.importers.bad_rows import EvalRowsRefused
 from routing.models import EvalImport
-from routing.operations.evals import EvalImportResult, Said, lock_imports, result_of, same_bytes, save_file, sha256_of
+from routing.operations.evals import (
+    NOT_DELETED,
+    EvalImportResult,
+    Said,
+    entry_of,
+    lock_imports,
+    result_of,
+    same_bytes,
+    save_file,
+    sha256_of,
+)
 
 IMMEDIATE_BYTES: Final = 8 << 20  # about 80,000 results of a CSV: two seconds of a request
 MAX_ATTEMPTS: Final = 5  # a file that ends its worker each time must not do so for ever
 LEFTOVER_SECONDS: Final = 6 * 3600
 _RUN_LOCK: Final = 0x6576616D
 _NOT_LIBPQ: Final = frozenset({"pool", "context", "cursor_factory", "prepare_threshold", "server_side_binding"})
+_CALLED_OFF: Final = (EvalImport.State.CANCELLED, EvalImport.State.DELETED)
 _GONE: Final = (OperationalError, InterfaceError, psycopg.OperationalError)
 
 
@@ -64,19 +75,13 @@ def start_eval_import(
         with transaction.atomic():
             lock_imports()
             earlier = same_bytes(digest)
-            if earlier is not None:
+            if earlier is not None and earlier.state != EvalImport.State.DELETED:
                 return result_of(earlier, file_name=file_name, is_repeat=True)
-            row = EvalImport.objects.create(
-                file_name=file_name[:255],
-                file_path=str(path),
-                size_bytes=path.stat().st_size,
-                sha256=digest,
-                state=EvalImport.State.QUEUED,
-                options=_document(said),
-                progress_note="Waiting for a worker",
-                imported_by_id=actor.pk if actor is not None else None,
-                imported_at=as_of,
-            )
+            row = entry_of(earlier, digest, file_name=file_name, path=path, actor=actor, as_of=as_of)
+            row.file_path, row.state, row.options = str(path), EvalImport.State.QUEUED, _document(said)
+            row.progress_share, row.progress_note = 0.0, "Waiting for a worker"
+            row.started_at = row.finished_at = None
+            row.save()
             transaction.on_commit(lambda: enqueue(row.pk))
         kept = True
         return result_of(row, file_name=file_name)
@@ -120,7 +125,7 @@ def run_eval_import(*, import_id: int, as_of: datetime) -> str:
                 _end(row, EvalImport.State.DONE, as_of)
         except _Stopped:
             state: str = EvalImport.objects.values_list("state", flat=True).get(pk=row.pk)
-            if state == EvalImport.State.CANCELLED:  # else a later attempt reads it
+            if state in _CALLED_OFF:  # else a later attempt reads it
                 path.unlink(missing_ok=True)
             return state
         except EvalImportError as refusal:
@@ -208,7 +213,9 @@ def _lines(path: Path) -> int:
 def _end(
     row: EvalImport, state: str, as_of: datetime, *, problem: str = "", bad: EvalImportError | None = None
 ) -> None:
-    still = EvalImport.objects.filter(pk=row.pk).exclude(state=EvalImport.State.CANCELLED)
+    if row.deleted_at is not None and state != EvalImport.State.DONE:
+        state = EvalImport.State.DELETED  # importing it anew came to nothing: it is deleted as before
+    still = EvalImport.objects.filter(pk=row.pk).exclude(state__in=_CALLED_OFF)
     changed = still.update(
         state=state,
         finished_at=as_of,
@@ -216,6 +223,7 @@ def _end(
         problem=problem,
         progress_share=1.0 if state == EvalImport.State.DONE else 0.0,
         progress_note="",
+        **(NOT_DELETED if state == EvalImport.State.DONE else {}),
     )
     if changed and isinstance(bad, EvalRowsRefused):
         kept = [each.as_document() for each in bad.rows]

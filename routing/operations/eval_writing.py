@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 
 from routing.core.evidence import CaseResult
 from routing.models import EvalImport, EvalRun, EvalRunPart, RequestClass
@@ -32,11 +33,12 @@ _NEW_ONES = """
     ), span AS (
         SELECT min(run_at) AS first_at, max(run_at) AS last_at FROM {waiting}
     ), saved AS (
-        SELECT r.request_class_id AS class_id, r.suite, r.suite_version, r.is_live, md5(ROW({c})::text) AS what,
+        SELECT known.class_id, r.suite, r.suite_version, r.is_live, md5(ROW({c})::text) AS what,
                count(*) AS held
         FROM span, routing_evalrun r JOIN {table} c ON c.run_id = r.id
+             CROSS JOIN LATERAL (VALUES (r.request_class_id), (r.filed_under_id)) AS known (class_id)
         WHERE r.eval_import_id <> %s AND c.run_at BETWEEN span.first_at AND span.last_at
-          AND r.request_class_id IN (SELECT DISTINCT class_id FROM waiting)
+          AND known.class_id IN (SELECT DISTINCT class_id FROM waiting)
         GROUP BY 1, 2, 3, 4, 5
     )
     INSERT INTO {table} (run_id, {columns})
@@ -63,7 +65,8 @@ class CaseWriter:
 
     A result equal in every value to one of an earlier file is not saved again (docs/decisions/eval-files.md). Only
     where an earlier run of the class spans the time of a batch can there be one: those results wait in a temporary
-    table and are compared at the end; all others go straight to their place. `is_live`: whether the cases of a suite
+    table and are compared at the end; all others go straight to their place. A run that was moved holds them for the
+    class its file named too: a growing export must not bring them there again. `is_live`: whether the cases of a suite
     are samples of live traffic, which are compared with such alone.
     """
 
@@ -136,7 +139,8 @@ class CaseWriter:
         """Whether an earlier run of the class holds results of the time of this batch."""
         spans = self._spans.get(class_id)
         if spans is None:
-            earlier = EvalRunPart.objects.filter(run__request_class_id=class_id).exclude(run__eval_import=self.row)
+            filed = Q(run__request_class_id=class_id) | Q(run__filed_under_id=class_id)
+            earlier = EvalRunPart.objects.filter(filed).exclude(run__eval_import=self.row)
             spans = self._spans[class_id] = list(earlier.order_by().values_list("first_at", "last_at").distinct())
         first, last = self._times[class_id]
         return any(begun <= last and ended >= first for begun, ended in spans)

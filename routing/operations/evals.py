@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import connection, transaction
@@ -99,17 +100,13 @@ def import_evals(
     digest = sha256_of(path)
     lock_imports()
     earlier = same_bytes(digest)
-    if earlier is not None:
+    if earlier is not None and earlier.state != EvalImport.State.DELETED:
         return result_of(earlier, file_name=name, is_repeat=True)
-    row = EvalImport.objects.create(
-        file_name=name[:255],
-        sha256=digest,
-        size_bytes=path.stat().st_size,
-        imported_by_id=actor.pk if actor is not None else None,
-        imported_at=as_of,
-        started_at=as_of,
-        finished_at=as_of,
-    )
+    row = entry_of(earlier, digest, file_name=name, path=path, actor=actor, as_of=as_of)
+    row.state, row.started_at, row.finished_at = EvalImport.State.DONE, as_of, as_of
+    for field, empty in NOT_DELETED.items():
+        setattr(row, field, empty)
+    row.save()
     said = Said(format_name, options or ReadOptions(), suite_classes, create_classes, good_rows)
     return save_file(row, actor=actor, path=path, said=said, as_of=as_of, is_demo=is_demo)
 
@@ -151,11 +148,9 @@ def save_file(
     row.duplicates, row.rejected = writer.read - results, reading.bad.count
     row.rejected_rows = [bad.as_document() for bad in reading.bad.rows]
     row.warnings = [*about.warnings, *reading.warnings]
-    row.state = EvalImport.State.DONE
+    # Not its state: a waiting import may have been cancelled while this was read.
     row.save(
-        update_fields=[
-            "format", "cases", "left_out", "duplicates", "rejected", "rejected_rows", "warnings", "state",
-        ]
+        update_fields=["format", "cases", "left_out", "duplicates", "rejected", "rejected_rows", "warnings"]
     )  # fmt: skip
     outcome = replace(
         result_of(row, file_name=name),
@@ -289,6 +284,35 @@ def result_of(row: EvalImport, *, file_name: str, is_repeat: bool = False) -> Ev
     )
 
 
+NOT_DELETED: Mapping[str, Any] = {
+    "deleted_at": None, "deleted_by_id": None, "deletion_reason": "", "deleted_runs": [],
+}  # fmt: skip
+
+
+def entry_of(
+    earlier: EvalImport | None,
+    digest: str,
+    *,
+    file_name: str,
+    path: Path,
+    actor: AbstractBaseUser | None,
+    as_of: datetime,
+) -> EvalImport:
+    """The entry of a file that is imported now, not saved yet: a new one, or that of the same bytes whose results were
+    deleted. The order of imports decides which score of a case counts, and a file keeps its place in it."""
+    row = (
+        EvalImport(sha256=digest)
+        if earlier is None
+        else EvalImport.objects.select_for_update(no_key=True).get(pk=earlier.pk)
+    )
+    row.file_name = file_name[:255]
+    row.size_bytes = path.stat().st_size
+    row.imported_by_id = actor.pk if actor is not None else None
+    row.imported_at = as_of
+    row.problem, row.attempts = "", 0
+    return row
+
+
 def lock_imports() -> None:
     """One import at a time: a double click's second waits here and then finds the first."""
     with connection.cursor() as cursor:
@@ -296,7 +320,7 @@ def lock_imports() -> None:
 
 
 def same_bytes(digest: str) -> EvalImport | None:
-    """The import of the same bytes that stands, or waits or runs."""
+    """The import of the same bytes that stands, or waits or runs, or whose results were deleted."""
     over = [EvalImport.State.FAILED, EvalImport.State.CANCELLED]
     return EvalImport.objects.filter(sha256=digest).exclude(state__in=over).first()
 
