@@ -59,6 +59,9 @@ class EvalRunsApi(ApiView):
     def get(self, request: Request) -> Response:
         """Results of one suite for one class in one file, newest first, with what looks broken. At most 500."""
         asked = self.asked(RunsQuery)
+    is_live = serializers.BooleanField(
+        required=False, default=False, help_text="Its cases are live samples: they feed the monitor and no verdict."
+    )
         return Response(
             run_lines(
                 slug=asked["class"],
@@ -95,7 +98,8 @@ class CountAgainApi(ApiView):
 class WorkItemsApi(ApiView):
     @endpoint(summary="Work items", tag=TAG, query=ItemsQuery, answers=WorkItems)
     def get(self, request: Request) -> Response:
-        """What somebody has to look at: verdicts that changed, stale evidence, runs that look broken. Open first."""
+        """What somebody has to look at: verdicts that changed, alarms of live samples, stale evidence, runs that look
+        broken. Open first."""
         asked = self.asked(ItemsQuery)
         return Response(work_items(slug=asked["class"], with_closed=asked["closed"]))
 
@@ -158,3 +162,4 @@ class RemoveRuleApi(ApiView):
         """Files imported later are no longer mapped by it."""
         remove_suite_rule(actor=actor_of(request), rule_id=rule_id, as_of=now())
         return Response(suite_rules())
+            is_live=given["is_live"],

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -19,6 +19,7 @@ from routing.models import RequestClass
 from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts
 from routing.queries.incumbents import ActivePolicy, active_policy, incumbents
 from routing.queries.kept_evidence import kept_verdicts
+from routing.queries.monitors import OpenAlarm, open_alarms
 from routing.queries.recommendation import WINDOW_DAYS
 
 PROD = "prod"
@@ -29,7 +30,8 @@ class ClassLine:
     """One class in the window. Rates are shares; `change` is relative to the window before, None where unknown.
     `line` None where the class asks for a comparison alone.
 
-    The verdict is that of the model that serves the class now. `saving_usd` is an estimate per month.
+    The verdict is that of the model that serves the class now; `live_alarm`: why it is below the bar by its live
+    samples, '' = no alarm is open. `saving_usd` is an estimate per month.
     """
 
     slug: str
@@ -58,6 +60,7 @@ class ClassLine:
     saving_usd: Decimal | None
     saving_note: str
     stale_text: str = ""
+    live_alarm: str = ""
 
     @property
     def has_traffic(self) -> bool:
@@ -125,6 +128,7 @@ def class_lines(*, as_of: datetime, facts: QualityFacts | None = None, book: Pri
     now_rows = _by_class(start, end, prices)
     rows_before = _by_class(before, start, prices)
     models = _models_by_class(start, end, prices)
+    alarms = open_alarms(as_of=as_of)
     lines = [
         _line(
             registered,
@@ -136,8 +140,17 @@ def class_lines(*, as_of: datetime, facts: QualityFacts | None = None, book: Pri
         )
         for registered in RequestClass.objects.all()
     ]
+    lines = [_with_alarm(line, alarms) for line in lines]
     lines.sort(key=lambda line: (-(line.spend_usd if line.spend_usd is not None else Decimal(-1)), line.slug))
     return ClassLines(start, end, tuple(lines), recommendation, reason)
+
+
+def _with_alarm(line: ClassLine, alarms: Mapping[tuple[str, str], OpenAlarm]) -> ClassLine:
+    """*Below the bar* as long as an alarm of live samples is open on what serves; the rate stays that of evals."""
+    alarm = alarms.get((line.slug, line.model_id))
+    if alarm is None:
+        return line
+    return replace(line, verdict="falls_short", verdict_text="Below the bar (live samples)", live_alarm=alarm.text)
 
 
 def _models_by_class(start: date, end: date, book: PriceBook) -> Counter[str]:

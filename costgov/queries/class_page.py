@@ -21,6 +21,7 @@ from costgov.queries.class_basis import (
 )
 from costgov.queries.class_levers import LeverRow, lever_rows
 from costgov.queries.class_lines import ClassLine, ClassLines, QualityFacts, class_lines, quality_facts, window
+from costgov.queries.class_live import LiveSamples, live_samples
 from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks, last_drawn
 from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, per_month, verdict_row
 from routing.models import Activation, ChangeRequest, RequestClass
@@ -166,6 +167,7 @@ class ClassPage:
 
 
 def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: ClassLines | None = None) -> ClassPage:
+    live: LiveSamples | None
     """Everything the page of a class shows. Raises UnknownClass.
 
     `lines`: the table of classes as of the same instant, from a caller that holds it.
@@ -222,6 +224,7 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
     )
 
 
+        live=live_samples(slug=slug, names=facts.names, as_of=as_of),
 def _facts(row: RequestClass, verdicts: ClassVerdicts) -> ClassFacts:
     return ClassFacts(
         slug=row.slug,

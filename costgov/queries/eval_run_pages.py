@@ -20,6 +20,7 @@ STATES: Final = (
     ("counts", "Counts as evidence"),
     ("flagged", "Looks broken"),
     ("set-aside", "Set aside"),
+    ("live", "Live samples"),
 )
 
 
@@ -168,7 +169,9 @@ def _asked(question: RunQuestion) -> QuerySet[EvalRun]:
     elif question.state == "flagged":
         rows = rows.exclude(findings=[])
     elif question.state == "counts":
-        rows = rows.exclude(_SET_ASIDE)
+        rows = rows.exclude(_SET_ASIDE).filter(is_live=False)
+    elif question.state == "live":
+        rows = rows.filter(is_live=True)
     if question.model:
         held = EvalRunPart.objects.filter(raw_names_filter(question.model)).values("run_id")
         rows = rows.filter(pk__in=held)

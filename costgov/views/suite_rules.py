@@ -18,7 +18,7 @@ from routing.operations.suite_rules import RuleRefused, remove_suite_rule, set_s
 
 @dataclass(frozen=True, slots=True)
 class RulesPage:
-    """`problem`: why a rule was refused; `pattern`, `slug`, `position`: what was typed."""
+    """`problem`: why a rule was refused; `pattern`, `slug`, `position`, `is_live`: what was typed."""
 
     view: SuiteRulesView
     preview: RulePreview | None
@@ -27,14 +27,16 @@ class RulesPage:
     pattern: str
     slug: str
     position: str
+    is_live: bool
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def rules(request: HttpRequest) -> HttpResponse:
     """?pattern= shows what a rule would take, and so does a post with `preview`; any other post saves the rule."""
-    only(request, ("pattern", "class", "position"))
+    only(request, ("pattern", "class", "position", "live"))
     said = request.POST if request.method == "POST" else request.GET
     pattern, slug, position = (said.get(name, "")[:300].strip() for name in ("pattern", "class", "position"))
+    is_live = said.get("live", "") == "1"
     problem = ""
     if request.method == "POST" and "preview" not in request.POST:
         require(request.user, Right.EDIT_CLASSES)  # type: ignore[arg-type]
@@ -44,16 +46,18 @@ def rules(request: HttpRequest) -> HttpResponse:
                 pattern=pattern,
                 slug=slug,
                 position=_position(position),
+                is_live=is_live,
                 as_of=now(),
             )
         except RuleRefused as error:
             problem = str(error)
         else:
-            messages.success(request, f"Suites that match {pattern} belong to {slug} from the next import on.")
+            what = "hold live samples of" if is_live else "belong to"
+            messages.success(request, f"Suites that match {pattern} {what} {slug} from the next import on.")
             return redirect("suite-rules")
     preview = rule_preview(pattern=pattern, position=_lenient(position)) if pattern else None
     classes = tuple(RequestClass.objects.order_by("title").values_list("slug", "title"))
-    value = RulesPage(suite_rules_view(), preview, classes, problem, pattern, slug, position)
+    value = RulesPage(suite_rules_view(), preview, classes, problem, pattern, slug, position, is_live)
     return page(request, "routing/suite_rules.html", value, nav="evals", status=400 if problem else 200)
 
 

@@ -68,6 +68,7 @@ def _open(
         "bar_version": standing.stretch.bar_version,
         "alarm": {**asdict(standing.alarm), "at": standing.alarm.at.isoformat()},
         "rollback_model": back.model if back is not None else "",
+        "rollback_policy": back.policy if back is not None else "",
         "rollback_version": back.policy_version if back is not None else None,
         "eval_import": eval_import.pk if eval_import is not None else None,
     }

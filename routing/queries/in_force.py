@@ -25,7 +25,8 @@ class ServedBefore:
     the class to it, None where usage alone says so."""
 
     model: str
-    policy_version: int | None
+    policy: str = ""
+    policy_version: int | None = None
 
 
 def in_force(*, bars: Mapping[str, BarHistory], since: datetime, until: datetime) -> dict[str, tuple[InForce, ...]]:
@@ -52,13 +53,13 @@ def served_before(*, slug: str, model: str, as_of: datetime) -> ServedBefore | N
         if target == model:
             settled_at = policy.activated_at
         elif target is not None:
-            return ServedBefore(target, policy.version)
+            return ServedBefore(target, policy.name, policy.version)
     if settled_at is None:
         return None
     day = settled_at.astimezone(UTC).date()
     usage = [row for row in _window(_usage([slug], day - WINDOW_DAYS * _DAY, day), day) if row.model != model]
     found = incumbents(policy=None, usage=usage, slugs=[slug]).get(slug)
-    return ServedBefore(found, None) if found is not None else None
+    return ServedBefore(found) if found is not None else None
 
 
 def _at(models: Sequence[tuple[datetime, str | None]], instant: datetime) -> str | None:

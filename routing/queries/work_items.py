@@ -20,7 +20,8 @@ class WorkItemRow:
     """One thing about a class somebody has to look at, or had to.
 
     `before`, `after`: the evidence then and now (status, passes, cases, lower, upper …), None where there is none.
-    `run_ids`: runs that look broken. `closed_by` is '' while it is open; `resolved_itself`: nobody had to close it.
+    `run_ids`: runs that look broken. `rollback_policy`, `rollback_version`: what an alarm
+    proposes to go back to. `closed_by` is '' while it is open; `resolved_itself`: nobody had to close it.
     """
 
     id: int
@@ -42,6 +43,8 @@ class WorkItemRow:
     closed_by: str
     closing_note: str
     resolved_itself: bool
+    rollback_policy: str = ""
+    rollback_version: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -150,6 +153,8 @@ def _row(row: WorkItem, names: dict[str, ModelName]) -> WorkItemRow:
         closed_by=row.closed_by.get_username() if row.closed_by is not None else "",
         closing_note=row.closing_note,
         resolved_itself=row.resolved_itself,
+        rollback_policy=row.details.get("rollback_policy", ""),
+        rollback_version=row.details.get("rollback_version"),
     )
 
 

@@ -13,6 +13,7 @@ from costgov.pages import now
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.evals import Judged, JudgedClass, Quality, quality
 from routing.core.bars import METRIC_WORDS
+from routing.core.monitor import passed_text
 
 
 class Command(BaseCommand):
@@ -51,6 +52,7 @@ def _table(found: Quality) -> str:
             lines.append(f"{row.slug:<22} no model has a case")
     return "\n".join(lines)
 
+        lines += _live(row)
 
 def _head(row: JudgedClass) -> str:
     """What the class asks: '== triage: 93% (bar 95%, tolerance 2 points), pass rate, bar version 3'."""
@@ -75,3 +77,25 @@ def _lines(slug: str, judged: Judged) -> list[str]:
         lines.append(f"{'':<45} {judged.paired.text}")
     lines += [f"{'':<45} {'stale' if reason.blocks else 'note'}: {reason.text}" for reason in judged.stale_reasons]
     return lines
+    if judged.alarm is not None:
+        lines.append(f"{'':<45} below the bar by its live samples: {judged.alarm.text}")
+
+
+def _live(row: JudgedClass) -> list[str]:
+    """Live samples of the class, the newest month: 'live 2026-11 claude-haiku-4-5 61 of 80 passed (76.3%), …'."""
+    if row.monitor is None:
+        return []
+    if row.monitor.no_line:
+        return [f"{row.slug:<22} live samples: {row.monitor.no_line}"]
+    if not row.monitor.months:
+        return [f"{row.slug:<22} live samples: none in the last six months"]
+    month = row.monitor.months[-1]
+    lines = []
+    for each in month.stretches:
+        said = f"alarm on {each.alarm.at:%d %b %Y}" if each.alarm is not None else "no alarm"
+        lines.append(
+            f"{row.slug:<22} live {month.key} {each.model}: {passed_text(each.passes, each.samples)}, "
+            f"line {percent_as_set(each.line)}; {said} (at most {each.highest:.2f} of {each.needed:.2f})"
+        )
+    others = month.left_out + month.repeats + month.others + month.without_line
+    return lines + ([f"{row.slug:<22} live {month.key}: {others:,} not held against the line"] if others else [])

@@ -22,6 +22,9 @@ class Command(BaseCommand):
         step.add_argument("--set", nargs=2, metavar=("PATTERN", "CLASS"), help="* and ? stand for any text")
         step.add_argument("--remove", type=int, metavar="RULE")
         parser.add_argument("--position", type=int, help="the first rule that matches counts (default: last)")
+        parser.add_argument(
+            "--live", action="store_true", help="with --set: its cases are live samples, for the monitor and no verdict"
+        )
         parser.add_argument("--user", default="", help="who does it (default: the system)")
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
@@ -32,7 +35,14 @@ class Command(BaseCommand):
                 raise RuleRefused(f"There is no user {options['user']!r}.")
             if options["set"]:
                 pattern, slug = options["set"]
-                set_suite_rule(actor=actor, pattern=pattern, slug=slug, position=options["position"], as_of=now())
+                set_suite_rule(
+                    actor=actor,
+                    pattern=pattern,
+                    slug=slug,
+                    position=options["position"],
+                    is_live=options["live"],
+                    as_of=now(),
+                )
             elif options["remove"] is not None:
                 remove_suite_rule(actor=actor, rule_id=options["remove"], as_of=now())
         except (RuleRefused, Forbidden) as error:
@@ -42,5 +52,8 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(dumps(found, indent=True).decode())
             return
-        lines = [f"{row.id:>6}  {row.position:>4}  {row.pattern} → {row.slug}" for row in found]
+        lines = [
+            f"{row.id:>6}  {row.position:>4}  {row.pattern} → {row.slug}{', live samples' if row.is_live else ''}"
+            for row in found
+        ]
         self.stdout.write("\n".join(lines) or "No rule: cases go to the class their file or --class names.")

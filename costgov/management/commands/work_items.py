@@ -16,7 +16,7 @@ from routing.queries.work_items import WorkItems, work_items
 
 
 class Command(BaseCommand):
-    help = "List work items: verdicts that changed, stale evidence, broken runs. Close one with --close and --note."
+    help = "List work items: changed verdicts, alarms, stale evidence, broken runs. Close one with --close and --note."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--class", dest="slug", default="", help="items of one class only")
