@@ -44,6 +44,7 @@ _COLUMNS: Final = frozenset(
         "CommitmentDiscountId", "CommitmentDiscountStatus", "ConsumedQuantity", "ConsumedUnit", "ContractedCost",
         "EffectiveCost", "HostProviderName", "InvoiceId", "ListCost", "ListUnitPrice", "PricingCurrency",
         "PricingQuantity", "PricingUnit", "RegionId", "SkuPriceDetails", "SubAccountId", "Tags", "ContractApplied",
+        "x_ApiKeyId",  # of our own export: without it the same usage from logs would not be known again
     }
 )  # fmt: skip
 # Columns of the specification that nothing here needs: known, so that only foreign ones are reported.
@@ -204,6 +205,7 @@ def _line(row: BillRow, about_claude: bool, canonical: Callable[[str], str], bil
         channel=_channel(row, about_claude),
         organisation=row.text("BillingAccountId")[:255],
         workspace=row.text("SubAccountId")[:255],
+        api_key=row.text("x_ApiKeyId")[:255],
         model=model_in(*(row.text(name) for name in _MODEL_TEXTS), canonical=canonical) if about_claude else "",
         service_tier=_detail(details, "ServiceTier") or (tier_in(meter) if kind else ""),
         prompt_length_band=prompt_band(_detail(details, "ContextWindow")),

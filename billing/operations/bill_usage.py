@@ -9,13 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from billing.core.periods import day_start
-from billing.core.usage import COUNTER_OF_KIND, COUNTERS, MAX_COUNT
+from billing.core.usage import COUNTER_OF_KIND, COUNTERS, MAX_COUNT, NOT_GROUPED
 from billing.models import USAGE_KEY_FIELDS, CostReportLine, UsageSource
 from billing.operations.rollups import replace_hours
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _COUNTER: Final = {str(kind): counter for kind, counter in COUNTER_OF_KIND.items()}
+_PLACES: Final = ("workspace", "api_key")
 ClassOfKey = Callable[[str, str, str, date], str]
 _Place = tuple[Any, ...]
 
@@ -47,11 +48,14 @@ def save_bill_usage(
         kept.append((line, hour, is_hour))
         if not is_hour:
             is_daily.add(start.date())
+    told = {(hour.date(), name) for line, hour, _ in kept for name in _PLACES if getattr(line, name)}
     for line, hour, _ in kept:
         # One width per day: of two grains of one source the counting rule would take one and drop the other.
         daily = hour.date() in is_daily
         begin = day_start(hour.date()) if daily else hour
         key = {name: getattr(line, name, "") for name in USAGE_KEY_FIELDS}
+        # A bill without keys says nothing of keys: read as "no key" it would be money beside the logs' keys.
+        key |= {name: NOT_GROUPED for name in _PLACES if (hour.date(), name) not in told}
         key["policy_version"] = 0
         key["request_class"] = class_of_key(line.channel, line.workspace, line.api_key, hour.date())
         place = (begin, *(key[name] for name in USAGE_KEY_FIELDS))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from billing.core.usage import COUNTERS
 from billing.exports.focus_check import check_focus
 from billing.importers.focus import Focus
-from billing.models import CostCentre, CostCentreMapping, DailyUsage, Organisation
+from billing.models import CostCentre, CostCentreMapping, DailyUsage, Import, Organisation
+from billing.operations.imports import COSTS, ImportOptions, import_file
 from billing.operations.prices import seed_list_prices
+from billing.operations.upkeep import delete_import
 from billing.queries.usage_sums import usage_sums
 from tests.billing.usage_rows import count_usage
 
@@ -110,6 +113,49 @@ def test_what_is_exported_comes_back_to_the_last_digit(estate, tmp_path, rows):
     assert {key: (cost[key], units[key]) for key in cost} == priced
     assert {line.service_tier for line in report.lines} <= {"standard", "batch"}
     assert sum(line.amount for line in report.lines) == check_focus(path).billed
+
+
+LOG = "".join(
+    json.dumps(
+        {
+            "timestamp": f"2026-02-03T{number:02}:00:07Z", "request_id": f"req_{number}",
+            "organization_id": "0d3e6f5a-8c1b-4f6e-9a7d-2b5c8e1f4a60", "workspace_id": f"wrkspc_{number % 2}",
+            "api_key_id": f"apikey_{number % 3}", "request": {"model": "claude-opus-4-5"},
+            "response": {
+                "id": f"msg_{number}", "type": "message", "role": "assistant", "model": "claude-opus-4-5-20251101",
+                "usage": {"input_tokens": 1000 + number, "output_tokens": 10, "service_tier": "standard",
+                          "inference_geo": geo},
+            },
+        }
+    ) + "\n"
+    for number, geo in enumerate(["global", "not_available", "global", "global"])
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dropped", [(), ("x_ApiKeyId",), ("x_ApiKeyId", "SubAccountId")])
+@pytest.mark.parametrize("bill_first", [False, True])
+def test_a_bill_beside_the_logs_of_its_usage_adds_nothing(estate, var, tmp_path, dropped, bill_first):
+    """Our own export, or a provider's bill that names workspaces and no keys: the same tokens counted twice would
+    double the spend of every organisation that imports both."""
+    logs = tmp_path / "requests.jsonl"
+    logs.write_text(LOG)
+    import_file(actor=None, path=logs, as_of=AT, options=ImportOptions())
+    before = usage_sums(start=START, end=END, by=("model",))
+    rows = list(csv.DictReader(io.StringIO(exported(tmp_path).read_text())))
+    bill = tmp_path / "bill.csv"
+    with bill.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [name for name in rows[0] if name not in dropped], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    if bill_first:
+        delete_import(actor=None, import_id=Import.objects.get().pk, as_of=AT, class_of_key=lambda *_: "")
+    outcome = import_file(actor=None, path=bill, as_of=AT, options=ImportOptions(), kind=COSTS)
+    assert not [text for text in outcome.findings if "above" in text]
+    if bill_first:
+        import_file(actor=None, path=logs, as_of=AT, options=ImportOptions())
+    after = usage_sums(start=START, end=END, by=("model",))
+    assert [after.cost_usd(n) for n in range(len(after))] == [before.cost_usd(n) for n in range(len(before))]
+    assert set(DailyUsage.objects.values_list("origin", flat=True)) == {"log"}
 
 
 GOOD = {
