@@ -48,6 +48,9 @@ class RuleInput(serializers.Serializer[Any]):
     position = serializers.IntegerField(
         required=False, min_value=0, max_value=1_000_000, help_text="The first rule that matches counts; default last."
     )
+    is_live = serializers.BooleanField(
+        required=False, default=False, help_text="Its cases are live samples: they feed the monitor and no verdict."
+    )
 
     def get_fields(self) -> dict[str, Any]:
         slug = serializers.CharField(help_text="The class its cases belong to.")
@@ -59,9 +62,6 @@ class EvalRunsApi(ApiView):
     def get(self, request: Request) -> Response:
         """Results of one suite for one class in one file, newest first, with what looks broken. At most 500."""
         asked = self.asked(RunsQuery)
-    is_live = serializers.BooleanField(
-        required=False, default=False, help_text="Its cases are live samples: they feed the monitor and no verdict."
-    )
         return Response(
             run_lines(
                 slug=asked["class"],
@@ -145,6 +145,7 @@ class SuiteRulesApi(ApiView):
             pattern=given["pattern"],
             slug=given["class"],
             position=given.get("position"),
+            is_live=given["is_live"],
             as_of=now(),
         )
         return Response(suite_rules(), status=201)
@@ -162,4 +163,3 @@ class RemoveRuleApi(ApiView):
         """Files imported later are no longer mapped by it."""
         remove_suite_rule(actor=actor_of(request), rule_id=rule_id, as_of=now())
         return Response(suite_rules())
-            is_live=given["is_live"],

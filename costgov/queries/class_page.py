@@ -164,10 +164,10 @@ class ClassPage:
     verdicts: tuple[VerdictChange, ...]
     bars: tuple[BarVersion, ...]
     names: Mapping[str, ModelName]
+    live: LiveSamples | None
 
 
 def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: ClassLines | None = None) -> ClassPage:
-    live: LiveSamples | None
     """Everything the page of a class shows. Raises UnknownClass.
 
     `lines`: the table of classes as of the same instant, from a caller that holds it.
@@ -221,10 +221,10 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
         verdicts=tuple(change for change in verdict_changes(slug=slug) if change.at <= as_of),
         bars=tuple(version for version in bar_versions(registered) if version.set_at <= as_of),
         names=facts.names,
+        live=live_samples(slug=slug, names=facts.names, as_of=as_of),
     )
 
 
-        live=live_samples(slug=slug, names=facts.names, as_of=as_of),
 def _facts(row: RequestClass, verdicts: ClassVerdicts) -> ClassFacts:
     return ClassFacts(
         slug=row.slug,

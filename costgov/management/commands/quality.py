@@ -48,11 +48,11 @@ def _table(found: Quality) -> str:
     ]
     for row in found.classes:
         lines += ["", _head(row), *(line for judged in row.models for line in _lines(row.slug, judged))]
+        lines += _live(row)
         if not row.models:
             lines.append(f"{row.slug:<22} no model has a case")
     return "\n".join(lines)
 
-        lines += _live(row)
 
 def _head(row: JudgedClass) -> str:
     """What the class asks: '== triage: 93% (bar 95%, tolerance 2 points), pass rate, bar version 3'."""
@@ -73,12 +73,12 @@ def _lines(slug: str, judged: Judged) -> list[str]:
         f"{slug:<22} {model:<22} {rate:>7} {interval:>15} {judged.cases:>6,} {judged.left_out:>8,} "
         f"{judged.repeated_cases:>7,}  {judged.text}"
     ]
+    if judged.alarm is not None:
+        lines.append(f"{'':<45} below the bar by its live samples: {judged.alarm.text}")
     if judged.paired is not None:
         lines.append(f"{'':<45} {judged.paired.text}")
     lines += [f"{'':<45} {'stale' if reason.blocks else 'note'}: {reason.text}" for reason in judged.stale_reasons]
     return lines
-    if judged.alarm is not None:
-        lines.append(f"{'':<45} below the bar by its live samples: {judged.alarm.text}")
 
 
 def _live(row: JudgedClass) -> list[str]:
