@@ -21,8 +21,8 @@ _DayUsage = Mapping[date, Sequence[ServedUsage]]
 
 @dataclass(frozen=True, slots=True)
 class ServedBefore:
-    """The model that served a class before the one that serves it now. `policy_version`: of the policy that last sent
-    the class to it, None where usage alone says so."""
+    """The model that served a class before the one that serves it now. `policy`, `policy_version`: what last sent the
+    class to it, '' and None where usage alone says so."""
 
     model: str
     policy: str = ""
