@@ -1,5 +1,6 @@
 """How good the answers are, and what follows: classes, verdicts, eval imports, the recommendation."""
 
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -9,7 +10,7 @@ from rest_framework.response import Response
 
 from costgov.api.base import EMPTY_FILE, ApiView, actor_of, endpoint
 from costgov.operations.evals import bring_evals
-from costgov.pages import now
+from costgov.pages import looked_back_to, now
 from costgov.queries.class_lines import ClassLines
 from costgov.queries.class_page import ClassPage
 from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports
@@ -18,6 +19,8 @@ from costgov.queries.recommendation import RecommendationView
 from costgov.shown import class_shown, classes_shown, quality_shown, recommendation_shown
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import ReadOptions
+from routing.models import EvalImport
+from routing.operations.eval_deletion import DeletedEvals, delete_eval_import
 from routing.operations.evals import EvalImportResult, Said
 
 CLASSES, EVALS, RECOMMENDATION = "Classes", "Evals", "Recommendation"
@@ -32,6 +35,12 @@ class DaysQuery(serializers.Serializer[Any]):
 class QualityQuery(serializers.Serializer[Any]):
     as_of = serializers.DateTimeField(required=False, help_text="Cases before this moment count; default: now.")
 
+    def validate_as_of(self, value: datetime) -> datetime:
+        try:
+            return looked_back_to(value)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from error
+
     def get_fields(self) -> dict[str, Any]:
         slug = serializers.CharField(required=False, help_text="One class only, by its name.")
         return {"class": slug, **super().get_fields()}
@@ -41,6 +50,10 @@ class RecommendationQuery(serializers.Serializer[Any]):
     baseline = serializers.CharField(
         required=False, default="", help_text="Model savings are counted against; default: the organisation's."
     )
+
+
+class DeletionInput(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=2_000, help_text="Why; kept with the import and the audit.")
 
 
 class EvalFileInput(serializers.Serializer[Any]):
@@ -151,6 +164,28 @@ class EvalView(ApiView):
         if found is None:
             raise NotFound(f"There is no import of eval results number {import_id}.")
         return Response(found)
+
+
+class DeleteEvalView(ApiView):
+    @endpoint(
+        summary="Delete what an eval import brought",
+        tag=EVALS,
+        scope="evals:write",
+        body=DeletionInput,
+        answers=DeletedEvals,
+        refusals=(404, 409),
+    )
+    def post(self, request: Request, import_id: int) -> Response:
+        """Remove every result of one file; verdicts follow at once, those written down stay. Administrators only.
+
+        The same bytes imported again take their old place in the order of imports.
+        """
+        reason = self.given(DeletionInput)["reason"]
+        try:
+            gone = delete_eval_import(actor=actor_of(request), import_id=import_id, reason=reason, as_of=now())
+        except EvalImport.DoesNotExist as error:
+            raise NotFound(f"There is no import of eval results number {import_id}.") from error
+        return Response(gone)
 
 
 class RecommendationApi(ApiView):

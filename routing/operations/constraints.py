@@ -23,6 +23,9 @@ class ConstraintsRefused(Exception):
 
 def checked_limits(limits: Limits) -> Limits:
     """The same limits if they can be set. Raises ConstraintsRefused with everything that is wrong."""
+    shares = [limits.quality_floor, limits.move_share, *limits.model_caps.values()]
+    if unclear := [share for share in shares if share is not None and not share.is_finite()]:
+        raise ConstraintsRefused(f"{unclear[0]} is no share: give a number from 0 to 1, e.g. 0.3.")
     wrong = []
     if limits.quality_floor is not None and not 0 < limits.quality_floor < 1:
         wrong.append(f"the floor is {limits.quality_floor}: a mean pass rate lies between 0 and 1, e.g. 0.95")
@@ -34,7 +37,6 @@ def checked_limits(limits: Limits) -> Limits:
             wrong.append(f"{model!r} is not on the Prices page: cap a model that is")
         if not 0 <= cap <= 1:
             wrong.append(f"the cap of {model} is {cap}: give 0 to 1, e.g. 0.5")
-    shares = [limits.quality_floor, limits.move_share, *limits.model_caps.values()]
     wrong += [
         f"{share} has more than {PLACES} places" for share in shares if share is not None and _places(share) > PLACES
     ]

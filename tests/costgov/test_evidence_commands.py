@@ -109,3 +109,26 @@ def test_the_api_says_and_does_the_same(client: Client, bearer):
     )
     assert rule.status_code == 201
     assert client.post(f"/api/v1/suite-rules/{rule.json()[0]['id']}/remove", **bearer).json() == []
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        call_command(*words, stdout=StringIO())
+    assert ended.value.code == 2
+    return capsys.readouterr().err.strip()
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        ("2026-11-25", "2026-11-25 00:00 UTC is in the future: ask for a moment up to now."),
+        ("9999-12-31", "9999-12-31 00:00 UTC is in the future: ask for a moment up to now."),
+        ("0001-01-01", "0001-01-01T00:00:00+00:00 is before 2000: nothing is held of that time."),
+    ],
+)
+def test_verdicts_of_a_time_to_come_or_before_all_is_held_are_refused(bearer, client: Client, capsys, day, said):
+    assert refused(capsys, "quality", "--as-of", day) == said
+    answer = client.get(f"/api/v1/quality?as_of={day}T00:00:00Z", **bearer)
+    assert answer.status_code == 400 and said in answer.json()["error"]["message"]
+    today = client.get("/api/v1/quality?as_of=2026-11-24T00:00:00Z", **bearer)
+    assert today.status_code == 200 and "classify" in told("quality", "--as-of", "2026-11-24")

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from billing.core.words import percent, percent_as_set
 from costgov.jsonout import dumps
-from costgov.pages import now
+from costgov.pages import looked_back_to, now
 from costgov.queries.class_page import UnknownClass
 from costgov.queries.evals import Judged, JudgedClass, Quality, quality
 from routing.core.bars import METRIC_WORDS
@@ -28,7 +28,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         day = options["as_of"]
-        as_of = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else now()
+        try:
+            as_of = looked_back_to(datetime(day.year, day.month, day.day, tzinfo=UTC)) if day else now()
+        except ValueError as error:
+            self.stderr.write(str(error))
+            sys.exit(2)
         try:
             found = quality(as_of=as_of, slug=options["slug"])
         except UnknownClass as error:
