@@ -127,7 +127,7 @@ EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def looked_back_to(as_of: datetime) -> datetime:
-    """The moment a verdict is asked for. Raises ValueError for one that has not come: nobody knows what runs till then."""
+    """The moment a verdict is asked for. Raises ValueError for one to come: nobody knows what runs till then."""
     if as_of > now():
         raise ValueError(f"{as_of:%Y-%m-%d %H:%M} UTC is in the future: ask for a moment up to now.")
     if as_of < EARLIEST:
