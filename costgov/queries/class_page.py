@@ -24,10 +24,12 @@ from costgov.queries.class_lines import ClassLine, ClassLines, QualityFacts, cla
 from costgov.queries.class_live import LiveSamples, live_samples
 from costgov.queries.overview import ActivationMark, WaitingChange, activation_marks, last_drawn
 from costgov.queries.recommendation import ClassRow, MissingRow, OptionRow, VerdictRow, per_month, verdict_row
+from routing.core.paired import Paired
 from routing.models import Activation, ChangeRequest, RequestClass
 from routing.queries.bars import BarVersion, bar_versions
 from routing.queries.evidence import ClassVerdicts
-from routing.queries.tiers import ClassWeek, class_weeks
+from routing.queries.past_evidence import past_evidence
+from routing.queries.tiers import ClassWeek, class_weeks, week_instants
 from routing.queries.work_items import VerdictChange, WorkItemRow, verdict_changes, work_items
 
 _NO_CHANGE = 1e-6  # of a cost: what divisions may leave
@@ -44,7 +46,8 @@ class CandidateRow:
     now, and `relative_cost` is against that. None where a cost is missing.
 
     `role`: incumbent, target, runner_up or ''. `saving_usd`: an estimate per month, of the recommended model;
-    `saving_if_shown_usd`: what a cheaper one would add if it cleared the bar.
+    `saving_if_shown_usd`: what a cheaper one would add if it cleared the bar. `paired`: the comparison with the
+    incumbent case by case, None where none is asked for.
     """
 
     model: str
@@ -63,6 +66,7 @@ class CandidateRow:
     saving_usd: Decimal | None
     saving_if_shown_usd: Decimal | None
     verdict: VerdictRow
+    paired: Paired | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
     registered = RequestClass.objects.filter(slug=slug).first()
     if registered is None:
         raise UnknownClass(f"There is no class {slug!r}. It may have been renamed; search the list of classes.")
-    facts = quality_facts(as_of=as_of, slug=slug)
+    facts = quality_facts(as_of=as_of, slug=slug, with_results=False)
     lines = lines or class_lines(as_of=as_of)
     line = lines.of(slug)
     assert line is not None
@@ -186,7 +190,7 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
     missing = {row.model: row for row in view.missing_evidence if row.request_class == slug} if view is not None else {}
     served = [row for row in served_usage(start=window_start, end=window_end) if row.request_class == slug]
     usage = daily_usage(start=start, end=end, request_class=slug)
-    results = facts.results.get(slug, [])
+    bars, drawn = facts.verdicts[slug].bars, last_drawn(end, usage_days())
     return ClassPage(
         as_of=as_of,
         start=start,
@@ -207,10 +211,10 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
         days=_days(slug, usage, start, end),
         weeks=class_weeks(
             usage=usage,
-            results=results,
-            bars=facts.verdicts[slug].bars,
+            history=past_evidence(bars={slug: bars}, instants=week_instants(start=start, end=drawn), as_of=as_of)[slug],
+            bars=bars,
             start=start,
-            end=last_drawn(end, usage_days()),
+            end=drawn,
         ),
         policies=_policies(slug, start, end, as_of),
         suites=suites_of(registered, facts.verdicts[slug], as_of),
@@ -263,7 +267,7 @@ def _candidates(
     else:
         tested = set(verdicts.verdicts) | {advice.incumbent, advice.target}
         rows = [
-            _candidate(option, advice, missing.get(option.model), facts)
+            _candidate(option, advice, missing.get(option.model), facts, verdicts)
             for option in advice.options
             if option.model in tested or option.model in missing or option.cost_source.startswith("measured")
         ]
@@ -280,6 +284,7 @@ def _candidate(
     advice: ClassRow,
     missing: MissingRow | None,
     facts: QualityFacts,
+    verdicts: ClassVerdicts,
 ) -> CandidateRow:
     named = model_name(facts.names, option.model)
     role = "incumbent" if option.model == advice.incumbent else "target" if option.model == advice.target else ""
@@ -305,6 +310,7 @@ def _candidate(
         saving_usd=advice.saving_usd_per_month if option.model == advice.target and not advice.is_in_force else None,
         saving_if_shown_usd=missing.saving_usd_per_month if missing is not None else None,
         verdict=option.verdict,
+        paired=verdicts.of(option.model).paired,
     )
 
 
@@ -327,6 +333,7 @@ def _unpriced_candidate(model: str, verdicts: ClassVerdicts, facts: QualityFacts
         saving_usd=None,
         saving_if_shown_usd=None,
         verdict=verdict_row(verdicts.of(model)),
+        paired=verdicts.of(model).paired,
     )
 
 

@@ -4,6 +4,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from billing.core.words import signed
 from costgov.templatetags.costgov_format import pct
 
 register = template.Library()
@@ -11,8 +12,8 @@ _PAD = 7  # as the whisker's, so that the marks line up
 
 
 @register.simple_tag
-def whisker_axis(low: float, high: float, width: int = 250) -> SafeString:
-    """Ticks of the axis that the whiskers below share."""
+def whisker_axis(low: float, high: float, width: int = 250, unit: str = "%") -> SafeString:
+    """Ticks of the axis that the whiskers below share: per cent, or points of a difference ("points")."""
     span = high - low
     step = next((step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if span / step <= width / 50), 0.25)
     first = -(-low // step) * step
@@ -21,13 +22,21 @@ def whisker_axis(low: float, high: float, width: int = 250) -> SafeString:
         "",
         '<text x="{}" y="11" text-anchor="{}">{}</text>',
         (
-            (f"{_PAD + (tick - low) / (span or 1) * (width - 2 * _PAD):.1f}", _anchor(tick, low, high), pct(tick, 0))
+            (
+                f"{_PAD + (tick - low) / (span or 1) * (width - 2 * _PAD):.1f}",
+                _anchor(tick, low, high),
+                _tick(tick, unit),
+            )
             for tick in ticks
         ),
     )
     return format_html(
         '<svg class="whisk" width="{0}" height="14" viewBox="0 0 {0} 14" aria-hidden="true">{1}</svg>', width, marks
     )
+
+
+def _tick(share: float, unit: str) -> str:
+    return pct(share, 0) if unit == "%" else signed(100 * share, 0, plus=round(100 * share) > 0)
 
 
 def _anchor(tick: float, low: float, high: float) -> str:

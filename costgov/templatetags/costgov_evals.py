@@ -1,13 +1,23 @@
 """A cell of the eval matrix: written here because hundreds of them in a template take ten times as long."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from costgov.queries.evals import Judged, JudgedClass, MatrixModel
-from costgov.templatetags.costgov_format import integer, pct
-from costgov.templatetags.costgov_ui import status, verdict, whisker
+from costgov.templatetags.costgov_format import integer, pct, points_signed
+from costgov.templatetags.costgov_ui import (
+    difference_scale,
+    difference_whisker,
+    status,
+    verdict,
+    whisker,
+    whisker_scale,
+)
 
 register = template.Library()
 _WIDTH = 120
@@ -20,7 +30,25 @@ VERDICT_WORDS = {
 }
 
 
-def matrix_cell(row: JudgedClass, column: MatrixModel, cell: Judged | None, axis: tuple[float, float]) -> SafeString:
+@dataclass(frozen=True, slots=True)
+class MatrixAxes:
+    """The axes (low, high) all whiskers of a matrix share: of pass rates, and of differences to what serves."""
+
+    rates: tuple[float, float]
+    differences: tuple[float, float]
+
+
+def matrix_axes(rows: Iterable[JudgedClass]) -> MatrixAxes:
+    """Axes that hold the interval and the line of every verdict."""
+    judged = [cell for row in rows for cell in row.models if cell.cases]
+    pairs = [cell.paired for cell in judged if cell.paired is not None and cell.paired.difference is not None]
+    return MatrixAxes(
+        whisker_scale([bound for cell in judged for bound in (cell.lower, cell.pass_rate, cell.line)]),
+        difference_scale([bound for found in pairs for bound in (found.lower, found.upper, -found.margin, 0.0)]),
+    )
+
+
+def matrix_cell(row: JudgedClass, column: MatrixModel, cell: Judged | None, axes: MatrixAxes) -> SafeString:
     """Verdict as icon and word, interval with the line, pass rate, cases, what is missing; a link to what is behind."""
     if cell is None:
         return SafeString('<td class="no-case"><span aria-hidden="true">–</span>'
@@ -34,7 +62,7 @@ def matrix_cell(row: JudgedClass, column: MatrixModel, cell: Judged | None, axis
         else verdict(cell.shown_status),
         SafeString('<span class="sub">by live samples; evals stay as shown</span>') if cell.alarm else "",
         status("stale", "Stale", "hourglass", "warn") if cell.stale else "",
-        _figures(cell, axis) if cell.cases else "",
+        _figures(cell, axes) if cell.cases else "",
         SafeString('<span class="sub">serves now</span>') if cell.serves else "",
     )
     href = runs_href(row.slug, column.model)
@@ -53,19 +81,29 @@ def runs_href(slug: str, model: str) -> str:
         return ""
 
 
-def _figures(cell: Judged, axis: tuple[float, float]) -> SafeString:
+def _figures(cell: Judged, axes: MatrixAxes) -> SafeString:
+    """What the verdict rests on: the rate against the line, or the difference to what serves against the margin."""
+    more = f" · {integer(cell.cases_needed)} more" if cell.cases_needed else ""
+    found = cell.paired if cell.paired is not None and cell.paired.difference is not None else None
+    if cell.standard == "not_worse" and found is not None:
+        drawn = difference_whisker(
+            found.lower, found.difference, found.upper, found.margin, *axes.differences, _WIDTH, cell.tier
+        )
+        said = f"{points_signed(found.difference)} · n {integer(found.cases)}{more}"
+        return format_html(
+            '<span class="cell-w">{}</span><span class="sub tnum">{}</span><span class="sub tnum">{} passed</span>',
+            drawn, said, pct(cell.pass_rate),
+        )  # fmt: skip
     drawn = SafeString("")
     if cell.lower is not None:
-        low, high = axis
-        drawn = whisker(cell.lower, cell.pass_rate, cell.upper, cell.line, low, high, _WIDTH, cell.tier)
-    more = f" · {integer(cell.cases_needed)} more" if cell.cases_needed else ""
+        drawn = whisker(cell.lower, cell.pass_rate, cell.upper, cell.line, *axes.rates, _WIDTH, cell.tier)
+    compared = SafeString("")
+    if found is not None:
+        compared = format_html('<span class="sub tnum">{} to what serves</span>', points_signed(found.difference))
     return format_html(
-        '<span class="cell-w">{}</span><span class="sub tnum">{} · n {}{}</span>',
-        drawn,
-        pct(cell.pass_rate),
-        integer(cell.cases),
-        more,
-    )
+        '<span class="cell-w">{}</span><span class="sub tnum">{} · n {}{}</span>{}',
+        drawn, pct(cell.pass_rate), integer(cell.cases), more, compared,
+    )  # fmt: skip
 
 
 @register.simple_tag

@@ -1,5 +1,6 @@
 """Component tags: icon, tier mark, status, whisker, chart, note. Everything is escaped; nothing writes a style."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from django.templatetags.static import static
 from django.utils.html import conditional_escape, format_html, format_html_join, json_script
 from django.utils.safestring import SafeString
 
-from costgov.templatetags.costgov_format import UNKNOWN, integer, pct, pct_signed
+from costgov.templatetags.costgov_format import UNKNOWN, integer, pct, pct_signed, points, points_signed
 
 register = template.Library()
 
@@ -166,15 +167,47 @@ def whisker(
     """Interval, estimate and line as inline SVG on the axis [low, high]; all are shares. Empty without evidence."""
     if lower is None or upper is None:
         return format_html('<span class="mute">{}</span>', UNKNOWN)
-    height, middle, pad = 22, 11, 7
-    axis_low, axis_high = float(low), float(high)
+    said = f"{pct(value)}, interval {pct(lower)} to {pct(upper)}"
+    if line is not None:
+        said = f"{said}, must reach {pct(line)}"
+    return _whisker((lower, value, upper), line, (float(low), float(high)), width, tier, said)
+
+
+def difference_scale(values: Sequence[float | None], step: float = 0.05) -> tuple[float, float]:
+    """An axis (low, high) around 0 that holds all differences, on round steps."""
+    known = [float(value) for value in values if value is not None]
+    low, high = min([*known, -step]), max([*known, step])
+    return max(-1.0, -step * math.ceil(-low / step)), min(1.0, step * math.ceil(high / step))
+
+
+@register.simple_tag
+def difference_whisker(
+    lower: float, value: float | None, upper: float, margin: float, low: float, high: float, width: int = 150,
+    tier: str = "",
+) -> SafeString:  # fmt: skip
+    """Interval and estimate of a difference to what serves; the line is the most it may be worse. Shares on an axis."""
+    said = (
+        f"{points_signed(value)} to what serves, interval {points_signed(lower)} to {points_signed(upper)}, "
+        f"may be {points(margin)} below it at most"
+    )
+    return _whisker((lower, value, upper), -margin, (low, high), width, tier, said, middle=0.0)
+
+
+def _whisker(
+    bounds: tuple[Any, Any, Any], line: Any, axis: tuple[float, float], width: int, tier: str, said: str,
+    *, middle: float | None = None,
+) -> SafeString:  # fmt: skip
+    lower, value, upper = bounds
+    height, centre, pad = 22, 11, 7
+    axis_low, axis_high = axis
 
     def x(share: Any) -> str:
         inside = min(max((float(share) - axis_low) / ((axis_high - axis_low) or 1.0), 0.0), 1.0)
         return f"{pad + inside * (width - 2 * pad):.1f}"
 
-    parts = [format_html('<path class="wa" d="M{} {}H{}"/>', pad, middle, width - pad)]
-    said = f"{pct(value)}, interval {pct(lower)} to {pct(upper)}"
+    parts = [format_html('<path class="wa" d="M{} {}H{}"/>', pad, centre, width - pad)]
+    if middle is not None:  # where both are alike
+        parts.append(format_html('<path class="wa" d="M{0} 5V17"/>', x(middle)))
     if line is not None:
         shown = float(x(line))
         parts.append(
@@ -184,12 +217,11 @@ def whisker(
                 f"{max(width - pad - shown, 0.0):.1f}",
             )
         )
-        said = f"{said}, must reach {pct(line)}"
     parts.append(
-        format_html('<path class="wl" d="M{0} {2}H{1}M{0} 7V15M{1} 7V15" fill="none"/>', x(lower), x(upper), middle)
+        format_html('<path class="wl" d="M{0} {2}H{1}M{0} 7V15M{1} 7V15" fill="none"/>', x(lower), x(upper), centre)
     )
     if value is not None:
-        parts.append(_mark(tier, float(x(value)), middle))
+        parts.append(_mark(tier, float(x(value)), centre))
     return format_html(
         '<svg class="whisk" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img" aria-label="{2}">'
         "<title>{2}</title>{3}</svg>",

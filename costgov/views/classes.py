@@ -17,7 +17,7 @@ from costgov.queries.class_lines import ClassLine
 from costgov.queries.class_page import CandidateRow, ClassPage, UnknownClass, class_page
 from costgov.shown import classes_shown
 from costgov.templatetags.costgov_format import datefmt, integer, pct, rate_range, usd
-from costgov.templatetags.costgov_ui import whisker_scale
+from costgov.templatetags.costgov_ui import difference_scale, whisker_scale
 from costgov.timespan import CHOICES, PARAMETERS, only, timespan
 
 # Column of the list: (key in the address, its head, numbers on the right, what it is sorted by).
@@ -65,6 +65,7 @@ class ClassDetail:
 
     view: ClassPage
     axis: tuple[float, float]
+    differences_axis: tuple[float, float]
     scatter: charts.Figure | None
     scatter_summary: str
     without_place: list[str]
@@ -201,11 +202,15 @@ def notes_of(lines: Sequence[ClassLine]) -> list[tuple[str, list[str]]]:
 def build_detail(view: ClassPage) -> ClassDetail:
     """Figures and tables from the values; no clock, no database."""
     bounds = [bound for row in view.candidates for bound in (row.verdict.lower, row.verdict.pass_rate)]
+    compared = [row.paired for row in view.candidates if row.paired is not None and row.paired.difference is not None]
     placed = [row for row in view.candidates if row.unit_cost_usd is not None and row.verdict.pass_rate is not None]
     models = list(dict.fromkeys(model for day in view.days for model in day.by_model))
     return ClassDetail(
         view=view,
         axis=whisker_scale([*bounds, view.facts.line]),
+        differences_axis=difference_scale(
+            [bound for each in compared for bound in (each.lower, each.upper, -each.margin, 0.0)]
+        ),
         scatter=_scatter(view) if placed else None,
         scatter_summary=scatter_summary(view),
         without_place=[row.name for row in view.candidates if row not in placed],

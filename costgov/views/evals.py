@@ -31,8 +31,7 @@ from costgov.queries.matrix_selection import (
     verdict_counts,
 )
 from costgov.shown import recommendation_shown
-from costgov.templatetags.costgov_evals import matrix_cell
-from costgov.templatetags.costgov_ui import whisker_scale
+from costgov.templatetags.costgov_evals import matrix_axes, matrix_cell
 from costgov.timespan import only
 
 CLASSES_A_PAGE = 40
@@ -71,12 +70,14 @@ class MatrixPage:
     below: str
     notes: list[tuple[str, str]]
     more_missing: int
+    compares: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RunsPage:
     view: ModelRuns
     axis: tuple[float, float]
+    differences_axis: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +119,9 @@ def _is_known(name: str, day: date) -> bool:
 
 def draw(view: EvalMatrix) -> MatrixShown:
     """Every cell as it is written into the page, on one axis for every whisker. No clock, no database."""
-    judged = [cell for row in view.rows for cell in row.models if cell.cases]
-    axis = whisker_scale([bound for cell in judged for bound in (cell.lower, cell.pass_rate, cell.line)])
+    axes = matrix_axes(view.rows)
     drawn = tuple(
-        tuple(str(matrix_cell(row, column, cell, axis)) for column, cell in zip(view.models, cells, strict=True))
+        tuple(str(matrix_cell(row, column, cell, axes)) for column, cell in zip(view.models, cells, strict=True))
         for row, cells in zip(view.rows, view.cells, strict=True)
     )
     return MatrixShown(view, drawn, verdict_counts(view))
@@ -194,6 +194,7 @@ def build_matrix(shown: MatrixShown, question: MatrixQuestion, number: int) -> M
         below=shortened(view.below),
         notes=[(note, shortened(titles)) for note, titles in notes.items()],
         more_missing=max(len(view.missing) - MOST_MISSING_SHOWN, 0),
+        compares=any(each.row.standard == "not_worse" for each in rows),
     )
 
 
@@ -240,8 +241,8 @@ def runs_page(request: HttpRequest, slug: str, model: str) -> HttpResponse:
 
 
 def _runs(view: ModelRuns) -> RunsPage:
-    judged = [row for row in view.row.models if row.cases]
-    return RunsPage(view, whisker_scale([bound for row in judged for bound in (row.lower, row.pass_rate, row.line)]))
+    axes = matrix_axes([view.row])
+    return RunsPage(view, axes.rates, axes.differences)
 
 
 urlpatterns = [

@@ -333,7 +333,7 @@ def test_what_better_costs_and_what_cheaper_gives_up() -> None:
     assert (found.point_usd, found.best_usd) == (D("15.22"), D("57.83"))  # 30.80 → 84.00 in 28 days
     assert (round(found.better_quality, 9), round(found.best_quality, 6)) == (0.01, round(4172 / 4200 - 0.97, 6))
     # Nobody has tried haiku on drafting: 21.00 → 7.00 in 28 days, at its line of 90%.
-    assert (found.saved_usd, found.if_cleared_saved_usd) == (0, D("15.22"))
+    assert (found.saved_usd, found.if_cleared_saved_usd) == (D(0), D("15.22"))
     assert found.if_cleared_quality == pytest.approx((2800 * 0.98 + 1400 * 0.90) / 4200)
 
 
