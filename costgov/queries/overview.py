@@ -24,7 +24,8 @@ from costgov.queries.class_lines import (
 )
 from costgov.queries.spend import SpendReport, Unclassified, spend
 from routing.models import Activation, ChangeRequest
-from routing.queries.tiers import TierSeries, tier_series
+from routing.queries.past_evidence import past_evidence
+from routing.queries.tiers import TierSeries, tier_series, week_instants
 
 COMPARABLE_SHARE = 0.95
 
@@ -183,7 +184,7 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
     """Everything the Overview shows. Days [start, end) set the time axis only: the figures are of the last 28 days."""
     before_start, window_start, window_end = window(as_of)
     held = usage_days()
-    facts = quality_facts(as_of=as_of)
+    facts = quality_facts(as_of=as_of, with_results=False)
     book = price_book()
     lines = class_lines(as_of=as_of, facts=facts, book=book)
     by = ("class", "model", "origin", "source")
@@ -218,7 +219,7 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
             row.cost_usd for row in now_spend.rows if row.group["class"] and row.group["class"] not in registered
         ),
         days=tier_days(start=start, end=end, held=held, book=book),
-        tiers=_tiers(facts, start, last_drawn(end, held)),
+        tiers=_tiers(facts, start, last_drawn(end, held), as_of),
         activations=activation_marks(start=start, end=end, as_of=as_of),
         waiting=waiting_changes(),
         policy=f"{facts.policy.name}@{facts.policy.version}" if facts.policy is not None else "",
@@ -289,12 +290,13 @@ def last_drawn(end: date, held: tuple[date, date] | None) -> date:
     return end if held is None else min(end, held[1] + timedelta(days=1))
 
 
-def _tiers(facts: QualityFacts, start: date, end: date) -> tuple[TierSeries, ...]:
+def _tiers(facts: QualityFacts, start: date, end: date, as_of: datetime) -> tuple[TierSeries, ...]:
     releases = release_facts()
+    bars = {slug: row.bars for slug, row in facts.verdicts.items()}
     return tier_series(
         usage=daily_usage(start=start, end=end),
-        results=facts.results,
-        bars={slug: row.bars for slug, row in facts.verdicts.items()},
+        histories=past_evidence(bars=bars, instants=week_instants(start=start, end=end), as_of=as_of),
+        bars=bars,
         tiers={model: row.tier for model, row in releases.items()},
         generations={model: row.tokenizer_generation for model, row in releases.items()},
         untold=models_without_request_counts(),

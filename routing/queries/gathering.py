@@ -100,9 +100,18 @@ def parts_that_count(
     return _class_parts(slug, asked, runs, parts_of_runs(runs, named), as_of).current
 
 
-def gathered(*, asked: Mapping[str, Asked], as_of: datetime, named: Callable[[str, str], str]) -> dict[str, Gathered]:
-    """Evidence of classes by slug, from all results run before `as_of` in runs not set aside by then."""
-    runs = runs_of_classes(asked, as_of)
+def gathered(
+    *,
+    asked: Mapping[str, Asked],
+    as_of: datetime,
+    named: Callable[[str, str], str],
+    set_aside_by: datetime | None = None,
+) -> dict[str, Gathered]:
+    """Evidence of classes by slug, from all results run before `as_of` in runs not set aside by then.
+
+    `set_aside_by`: another instant for the latter.
+    """
+    runs = runs_of_classes(asked, set_aside_by or as_of)
     found: dict[str, Gathered] = {}
     for some in in_chunks(asked, runs):
         found |= _gathered({slug: asked[slug] for slug in some}, runs, as_of, named)

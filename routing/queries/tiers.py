@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
 
 from billing.queries.named_models import OTHERS
 from billing.queries.series import DayOfUsage
 from routing.core.bars import BarHistory
 from routing.core.evalues import log_threshold, lower_bound_scores, upper_bound_scores
-from routing.core.evidence import CaseResult, Evidence
-from routing.core.history import EvidenceHistory
+from routing.core.evidence import Evidence
 from routing.core.tiers import TierPair, TierQuality, tier_pairs, tier_quality
 from routing.core.traffic import tokenizer_factor
 
@@ -57,6 +57,12 @@ class ClassWeek:
     line: float | None = None
 
 
+class History(Protocol):
+    """What a class had shown before an instant, by candidate; the same value where nothing changed in between."""
+
+    def at(self, instant: datetime) -> Mapping[str, Evidence]: ...
+
+
 @dataclass
 class _Served:
     """Sums of one (class, model) pair in one week."""
@@ -69,6 +75,11 @@ _Pair = tuple[str, str]
 _Shown = tuple[_Pair, Evidence, float | None]
 
 
+def week_instants(*, start: date, end: date) -> list[datetime]:
+    """The instants evidence is asked for by `tier_series` and `class_weeks`."""
+    return [midnight(each) for each in week_ends(start=start, end=end)]
+
+
 def week_ends(*, start: date, end: date) -> list[date]:
     """Ends of the whole weeks in [start, end), counted back from `end`, oldest first; a part of a week is left out."""
     count = (end - start).days // 7
@@ -78,7 +89,7 @@ def week_ends(*, start: date, end: date) -> list[date]:
 def tier_series(
     *,
     usage: Iterable[DayOfUsage],
-    results: Mapping[str, Sequence[CaseResult]],
+    histories: Mapping[str, History],
     bars: Mapping[str, BarHistory],
     tiers: Mapping[str, str],
     generations: Mapping[str, int | None],
@@ -88,14 +99,14 @@ def tier_series(
 ) -> tuple[TierSeries, ...]:
     """The summary of every tier that served anything, for each whole week of [start, end).
 
-    `results` and `bars` by class, `tiers` and `generations` (of tokenizers) by model. Suites, metric and line of a week
-    are those of the bar in force at its end. Unclassified usage has no evidence: it lowers the covered share. Weights
-    are requests; for a tier with a model in `untold` (some of its history has no request counts) input tokens on one
-    tokenizer, in every week: the two units cannot be added, and a change of unit would look like a change of quality.
+    `histories` (evidence at the end of each week) and `bars` by class, `tiers` and `generations` (of tokenizers) by
+    model. Suites, metric and line of a week are those of the bar in force at its end. Unclassified usage has no
+    evidence: it lowers the covered share. Weights are requests; for a tier with a model in `untold` (some of its
+    history has no request counts) input tokens on one tokenizer, in every week: the two units cannot be added, and a
+    change of unit would look like a change of quality.
     """
     ends = week_ends(start=start, end=end)
     weeks = _by_week(usage, ends)
-    histories = {slug: EvidenceHistory(rows, bars[slug]) for slug, rows in results.items() if slug in bars}
     names = sorted({tiers.get(model, "other") for week in weeks.values() for _, model in week})
     scale = {
         model: float(tokenizer_factor(generations, _oldest_tokenizer(generations), model)) for model in generations
@@ -105,7 +116,7 @@ def tier_series(
     bounds = _Bounds()
     series: dict[str, list[TierWeek]] = {tier: [] for tier in names}
     for week_end in ends:
-        instant = _midnight(week_end)
+        instant = midnight(week_end)
         found = {slug: histories[slug].at(instant) for slug, _ in weeks[week_end] if slug in histories}
         lines = {slug: line_at(bars[slug], instant) for slug, _ in weeks[week_end] if slug in bars}
         for tier in names:
@@ -160,7 +171,7 @@ class _Bounds:
 def class_weeks(
     *,
     usage: Iterable[DayOfUsage],
-    results: Sequence[CaseResult],
+    history: History,
     bars: BarHistory,
     start: date,
     end: date,
@@ -171,11 +182,10 @@ def class_weeks(
     """
     ends = week_ends(start=start, end=end)
     weeks = _by_week(usage, ends)
-    history = EvidenceHistory(results, bars)
     bounds: dict[tuple[int, float], tuple[float, float]] = {}
     found = []
     for week_end in ends:
-        model, instant = _most_served(weeks[week_end]), _midnight(week_end)
+        model, instant = _most_served(weeks[week_end]), midnight(week_end)
         evidence = history.at(instant).get(model) if model else None
         line, alpha = line_at(bars, instant), float(bars.at(instant).alpha)
         if evidence is None or not evidence.cases:
@@ -217,6 +227,6 @@ def _oldest_tokenizer(generations: Mapping[str, int | None]) -> str:
     return min(known, key=lambda model: (known[model], model), default="")
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
     """Cases dated up to the last day of a week were run before this instant."""
     return datetime.combine(day, time.min, UTC)

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,15 +13,18 @@ from billing.models import ModelAlias, ModelRelease
 from routing.core import decisions
 from routing.core.class_summary import as_document, of_document
 from routing.core.evidence import cases_of_epoch
+from routing.core.history import EvidenceHistory
 from routing.models import ClassEvidence, EvalCase, EvalImport, EvalRun, RequestClass
 from routing.operations.bars import set_bar
 from routing.operations.classes import save_class
 from routing.operations.eval_parts import write_parts
 from routing.operations.evidence_changed import judge_again
 from routing.operations.kept_evidence import keep_evidence
+from routing.queries.bars import bar_histories
 from routing.queries.evidence import case_results, class_verdicts, names_held
 from routing.queries.gathering import Asked, gathered
 from routing.queries.kept_evidence import class_summaries, kept_verdicts
+from routing.queries.past_evidence import past_evidence
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -148,6 +152,17 @@ def check(as_of: datetime) -> None:
     )
 
 
+def check_past(as_of: datetime) -> None:
+    bars = bar_histories(list(RequestClass.objects.all()))
+    every = case_results(as_of=as_of)
+    instants = [NOON + timedelta(hours=hours) for hours in (-1, 0, 1, 3, 6, 8, 24)]
+    past = past_evidence(bars=bars, instants=instants, as_of=as_of)
+    for slug, history in bars.items():
+        slow = EvidenceHistory(every.get(slug, []), history)
+        for instant in instants:
+            assert past[slug].at(instant) == slow.at(instant)
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(taken=steps, hours=st.integers(0, 12))
 def test_kept_evidence_equals_that_of_every_case(taken, hours):
@@ -158,7 +173,9 @@ def test_kept_evidence_equals_that_of_every_case(taken, hours):
             take(step, value, number)
             keep_evidence(as_of=NOON)
             check(NOON + timedelta(days=2))
+        check_past(NOON + timedelta(days=2))
         check(NOON + timedelta(hours=hours))
+        check_past(NOON + timedelta(hours=hours))
         transaction.set_rollback(True)
 
 
@@ -235,3 +252,21 @@ def test_numbers_are_kept_with_the_evidence_and_read_in_a_process_that_never_jud
     decisions._known.clear()
     assert kept_verdicts(incumbents={}, as_of=later) == expected
     assert set(decisions._known) == {tuple(counts)}
+
+
+def test_weeks_without_a_new_result_share_what_is_kept_and_read_no_case():
+    save_class(actor=None, slug="class-0", facts={"title": "c"}, as_of=NOON - timedelta(days=40))
+    row = {"suite": "triage", "version": "1", "raw": RAW[0], "hours": 0, "graded": None, "prompt": "", "mode": ""}
+    bring(2, "class-0", [{**row, "tokens": 100, "sample": f"s{n}", "score": float(n > 2)} for n in range(40)])
+    bring(3, "class-0", [{**row, "tokens": 100, "sample": "later", "score": 1.0, "hours": 24 * 15}])
+    keep_evidence(as_of=NOON)
+    as_of = NOON + timedelta(days=30)
+    bars = bar_histories(list(RequestClass.objects.all()))
+    weeks = [NOON + timedelta(days=days) for days in (-7, 0, 7, 14, 21, 28)]
+    with CaptureQueriesContext(connection) as asked:
+        found = past_evidence(bars=bars, instants=weeks, as_of=as_of)["class-0"]
+    assert sum("JOIN routing_evalcase" in query["sql"] for query in asked.captured_queries) == 1, "of two equal weeks"
+    shown = [found.at(week) for week in weeks]
+    assert shown[0] == shown[1] == {}
+    assert shown[2] is shown[3] and shown[2][RAW[0]].cases == 40
+    assert shown[4] is shown[5] and shown[4][RAW[0]].cases == 41

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ import pytest
 from billing.queries.series import DayOfUsage
 from routing.core.bars import Bar, BarHistory
 from routing.core.evidence import CaseResult, cases_of_epoch
+from routing.core.history import EvidenceHistory
 from routing.queries.tiers import class_weeks, tier_series, week_ends
 
 END = date(2026, 11, 23)
@@ -99,11 +101,21 @@ def bound(scores: tuple[float, ...], threshold: float, clears: bool) -> float:
     return (low + high) / 2
 
 
+def histories(results: Mapping[str, Sequence[CaseResult]]) -> dict[str, EvidenceHistory]:
+    return {slug: EvidenceHistory(rows, BARS[slug]) for slug, rows in results.items() if slug in BARS}
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_week_equals_plain_loops(seed: int) -> None:
     usage, results = estate(seed)
     found = tier_series(
-        usage=usage, results=results, bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END
+        usage=usage,
+        histories=histories(results),
+        bars=BARS,
+        tiers=MODELS,
+        generations=GENERATIONS,
+        start=START,
+        end=END,
     )
     assert {series.tier for series in found} == {"frontier", "balanced", "fast"}
     for series in found:
@@ -156,7 +168,7 @@ def test_a_case_counts_from_the_week_of_its_day_on() -> None:
     last_day_of_week = END - timedelta(days=8)
     rows = {"triage": [case("haiku", n, at(last_day_of_week, 23), 1.0) for n in range(40)]}
     (series,) = tier_series(
-        usage=usage, results=rows, bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END
+        usage=usage, histories=histories(rows), bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END
     )
     assert [week.quality.value for week in series.weeks] == [None] * 6 + [1.0, 1.0]
 
@@ -175,7 +187,7 @@ def test_one_unit_for_a_tier_in_every_week() -> None:
         "drafting": [case("haiku-2", n, at(START), float(n % 2)) for n in range(40)],
     }
     found = tier_series(
-        usage=usage, results=rows, bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END
+        usage=usage, histories=histories(rows), bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END
     )
     fast, frontier = found
     assert [series.tier for series in found] == ["fast", "frontier"]
@@ -183,8 +195,8 @@ def test_one_unit_for_a_tier_in_every_week() -> None:
     assert fast.weeks[-1].quality.value == pytest.approx(0.75)  # 1,000 and 1,300 ÷ 1.3: equal weights of 1 and 0.5
     assert {week.weighed_by for week in frontier.weeks} == {"requests"}
     by_history = tier_series(
-        usage=usage[2:], results=rows, bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START, end=END,
-        untold={"opus"},
+        usage=usage[2:], histories=histories(rows), bars=BARS, tiers=MODELS, generations=GENERATIONS, start=START,
+        end=END, untold={"opus"},
     )  # fmt: skip
     assert {series.tier: series.weeks[-1].weighed_by for series in by_history} == {
         "fast": "requests",
@@ -198,7 +210,9 @@ def test_a_model_nobody_has_placed_is_in_tier_other_and_unclassified_usage_is_no
         DayOfUsage(END - timedelta(days=1), "", "lab", 10, 1, 1),
     ]
     rows = {"triage": [case("lab", n, at(START), 1.0) for n in range(40)]}
-    (series,) = tier_series(usage=usage, results=rows, bars=BARS, tiers=MODELS, generations={}, start=START, end=END)
+    (series,) = tier_series(
+        usage=usage, histories=histories(rows), bars=BARS, tiers=MODELS, generations={}, start=START, end=END
+    )
     assert series.tier == "other"
     assert series.weeks[-1].quality.covered_share == pytest.approx(0.75)
 
@@ -215,7 +229,13 @@ def test_a_class_shows_what_served_it_most() -> None:
         DayOfUsage(last, "triage", "haiku", 10, 1, 1),
     ]  # fmt: skip
     rows = [case("opus", n, at(START), 1.0) for n in range(40)]
-    weeks = class_weeks(usage=usage, results=rows, bars=BARS["triage"], start=END - timedelta(days=21), end=END)
+    weeks = class_weeks(
+        usage=usage,
+        history=EvidenceHistory(rows, BARS["triage"]),
+        bars=BARS["triage"],
+        start=END - timedelta(days=21),
+        end=END,
+    )
     assert [(week.model, week.pass_rate, week.cases) for week in weeks] == [
         ("", None, 0), ("opus", 1.0, 40), ("haiku", None, 0),
     ]  # fmt: skip
@@ -226,10 +246,14 @@ def test_a_class_week_is_held_to_the_bar_of_its_time() -> None:
     usage = [DayOfUsage(START + timedelta(days=n), "triage", "haiku", 10, 1, 1) for n in range(60)]
     rows = [case("haiku", n, at(START), 1.0) for n in range(40)]
     rows += [case("haiku", n, at(START), 0.0, suite="hard") for n in range(40)]
-    weeks = class_weeks(usage=usage, results=rows, bars=BARS["triage"], start=START, end=END)
+    weeks = class_weeks(
+        usage=usage, history=EvidenceHistory(rows, BARS["triage"]), bars=BARS["triage"], start=START, end=END
+    )
     before = [week for week in weeks if at(week.end, 0) < MIDDLE]
     after = [week for week in weeks if at(week.end, 0) >= MIDDLE]
     assert before and {(week.line, week.cases, week.pass_rate) for week in before} == {(0.93, 80, 0.5)}
     assert after and {(week.line, week.cases, week.pass_rate) for week in after} == {(0.9, 40, 1.0)}
-    compared = class_weeks(usage=[], results=[], bars=BARS["drafting"], start=START, end=END)
+    compared = class_weeks(
+        usage=[], history=EvidenceHistory([], BARS["drafting"]), bars=BARS["drafting"], start=START, end=END
+    )
     assert {week.line for week in compared if at(week.end, 0) >= MIDDLE} == {None}
