@@ -212,6 +212,14 @@ def unit_cost_usd(
     return cost / MTOK
 
 
+def same_tokens_ratio(profile: Profile, rates: ModelRates | str, own: ModelRates | str) -> Decimal | None:
+    """What the tokens of a unit cost at one model's prices over another's, without levers; None without prices."""
+    if isinstance(rates, str) or isinstance(own, str):
+        return None
+    cost = unit_cost_usd(profile, own)
+    return unit_cost_usd(profile, rates) / cost if cost else None
+
+
 # -- caching -------------------------------------------------------------------------------------------------
 
 

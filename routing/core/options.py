@@ -19,7 +19,8 @@ class Candidate:
 
     `counts_as_cheaper` is the one-sided 95 % test of methods.md §2; None = its factors are assumed, the point decides.
     `quality`: pass rate on its cases, None = unknown. `switch_usd`: the most a move to it costs once, as its cache is
-    cold at first; a move that does not save that much in the window is none for money.
+    cold at first; a move that does not save that much in the window is none for money. `same_tokens`: what the tokens
+    of a request cost on it over what they cost on the incumbent; None = not asked.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Candidate:
     verdict_text: str
     quality: float | None = None
     switch_usd: Decimal = Decimal(0)
+    same_tokens: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

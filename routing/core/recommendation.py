@@ -305,7 +305,7 @@ def _choose(row: Judged) -> Choice:
 
 
 def _why_not_cheaper(row: Judged, now: Decimal) -> str:
-    """Why no model of less unit cost that may serve is moved to; '' where there is none."""
+    """Why no model that may serve and has a lower unit cost, or a lower price, is moved to; '' where there is none."""
     cheaper = [place for place in row.ranked if row.known_cost_usd(place) < now]
     unshown = [row.candidates[place].model for place in cheaper if row.candidates[place].counts_as_cheaper is False]
     eaten = [
@@ -319,7 +319,20 @@ def _why_not_cheaper(row: Judged, now: Decimal) -> str:
         f"{signed(each.switch_usd, 2)} usd once, more than the move saves in the window"
         for each in eaten
     ]
-    return "; ".join(reasons)
+    return "; ".join([*reasons, *_dearer_per_unit(row, now)])
+
+
+def _dearer_per_unit(row: Judged, now: Decimal) -> list[str]:
+    """Models that clear and whose tokens cost less, but that take so many more that a unit costs more."""
+    found = []
+    for place in row.ranked:
+        model, cost = row.candidates[place], row.known_cost_usd(place)
+        if place != row.own and model.same_tokens is not None and model.same_tokens < 1 and cost >= now > 0:
+            found.append(
+                f"{model.model} clears the bar and the same tokens cost {signed(model.same_tokens, 2)}× on it, but a "
+                f"{row.problem.unit_name} costs {signed(cost / now, 2)}× as much with the tokens and levers it takes"
+            )
+    return found
 
 
 def _fewer_failures(row: Judged, place: int) -> str:

@@ -1,7 +1,7 @@
 """The facts a recommendation rests on, read once, and the recommendation itself (methods.md §2, §4)."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,8 +13,9 @@ from billing.queries.prices import ModelPrices, model_prices, price_version, rel
 from billing.queries.profiles import ServedUsage, served_usage
 from routing.core.case_sums import ClassCosts, PricedCases
 from routing.core.coupling import Limits
+from routing.core.escalations import passed_on, passed_text, passed_usd
 from routing.core.evidence import CaseResult
-from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates, cold_cache_usd
+from routing.core.levers import LEVERS, Lever, LeverCosts, ModelRates, Rates, cold_cache_usd, same_tokens_ratio
 from routing.core.options import Candidate, ClassProblem
 from routing.core.recommendation import Recommendation, Unsolved, recommend
 from routing.core.traffic import (
@@ -68,11 +69,16 @@ class CurrentCost:
     searches_usd: Decimal = Decimal(0)
     speed_premium: Decimal = Decimal(1)
 
-    def added_to(self, costs: LeverCosts, units: Decimal, *, geo: str = "") -> LeverCosts:
-        """`geo`: the inference geo whose prices the costs are at; '' = global ones."""
+    def added_to(
+        self, costs: LeverCosts, units: Decimal, *, geo: str = "", passed_usd: Decimal = Decimal(0)
+    ) -> LeverCosts:
+        """`geo`: the inference geo whose prices the costs are at; '' = global ones.
+
+        `passed_usd`: what requests of the window passed on to other models cost, at global prices.
+        """
         return costs.surcharged(
             premium=self.speed_premium if geo else self.premium,
-            extra_usd=self.searches_usd / units if units else Decimal(0),
+            extra_usd=(self.searches_usd + passed_usd * self.premium) / units if units else Decimal(0),
         )
 
 
@@ -205,8 +211,11 @@ def plan_costs(
         geo = row.required_geo
         costs = {model: _costs(model, incumbent, traffic, measured, estate.generations)[0] for model in sorted(wanted)}
         extras = report.facts.current.get(row.slug, _NOTHING)
+        passed = passed_on(served, incumbent=incumbent)
         costs = {
-            model: cost if cost is None else extras.added_to(cost, traffic.units, geo=geo)
+            model: cost
+            if cost is None
+            else extras.added_to(cost, traffic.units, geo=geo, passed_usd=passed_usd(passed, model, estate.rates))
             for model, cost in costs.items()
         }
         baseline = costs[report.baseline_model]
@@ -349,11 +358,16 @@ def _problem(
         return Unsolved(row.slug, "part of its usage is unpriced: see the Prices page", None)
     traffic = _traffic(row, served, incumbent, estate)
     measured = estate.measured(row.slug, row.required_geo)
+    passed = passed_on(served, incumbent=incumbent)
     costs: dict[str, tuple[LeverCosts | None, ModelFactors]] = {}
     for model in sorted({*estate.models, incumbent, baseline_model, traffic.reference_model}):
         cost, factors = _costs(model, incumbent, traffic, measured, estate.generations)
-        added = cost if cost is None else current.added_to(cost, traffic.units, geo=row.required_geo)
-        costs[model] = (added, factors)
+        if cost is not None:
+            usd = passed_usd(passed, model, estate.rates)
+            cost = current.added_to(cost, traffic.units, geo=row.required_geo, passed_usd=usd)
+            each = usd / traffic.units if traffic.units else usd
+            factors = replace(factors, source=factors.source + passed_text(passed, model, each)) if passed else factors
+        costs[model] = (cost, factors)
     baseline, incumbent_costs = costs[baseline_model][0], costs[incumbent][0]
     if baseline is None or incumbent_costs is None:
         missing = costs[baseline_model][1] if baseline is None else costs[incumbent][1]
@@ -375,6 +389,9 @@ def _problem(
                 estate,
                 refusal=_class_refusal(model, incumbent, row, traffic, estate),
                 units_per_hour=traffic.units / (WINDOW_DAYS * 24),
+                same_tokens=partial(
+                    same_tokens_ratio, traffic.reference, measured.rates_of(model), measured.rates_of(incumbent)
+                ),
             )
             for model in names
         ),
@@ -384,8 +401,9 @@ def _problem(
 
 
 def _traffic(row: RequestClass, served: Sequence[ServedUsage], incumbent: str, estate: _Estate) -> ClassTraffic:
+    passed = passed_on(served, incumbent=incumbent)
     return class_traffic(
-        served,
+        [each for each in served if each not in passed] if passed else served,
         generations=estate.generations,
         incumbent=incumbent,
         keeps_own_caching=row.keeps_own_caching,
@@ -415,6 +433,7 @@ def _candidate(
     *,
     refusal: str,
     units_per_hour: Decimal,
+    same_tokens: Callable[[], Decimal | None],
 ) -> Candidate:
     verdict = verdicts.of(model)
     lever_costs, factors = costs
@@ -432,6 +451,8 @@ def _candidate(
         # With fewer cases than an interval needs, a rate says too little to weigh the estate by.
         quality=verdict.pass_rate if verdict.lower is not None else None,
         switch_usd=Decimal(0) if lever_costs is None else cold_cache_usd(lever_costs, units_per_hour=units_per_hour),
+        # Only of models that could be moved to: it explains why one of them is not.
+        same_tokens=same_tokens() if verdict.status == "clears" and not refusal else None,
     )
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from billing.queries.prices import model_prices
 from billing.queries.profiles import ServedUsage, served_usage
+from routing.core.escalations import passed_on, passed_usd
 from routing.queries.incumbents import incumbents
 from routing.queries.recommendation import CurrentCost, RecommendationReport, _costs, _traffic
 
@@ -55,7 +56,8 @@ def served_baselines(
         costs, factors = _costs(report.baseline_model, incumbent, traffic, measured, estate.generations)
         cost = low = high = None
         if costs is not None and traffic.units:
-            costs = current.get(row.slug, CurrentCost(None)).added_to(costs, traffic.units)
+            usd = passed_usd(passed_on(rows, incumbent=incumbent), report.baseline_model, estate.rates)
+            costs = current.get(row.slug, CurrentCost(None)).added_to(costs, traffic.units, passed_usd=usd)
             cost = traffic.units * costs.unit_cost_usd(frozenset())
             ends = costs.unit_cost_range_usd(frozenset())
             low, high = (traffic.units * end for end in ends) if ends is not None else (None, None)

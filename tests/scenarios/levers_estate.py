@@ -96,13 +96,21 @@ class Estate:
         path = write_lines(self.folder / f"log-{self.number}.jsonl", rows)
         call_command("import_usage", str(path), stdout=StringIO())
 
-    def evals(self, slug: str, model: str, passed: int, cases: int, tokens: tuple[int, int] = (1_000, 100)) -> None:
-        """A table of results on one model, two days old: the first `passed` of `cases` pass, of as many tokens each."""
+    def evals(
+        self,
+        slug: str,
+        model: str,
+        passed: int,
+        cases: int,
+        tokens: tuple[int, int] = (1_000, 100),
+        every_fourth: tuple[int, int] | None = None,
+    ) -> None:
+        """A table of results on one model, two days old: the first `passed` of `cases` pass, of `tokens` in and out."""
         at = (AS_OF - timedelta(days=2)).isoformat().replace("+00:00", "Z")
-        rows = [
-            f"core,{slug},c-{n},{model},{at},{str(n < passed).lower()},{tokens[0]},0,0,0,{tokens[1]}"
-            for n in range(cases)
-        ]
+        rows = []
+        for n in range(cases):
+            into, out = every_fourth if every_fourth is not None and n % 4 == 0 else tokens
+            rows.append(f"core,{slug},c-{n},{model},{at},{str(n < passed).lower()},{into},0,0,0,{out}")
         path = self.folder / f"{slug}-{model}.csv"
         path.write_text("\n".join([EVAL_HEAD, *rows, ""]))
         import_evals(actor=None, path=path, as_of=AS_OF)

@@ -25,6 +25,9 @@ def estate(settings: Any, tmp_path: Path) -> Estate:
     return Estate(tmp_path)
 
 
+PROSE = " ".join((Path(__file__).parents[2] / "docs/algorithms/levers.md").read_text(encoding="utf-8").split())
+
+
 def a_month(usd: D | str) -> str:
     """An amount of the window as it is told: a month, in cents."""
     return str((D(usd) * MONTH).quantize(CENT))
@@ -66,6 +69,7 @@ def test_caching_that_loses(
     assert f"faq: {words}: {a_month(loss)} usd a month more" in told.lines
     assert f"Loses money ${a_month(loss)} a month, not recommended" in told.page
     assert f"{capital(words)}." in told.page
+    assert f" {a_month(loss)} " in PROSE
 
 
 def test_of_two_times_to_live_one_pays_and_the_other_loses(estate: Estate) -> None:
@@ -98,7 +102,7 @@ def test_a_prefix_too_short_to_be_cached(estate: Estate) -> None:
         for ttl in ("5-minute", "1-hour")
     ]
     assert [option["reason"] for option in told.row["caching_options"]] == words
-    assert [(D(option["factor"]), option["pays"]) for option in told.row["caching_options"]] == [(1, False)] * 2
+    assert [(D(option["factor"]), option["pays"]) for option in told.row["caching_options"]] == [(D(1), False)] * 2
     assert {option["loss_usd_per_month"] for option in told.row["caching_options"]} == {None}
     assert told.row["caching"] == "none"
     # 3,500 × 5 + 100 × 25 = 0.02, 1,400 times, with and without the lever
@@ -158,7 +162,7 @@ def test_a_class_of_which_nothing_can_wait(estate: Estate) -> None:
     estate.register("chat")
     estate.requests("chat", OPUS, input_tokens=1_000, output_tokens=100)
     told = estate.told("chat")
-    assert (D(told.row["batch_share"]), told.row["batch_reason"]) == (0, "nothing in this class can wait")
+    assert (D(told.row["batch_share"]), told.row["batch_reason"]) == (D(0), "nothing in this class can wait")
     assert told.row["batch_loss_usd_per_month"] is None
     costs = told.row["steps"]["costs"]
     assert D(costs["routing+caching+batch"]) == D(costs["routing"]) == D("10.5")  # 0.0075 each
@@ -173,12 +177,13 @@ def test_batch_of_cached_prompts_that_is_dearer(estate: Estate) -> None:
     estate.requests("documents", OPUS, 140, **common, w5=20_000)
     told = estate.told("documents")
     reason = "batch loses money: cache hits lost cost more than the batch discount saves on 50%"
-    assert (D(told.row["batch_share"]), told.row["batch_reason"]) == (0, reason)
+    assert (D(told.row["batch_share"]), told.row["batch_reason"]) == (D(0), reason)
     assert told.row["batch_loss_usd_per_month"] == a_month("16.45")
     assert D(told.row["steps"]["recommended_cost_usd"]) == D("44.1")
     assert f"documents: {reason}: {a_month('16.45')} usd a month more" in told.lines
     assert f"{capital(reason)}." in told.page
     assert f"Loses money ${a_month('16.45')} a month, not recommended" in told.page
+    assert f"1,400 requests of the second row lose {a_month('16.45')} usd a month." in PROSE
 
 
 def test_a_batch_price_that_is_not_below_the_standard_price(estate: Estate) -> None:
@@ -192,7 +197,7 @@ def test_a_batch_price_that_is_not_below_the_standard_price(estate: Estate) -> N
     estate.requests("nightly", SONNET, input_tokens=1_000, output_tokens=500)
     told = estate.told("nightly")
     reason = f"batch loses money: the batch price of {SONNET} is not below its standard price"
-    assert (D(told.row["batch_share"]), told.row["batch_reason"]) == (0, reason)
+    assert (D(told.row["batch_share"]), told.row["batch_reason"]) == (D(0), reason)
     assert told.row["batch_loss_usd_per_month"] == a_month("1.47")
     assert D(told.row["steps"]["recommended_cost_usd"]) == D("14.7")
     assert f"nightly: {reason}: {a_month('1.47')} usd a month more" in told.lines
@@ -205,9 +210,128 @@ def test_batch_that_pays_is_recommended_and_loses_nothing(estate: Estate) -> Non
     estate.register("nightly", latency="batchable")
     estate.requests("nightly", OPUS, input_tokens=1_000, output_tokens=100)
     told = estate.told("nightly")
-    assert (D(told.row["batch_share"]), told.row["batch_loss_usd_per_month"]) == (1, None)
+    assert (D(told.row["batch_share"]), told.row["batch_loss_usd_per_month"]) == (D(1), None)
     assert D(told.row["steps"]["recommended_cost_usd"]) == D("5.25")
     assert "100% of requests can wait; batch costs 0.50× per unit." in told.page and "Loses money" not in told.page
+
+
+# -- routing -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_cheaper_per_token_and_dearer_per_task(estate: Estate) -> None:
+    """Sonnet costs three fifths of Opus a token and takes 2.5 times as many: 1.5 times as much a request, 0.02625."""
+    estate.register("coding", bar="0.90", tolerance="0")
+    estate.requests("coding", OPUS, input_tokens=2_000, output_tokens=300)
+    estate.evals("coding", OPUS, 200, 200, (1_000, 100))
+    estate.evals("coding", SONNET, 200, 200, (2_500, 250))
+    told = estate.told("coding")
+    assert (told.row["target"], told.row["move"], D(told.row["saving_usd"])) == (OPUS, "keep", D(0))
+    sonnet = next(option for option in told.row["options"] if option["model"] == SONNET)
+    assert (D(sonnet["unit_cost_usd"]), sonnet["is_admissible"]) == (D("0.02625"), True)
+    assert sonnet["cost_source"] == "measured in evals: 200 cases run on both models"
+    reason = (
+        f"{SONNET} clears the bar and the same tokens cost 0.60× on it, but a request costs 1.50× as much with the "
+        "tokens and levers it takes"
+    )
+    assert told.row["reason"] == reason
+    assert f"{reason}." in told.page
+    assert any(line.startswith("coding") and line.endswith(reason) for line in told.lines)
+    assert told.row["runner_up"] == SONNET and f"Runner-up: {SONNET}." in told.page
+    assert not estate.client.get("/api/v1/evidence-needed").json()["rows"], "no case of it is worth anything"
+
+
+def test_a_model_that_takes_as_many_tokens_is_recommended(estate: Estate) -> None:
+    """The same estate with equal tokens: what kept Sonnet back above is what it takes, not its name."""
+    estate.register("coding", bar="0.90", tolerance="0")
+    estate.requests("coding", OPUS, input_tokens=2_000, output_tokens=300)
+    estate.evals("coding", OPUS, 200, 200, (1_000, 100))
+    estate.evals("coding", SONNET, 200, 200, (1_000, 100))
+    told = estate.told("coding")
+    assert (told.row["target"], D(told.row["saving_usd"])) == (SONNET, D("9.8"))  # 24.50 × two fifths
+    assert told.row["reason"] == f"{SONNET} clears the bar and costs least per request"
+
+
+def test_one_whose_lower_cost_may_be_chance_is_not_recommended(estate: Estate) -> None:
+    """Three cheap cases in four and one very dear one: 1% less on the mean of 200 cases shows nothing."""
+    estate.register("coding", bar="0.90", tolerance="0")
+    estate.requests("coding", OPUS, input_tokens=2_000, output_tokens=300)
+    estate.evals("coding", OPUS, 200, 200, (1_000, 100))
+    # × 0.6 a token: 0.75 · 500 + 0.25 · 5,100 = 1,650 = 1.65 times the tokens, 0.99 times the cost
+    estate.evals("coding", SONNET, 200, 200, (500, 50), every_fourth=(5_100, 510))
+    told = estate.told("coding")
+    sonnet = next(option for option in told.row["options"] if option["model"] == SONNET)
+    assert D(sonnet["unit_cost_usd"]) == D("0.017325")
+    assert (told.row["target"], told.row["move"]) == (OPUS, "keep")
+    reason = f"{SONNET} is not shown to be cheaper with 95% confidence"
+    assert told.row["reason"] == reason and f"{reason}." in told.page
+    assert any(line.startswith("coding") and line.endswith(reason) for line in told.lines)
+
+
+# -- retries and escalations -------------------------------------------------------------------------------------------
+
+
+def costs_of(told: Any) -> dict[str, D]:
+    return {row["model"]: D(row["unit_cost_usd"]) for row in told.row["options"] if row["unit_cost_usd"] is not None}
+
+
+@pytest.mark.parametrize("is_retried", [False, True], ids=["asked once", "one in ten asked again"])
+def test_requests_asked_again_by_the_client_cost_the_class_again(estate: Estate, is_retried: bool) -> None:
+    """Both answers are billed: 1,400 requests of 0.0175 cost 24.50, and 140 of them asked again 26.95."""
+    estate.register("triage")
+    estate.requests("triage", OPUS, input_tokens=2_000, output_tokens=300)
+    if is_retried:
+        estate.requests("triage", OPUS, 140, input_tokens=2_000, output_tokens=300)
+    told = estate.told("triage")
+    assert D(told.row["current_cost_usd"]) == D("26.95" if is_retried else "24.5")
+    assert D(told.row["steps"]["recommended_cost_usd"]) == D("26.95" if is_retried else "24.5")
+    assert D(told.row["units"]) == (1_540 if is_retried else 1_400)
+
+
+def test_what_is_tried_again_within_a_request_makes_it_dearer(estate: Estate) -> None:
+    """One request in ten is compacted and asked again by the server: 500 of 5,000 + 300 tokens more, each 0.0325."""
+    estate.register("triage")
+    common = {"input_tokens": 2_000, "output_tokens": 300}
+    estate.requests("triage", OPUS, 1_260, **common)
+    again = [
+        {"type": "compaction", "input_tokens": 5_000, "output_tokens": 300},
+        {"type": "message", "input_tokens": 2_000, "output_tokens": 300},
+    ]
+    estate.requests("triage", OPUS, 140, **common, iterations=again)
+    told = estate.told("triage")
+    assert D(told.row["units"]) == 1_400
+    assert D(told.row["current_cost_usd"]) == D("29.05")  # 24.50 + 140 × 0.0325
+    assert costs_of(told)[OPUS] == D("0.02075")
+    assert D(told.row["saving_usd"]) == 0
+
+
+def test_what_is_passed_on_to_another_model_is_in_the_cost_of_a_request(estate: Estate) -> None:
+    """Haiku serves 1,400 requests at 0.0035, of which 140 ask Opus for advice at 0.0175: 4.90 + 2.45, 0.00525 each.
+
+    Advice goes on whichever model serves, except on Opus itself: 0.0175, and Sonnet 0.0105 + 0.00175.
+    """
+    estate.register("triage", bar="0.90", tolerance="0")
+    common = {"input_tokens": 2_000, "output_tokens": 300}
+    estate.requests("triage", HAIKU, 1_260, **common)
+    advised = [
+        {"type": "message", "input_tokens": 2_000, "output_tokens": 300},
+        {"type": "advisor_message", "model": OPUS, "input_tokens": 2_000, "output_tokens": 300},
+    ]
+    estate.requests("triage", HAIKU, 140, **common, iterations=advised)
+    for model in (HAIKU, SONNET, OPUS):
+        estate.evals("triage", model, 200, 200)
+    told = estate.told("triage")
+    assert (told.row["incumbent"], told.row["target"], D(told.row["units"])) == (HAIKU, HAIKU, D(1_400))
+    assert D(told.row["current_cost_usd"]) == D(told.row["steps"]["recommended_cost_usd"]) == D("7.35")
+    assert D(told.row["saving_usd"]) == 0, "nothing moves, so nothing is saved"
+    assert costs_of(told) == {HAIKU: D("0.00525"), SONNET: D("0.01225"), OPUS: D("0.0175")}
+    assert "cost 0.00525 each; they would cost 0.01225 on Sonnet and 0.0175 on Opus." in PROSE
+    source = f"measured: 1,400 requests of this class; 0.001750 usd of it is passed on to {OPUS}"
+    assert {row["cost_source"] for row in told.row["options"] if row["model"] == HAIKU} == {source}
+    assert source in told.page
+    assert D(told.row["steps"]["uniform_cost_usd"]) == D("24.5")
+    # The same for what happened and for what is planned: 24.50 on Opus less 7.35 as served.
+    (period,) = [each for each in estate.client.get("/api/v1/savings").json()["periods"] if each["key"] == "28d"]
+    assert D(period["saving_usd"]) == D("17.15")
 
 
 # -- cascades ----------------------------------------------------------------------------------------------------------
