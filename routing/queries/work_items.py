@@ -205,7 +205,7 @@ def _verdict_change(row: VerdictRecord, names: dict[str, ModelName], asked: Bar)
         line=row.line if asked.asks_for_line else None,
         lower=row.lower,
         upper=row.upper,
-        margin=None if asked.margin is None else float(asked.margin),
+        margin=None if asked.margin is None or asked.standard == "absolute" else float(asked.margin),
         difference=row.difference,
         difference_lower=row.difference_lower,
         difference_upper=row.difference_upper,
