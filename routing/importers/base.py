@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from routing.core.eval_columns import EvalColumns
 from routing.core.evidence import CaseResult
@@ -125,6 +125,14 @@ class About:
         """Say it once, however many results it concerns."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
+
+
+# A prompt is what was sent uncached and what went through the cache: without the second its length is not known.
+PROMPTS_UNKNOWN: Final = (
+    "input tokens and not all of the cached ones (read, written for 5 minutes, written for an hour): how long the prompts "
+    "were is not known, so their tokens are not compared between models. Their costs are, where they are stated."
+)
+TELL_ALL_THREE: Final = "Tell all three, 0 where nothing is cached, and import again to have the tokens compared."
 
 
 class EvalImporter(Protocol):

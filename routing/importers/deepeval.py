@@ -15,6 +15,7 @@ from pathlib import Path
 from routing.core.evidence import CaseResult
 from routing.importers.base import (
     NO_OPTIONS,
+    PROMPTS_UNKNOWN,
     About,
     EvalImportError,
     ReadOptions,
@@ -120,6 +121,8 @@ class _CaseReader:
         verdict, graded, error = self._verdict(case)
         request_class = metadata.get("request_class") or _class_of_tags(case.get("tags")) or self.options.request_class
         has_verdict = verdict is not None
+        if case.get("inputTokenCount"):
+            self.about.warn(f"DeepEval tells {PROMPTS_UNKNOWN}")
         return CaseResult(
             suite=suite,
             suite_version=text(version, "identifier", most=64),

@@ -17,6 +17,8 @@ from xml.parsers import expat
 from routing.core.evidence import CaseResult
 from routing.importers.base import (
     NO_OPTIONS,
+    PROMPTS_UNKNOWN,
+    TELL_ALL_THREE,
     About,
     EvalImportError,
     ReadOptions,
@@ -44,6 +46,7 @@ _MOST_PROPERTIES = 200
 _MOST_TEXT = 2_000
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.$]*(?:Error|Exception|Timeout|Interrupt|Warning|Exit))\b")
 _ASSERTION = re.compile(r"assert|comparisonfailure|^failed$|\.failed$|^error$|expectation", re.IGNORECASE)
+_CACHED = ("cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 _RERUNS = {"rerunFailure", "rerunError", "flakyFailure", "flakyError", "rerun"}
 
 
@@ -196,6 +199,7 @@ class _CaseReader:
         self.about = about
         self.exceptions: dict[str, int] = {}
         self.assumed = 0
+        self.unknown_prompts = 0
 
     def read(self, case: _Case) -> CaseResult:
         found = case.properties
@@ -206,6 +210,9 @@ class _CaseReader:
         latency = latency_ms(found.get("latency_ms"), "latency_ms")
         graded = score(found.get("score"), "score") if measured else None
         stated = attempts(found.get("attempts"), "attempts")
+        cached = [tokens(found.get(name), name) for name in _CACHED]
+        if found.get("input_tokens") and None in cached:
+            self.unknown_prompts += 1
         return CaseResult(
             suite=suite,
             suite_version=version,
@@ -219,9 +226,9 @@ class _CaseReader:
             candidate_raw=raw,
             error=error,
             uncached_input_tok=tokens(found.get("input_tokens"), "input_tokens"),
-            cache_read_tok=tokens(found.get("cache_read_tokens"), "cache_read_tokens"),
-            cache_write_5m_tok=tokens(found.get("cache_write_5m_tokens"), "cache_write_5m_tokens"),
-            cache_write_1h_tok=tokens(found.get("cache_write_1h_tokens"), "cache_write_1h_tokens"),
+            cache_read_tok=cached[0],
+            cache_write_5m_tok=cached[1],
+            cache_write_1h_tok=cached[2],
             output_tok=tokens(found.get("output_tokens"), "output_tokens"),
             cost_usd=cost_usd(found.get("cost_usd"), "cost_usd"),
             latency_ms=(latency if latency is not None else seconds_as_ms(case.time, "time")) if measured else None,
@@ -280,6 +287,8 @@ class _CaseReader:
         if self.assumed:
             rest = f"for {self.only_model}, the only one that is named."
             self.about.warn_of(self.assumed, "test names no model: it counts", "tests name no model: they count", rest)
+        if self.unknown_prompts:
+            self.about.warn_of(self.unknown_prompts, "test tells", "tests tell", f"{PROMPTS_UNKNOWN} {TELL_ALL_THREE}")
         if self.exceptions:
             count, names = sum(self.exceptions.values()), ", ".join(sorted(self.exceptions)[:5])
             self.about.warn_of(

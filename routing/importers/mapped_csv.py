@@ -15,6 +15,8 @@ from routing.core.eval_columns import EvalColumns, contradictions, guess, inside
 from routing.core.evidence import CaseResult
 from routing.importers.base import (
     NO_OPTIONS,
+    PROMPTS_UNKNOWN,
+    TELL_ALL_THREE,
     About,
     EvalImportError,
     ReadOptions,
@@ -35,6 +37,7 @@ from routing.importers.base import (
 from routing.importers.files import lines_of, opened
 
 _AGAIN = "Save the table as CSV in UTF-8"
+_CACHED = frozenset({"cache_read", "cache_write_5m", "cache_write_1h"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class MappedCsv:
             if wrong:
                 remedy = wrong[0].remedy
                 raise EvalImportError(wrong[0].message, remedy=remedy, file=path.name, line=1, field=wrong[0].place)
+            fields_told = set(columns.columns.values())
+            if about is not None and "input_uncached" in fields_told and not _CACHED <= fields_told:
+                about.warn(
+                    f"The columns tell {PROMPTS_UNKNOWN} {TELL_ALL_THREE} A column of whole prompts is input_with_cache."
+                )
             reader = _RowReader(columns, names, options)
             found = 0
             for line, fields in _rows(rows, path.name):
@@ -241,8 +249,9 @@ class _RowReader:
         uncached = self._at(tokens, fields, "input_uncached")
         whole = self._at(tokens, fields, "input_with_cache")
         if whole is not None:
-            # Without columns for the cache nothing of it is known, and the whole prompt is taken as uncached.
-            uncached = whole - (read or 0) - (short or 0) - (long or 0)
+            # How long the prompt was is known: what no column tells of the cache is taken as uncached.
+            read, short, long = read or 0, short or 0, long or 0
+            uncached = whole - read - short - long
             if uncached < 0:
                 remedy = "The column is said to include cached tokens; correct the mapping or the row"
                 field = self.sources["input_with_cache"][2]

@@ -10,6 +10,8 @@ from typing import TextIO
 from routing.core.evidence import CaseResult
 from routing.importers.base import (
     NO_OPTIONS,
+    PROMPTS_UNKNOWN,
+    TELL_ALL_THREE,
     About,
     EvalImportError,
     ReadOptions,
@@ -50,6 +52,7 @@ COLUMNS = (
     "attempts",
     "graded_score",
 )
+_CACHED = frozenset({"cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens"})
 _ENOUGH_TO_CLAIM = 3
 _WORDS_REMEMBERED = 10_000
 
@@ -73,10 +76,10 @@ class PlainCsv:
         self, path: Path, options: ReadOptions = NO_OPTIONS, about: About | None = None
     ) -> Iterator[CaseResult | RejectedRow]:
         with opened(path, again="Save the file as UTF-8", newline="") as file:
-            yield from _read(file, path.name, options)
+            yield from _read(file, path.name, options, about if about is not None else About())
 
 
-def _read(lines: TextIO, file: str, options: ReadOptions) -> Iterator[CaseResult | RejectedRow]:
+def _read(lines: TextIO, file: str, options: ReadOptions, about: About) -> Iterator[CaseResult | RejectedRow]:
     reader = csv.reader(lines_of(lines, file), strict=True)
     try:
         header = next(reader, None)
@@ -86,6 +89,8 @@ def _read(lines: TextIO, file: str, options: ReadOptions) -> Iterator[CaseResult
         raise EvalImportError("is empty", remedy="Export it again", file=file)
     names = [name.strip() for name in header]
     _check_header(names, file, options)
+    if "input_tokens" in names and not _CACHED.issubset(names):
+        about.warn(f"The columns tell {PROMPTS_UNKNOWN} {TELL_ALL_THREE}")
     row_reader = _RowReader(names, options)
     found = 0
     while True:

@@ -78,7 +78,7 @@ def test_a_braintrust_export_is_guessed_but_for_its_several_scores(tmp_path):
     assert "no column says how a case did" in refusal(path, by(start.proposal.columns))
     (r,) = read(path, by({**start.proposal.columns, "scores.Factuality": "score"}))
     assert (r.score, r.graded_score, r.uncached_input_tok, r.cache_read_tok, r.output_tok) == (0.6, None, 120, 5_200, 9)
-    assert (r.latency_ms, r.cost_usd, r.request_class) == (612.0, Decimal("0.000457"), "classify")
+    assert (r.latency_ms, r.cost_usd, r.request_class, r.input_tok) == (612.0, Decimal("0.000457"), "classify", 5_320)
     assert r.run_at == datetime(2026, 11, 9, 10, tzinfo=UTC) and "secret" not in repr(r)
 
 
@@ -92,7 +92,8 @@ def test_a_langsmith_export_is_guessed_whole(tmp_path):
         "latency": "latency_s", "feedback.correctness": "score",
     }  # fmt: skip
     (r,) = read(path, by(start.proposal.columns))
-    assert (r.score, r.uncached_input_tok, r.cache_read_tok, r.latency_ms) == (1.0, 412, None, 612.0)
+    assert (r.score, r.uncached_input_tok, r.cache_read_tok, r.latency_ms) == (1.0, 412, 0, 612.0)
+    assert r.input_tok == 412  # the whole prompt: comparable, though nothing tells what of it was cached
 
 
 # -- values --------------------------------------------------------------------------------------------------------
