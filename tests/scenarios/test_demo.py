@@ -121,9 +121,9 @@ def test_a_small_part_is_unpriced_and_unclassified(demo):
 
 def test_every_class_says_what_is_assumed(demo):
     notes = dict(RequestClass.objects.values_list("slug", "note"))
-    assert set(notes) == {row.slug for row in CLASSES} | {"general", PLANNED.slug}
-    assert all("drawn for the demo" in note for slug, note in notes.items() if slug != PLANNED.slug)
-    generated = {PLANNED.slug, "chat-assistant", "long-document-chat", "summarisation-jobs", "record-extraction"}
+    assert set(notes) == {row.slug for row in CLASSES} | {"general"}
+    assert all("drawn for the demo" in note for note in notes.values())
+    generated = {"chat-assistant", "long-document-chat", "summarisation-jobs", "record-extraction"}
     assert {slug for slug, note in notes.items() if "generated for the demo" in note} == generated
 
 
