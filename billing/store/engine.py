@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 
@@ -19,6 +19,8 @@ from billing.store.session import MEMORY_LIMIT, THREADS
 from billing.store.sql import listed
 from billing.store.values import STORE_COLUMNS, Pack, StoredImport
 from billing.store.writing import prefix
+
+_INTERRUPTED: Final = "Query interrupted"  # what DuckDB makes of a Ctrl-C while a query runs
 
 
 class RequestStore:
@@ -51,6 +53,10 @@ class RequestStore:
                 connection.execute(macro)
             self.place.connect(connection)
             yield Engine(self, connection, folder)
+        except RuntimeError as error:
+            if str(error) == _INTERRUPTED:
+                raise KeyboardInterrupt from error
+            raise
         finally:
             connection.close()
             shutil.rmtree(folder, ignore_errors=True)

@@ -31,7 +31,7 @@ from billing.operations.imports import (
     sweep_leftovers,
     unfinished_imports,
 )
-from billing.store import ClassifyPeriod, ClassifyPlan, Engine
+from billing.store import ClassifyPeriod, ClassifyPlan, Engine, RequestStore
 from costgov.tasks import requeue_unfinished_imports
 from tests.billing.conftest import AS_OF
 from tests.importers.usage.envelopes import envelope, write_lines
@@ -223,6 +223,20 @@ def test_a_command_that_is_stopped_with_ctrl_c_says_so(var: Path, nothing_left: 
     row = Import.objects.get()
     assert (row.state, row.error) == ("failed", "log.jsonl: stopped by Ctrl-C. Import the file again.")
     assert unfinished_imports() == [] and path.exists()
+
+
+def test_ctrl_c_in_the_middle_of_a_query_is_ctrl_c(tmp_path: Path) -> None:
+    """DuckDB makes a RuntimeError of it, which reads like a fault of ours."""
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)
+    soon = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt), RequestStore(tmp_path, tmp_path).engine("test") as engine:
+            engine.query("CREATE TABLE many AS SELECT range AS n FROM range(1_000_000)")
+            soon.start()
+            engine.query("SELECT count(*) FROM many a, many b WHERE hash(a.n + b.n) = 1")
+    finally:
+        soon.join()
+        signal.signal(signal.SIGINT, held)
 
 
 @pytest.mark.django_db

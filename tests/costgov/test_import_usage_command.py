@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 from billing.importers.usage_formats import format_names
 from billing.models import Import, UsageSource
-from billing.operations import import_lease
+from billing.operations import import_lease, imports
 from costgov.management.commands import import_usage as command
 from tests.importers.usage.envelopes import envelope, write_json, write_lines
 from tests.importers.usage.test_record_formats import batch_result, export, span
@@ -105,12 +105,30 @@ def test_answers_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_what_takes_over_a_second_says_how_far_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_SECONDS_UNTIL_SAID", 3600)
     assert run(folder / "a.jsonl")[2] == ""
     monkeypatch.setattr(command, "_SECONDS_UNTIL_SAID", 0.0)
     _, _, errors = run(folder / "b" / "c.jsonl.gz")
     assert "b/c.jsonl.gz" not in errors  # a file named outright is shown by its own name
     assert "c.jsonl.gz: 88% Summing up hours and days" in errors
     assert import_lease._watchers == []
+
+
+def test_ctrl_c_says_what_is_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = imports.import_file
+
+    def stop(**options: Any) -> Any:
+        if options["path"].name == "bad.jsonl":
+            raise KeyboardInterrupt
+        return real(**options)
+
+    monkeypatch.setattr(imports, "import_file", stop)
+    status, out, errors = run(folder / "a.jsonl", folder / "b")
+    assert status == 130 and "a.jsonl: 2 accepted" in out
+    assert "Stopped by Ctrl-C with 1 of 3 files imported; none is half in. Run the command again" in errors
+    monkeypatch.undo()
+    status, out, _ = run(folder / "a.jsonl", folder / "b" / "c.jsonl.gz")
+    assert status == 0 and "known before" in out
 
 
 def test_the_formats_are_listed() -> None:

@@ -25,6 +25,7 @@ from costgov.pages import now
 
 _SECONDS_UNTIL_SAID: Final = 1.0  # what is quicker needs no progress
 _NOTE: Final = 60
+_STOPPED: Final = 130  # what a shell calls a command ended by Ctrl-C
 _IMPORTED, _KNOWN, _REFUSED, _SKIPPED = "imported", "known before", "REFUSED", "skipped"
 
 
@@ -88,8 +89,14 @@ class Command(BaseCommand):
         )
         files = list(_files(options["files"]))
         told = self._imported([(item, name) for item, name in files if item is not None], chosen, options["json"])
+        results: list[_Result] = []
         with closing(told):
-            results = [_skipped(name) if item is None else next(told) for item, name in files]
+            try:
+                for item, name in files:
+                    results.append(_skipped(name) if item is None else next(told))
+            except KeyboardInterrupt:
+                self.stderr.write(_stopped(results, len(files)))
+                sys.exit(_STOPPED)
         if options["json"]:
             self.stdout.write(
                 dumps([item.outcome for item in results if item.outcome is not None], indent=True).decode()
@@ -152,6 +159,15 @@ def _files(named: Sequence[Path]) -> Iterator[tuple[Path | None, str]]:
             inside = item.relative_to(path)
             is_hidden = any(part.startswith(".") for part in inside.parts)
             yield (None if is_hidden else item), inside.as_posix()
+
+
+def _stopped(results: Sequence[_Result], count: int) -> str:
+    """What is in when Ctrl-C ends the command."""
+    taken = sum(item.state in (_IMPORTED, _KNOWN) for item in results)
+    return (
+        f"Stopped by Ctrl-C with {taken:,} of {count:,} files imported; none is half in. "
+        "Run the command again: what is in is known and counts once."
+    )
 
 
 def _skipped(name: str) -> _Result:
