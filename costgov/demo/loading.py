@@ -119,7 +119,6 @@ class _Load:
         events: list[tuple[datetime, Callable[[], None]]] = [
             *((usage.ready_at, partial(self.usage, usage)) for usage in usage_files(self.last)),
             *((evals.ready_at(self.last), partial(self.evals, evals)) for evals in (*EVAL_FILES, *LIVE_FILES)),
-            *((evals.set_aside_at(self.last), partial(self.aside, evals)) for evals in EVAL_FILES if evals.set_aside),
             (self.at(_FIRST_POLICY[0], 15), self.first_policy),
             (self.at(_SECOND_POLICY[0], 15), self.second_policy),
             *((month.report_at, partial(self.settle, month)) for month in demo_months(self.last)),
@@ -180,7 +179,7 @@ class _Load:
         rows = "rows" if usage.kind == "report" else "requests"
         self.told(f"{usage.name}: {outcome.accepted:,} {rows}")
 
-    def evals(self, evals: EvalFile) -> None:
+    def evals(self, evals: EvalFile | LiveFile) -> None:
         if EvalImport.objects.filter(file_name=evals.name(self.last)).exists():
             return
         path = evals.write(self.folder, self.last)
