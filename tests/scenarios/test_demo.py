@@ -16,7 +16,7 @@ from billing.queries.commitments import sizing_record
 from billing.queries.imports import request_store, stored_imports
 from costgov.demo.eval_files import EVAL_FILES
 from costgov.demo.live_files import LIVE_CLASS, LIVE_FILES, LIVE_SUITE
-from costgov.demo.organisation import CLASSES, PLANNED
+from costgov.demo.organisation import CLASSES
 from costgov.demo.people import PEOPLE
 from costgov.demo.usage_files import usage_files
 from costgov.models import User
@@ -24,8 +24,7 @@ from costgov.queries.recommendation import recommendation_view
 from costgov.queries.savings import class_steps, savings
 from costgov.queries.spend import spend
 from costgov.templatetags.costgov_format import usd
-from routing.models import Activation, ChangeRequest, EvalImport, EvalRun, RequestClass, VerdictRecord, WorkItem
-from routing.queries.kept_evidence import kept_verdicts
+from routing.models import Activation, ChangeRequest, EvalImport, EvalRun, RequestClass, WorkItem
 from routing.queries.monitors import monitors
 from tests.demo import AS_OF, LAST, Demo, demo, demo_copy
 from tests.scenarios.demo_oracle import RATES, Usage, eval_sums, read
@@ -71,8 +70,7 @@ def sources(tmp_path_factory):
     for evals in sorted(EVAL_FILES, key=lambda item: -item.days_before):
         path = evals.write(folder, LAST)
         hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        if not evals.set_aside:
-            texts.append((path.name, path.read_text()))
+        texts.append((path.name, path.read_text()))
     for live in LIVE_FILES:
         path = live.write(folder, LAST)
         hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -284,25 +282,8 @@ def test_what_somebody_has_to_look_at_is_open(demo):
     assert "scored 12.7% on 450 cases" in broken.get().findings[0]["text"]
 
 
-def test_graded_texts_are_judged_by_their_mean_and_the_old_rubric_is_set_aside(demo):
-    """320 texts on two models: one clears a line of 0.83, the other is too near to it; no request was ever sent."""
-    found = kept_verdicts(incumbents={}, as_of=AS_OF, slugs=[PLANNED.slug])[PLANNED.slug]
-    assert (found.asked.metric, found.line) == ("mean_score", pytest.approx(0.83))
-    told = {model: (verdict.status, verdict.passes, verdict.cases) for model, verdict in found.verdicts.items()}
-    assert told == {
-        SONNET_46: ("clears", pytest.approx(285.85), 320),
-        HAIKU: ("not_enough_evidence", pytest.approx(262.75), 320),
-    }
-    aside = EvalRun.objects.get(set_aside_at__isnull=False)
-    assert (aside.request_class.slug, aside.results, str(aside.set_aside_by)) == (PLANNED.slug, 320, "erin")
-    assert "last year's rubric" in aside.set_aside_reason
-    seen = VerdictRecord.objects.filter(request_class__slug=PLANNED.slug, model=SONNET_46).order_by("pk")
-    assert [row.status for row in seen] == ["not_enough_evidence", "no_evidence", "clears"]
-    assert PLANNED.slug not in {row.group["class"] for row in spend(by=("class",)).rows}
-
-
 def test_live_samples_are_watched_and_raise_no_alarm(demo):
-    """Nine weeks of 56 requests a day apart from evals: every one is held against the line, graded or counted."""
+    """Nine weeks of 56 requests, apart from evals: every one is held against the line, graded or counted."""
     runs = EvalRun.objects.filter(suite=LIVE_SUITE)
     assert (runs.count(), set(runs.values_list("is_live", "request_class__slug"))) == (9, {(True, LIVE_CLASS)})
     found = monitors(as_of=AS_OF)
