@@ -15,6 +15,7 @@ from costgov.queries.class_page import UnknownClass
 from costgov.queries.recommendation import NoBaseline, RecommendationView, recommendation_view
 from routing.core.freshness import StaleReason
 from routing.core.paired import Paired
+from routing.core.portfolio import audit
 from routing.core.verdicts import Verdict
 from routing.models import EvalImport, EvalRun, RequestClass
 from routing.queries.evidence import ClassVerdicts
@@ -117,11 +118,42 @@ class JudgedClass:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearedPair:
+    """A model shown to clear the bar of a class."""
+
+    slug: str
+    title: str
+    model: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """The verdicts "clears" of the whole estate, looked at together (methods.md §3.5).
+
+    Of the `clears` shown, `holding` hold together: at most the share `alpha` of those is expected to be false. `apart`:
+    the others, which stand each for itself. `verdicts`: all that were tested; `references`: models that clear because
+    the others of their class are compared with them, in none of these.
+    """
+
+    alpha: float
+    verdicts: int
+    clears: int
+    holding: int
+    apart: tuple[ClearedPair, ...]
+    references: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
-    """What the evals show as of an instant; the value of the command, the API and the page."""
+    """What the evals show as of an instant; the value of the command, the API and the page.
+
+    `together`: None where one class was asked for.
+    """
 
     as_of: datetime
     classes: tuple[JudgedClass, ...]
+    together: Together | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +201,7 @@ class EvalMatrix:
     results: int
     left_out: int
     imports: int
+    together: Together | None = None
 
 
 def quality(*, as_of: datetime, slug: str | None = None) -> Quality:
@@ -177,7 +210,10 @@ def quality(*, as_of: datetime, slug: str | None = None) -> Quality:
     if slug is not None and slug not in slugs:
         known = ", ".join(slugs) or "none yet"
         raise UnknownClass(f"There is no class {slug!r}. Registered classes: {known}.")
-    found = _quality(as_of, quality_facts(as_of=as_of, slug=slug, with_results=False))
+    facts = quality_facts(as_of=as_of, slug=slug, with_results=False)
+    found = _quality(as_of, facts)
+    if slug is None:
+        found = replace(found, together=_together(found.classes, facts))
     live = monitors(as_of=as_of, slugs=None if slug is None else [slug])
     return replace(found, classes=tuple(replace(row, monitor=live.get(row.slug)) for row in found.classes))
 
@@ -219,6 +255,7 @@ def eval_matrix(*, as_of: datetime, recommend: Recommend | None = None, with_mon
         results=results,
         left_out=left_out,
         imports=EvalImport.objects.filter(state=EvalImport.State.DONE).count(),
+        together=_together(found.classes, facts),
     )
 
 
@@ -268,6 +305,25 @@ def _quality(as_of: datetime, facts: QualityFacts) -> Quality:
         for slug, found in facts.verdicts.items()
     ]
     return Quality(as_of, tuple(sorted(rows, key=lambda row: row.title.lower())))
+
+
+def _together(rows: Sequence[JudgedClass], facts: QualityFacts) -> Together:
+    """All verdicts shown, in the order of the rows."""
+    pairs = {
+        (row.slug, judged.model): ClearedPair(row.slug, row.title, judged.model, judged.name)
+        for row in rows
+        for judged in row.models
+    }
+    found = audit({(slug, model): facts.verdicts[slug].of(model) for slug, model in pairs})
+    apart = found.clears - found.holding
+    return Together(
+        alpha=found.alpha,
+        verdicts=found.verdicts,
+        clears=len(found.clears),
+        holding=len(found.holding),
+        apart=tuple(pair for key, pair in pairs.items() if key in apart),
+        references=len(found.references),
+    )
 
 
 def _judged(verdict: Verdict, model: str, incumbent: str | None, names: dict[str, ModelName]) -> Judged:

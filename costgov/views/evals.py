@@ -71,6 +71,7 @@ class MatrixPage:
     notes: list[tuple[str, str]]
     more_missing: int
     compares: bool
+    apart: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ def build_matrix(shown: MatrixShown, question: MatrixQuestion, number: int) -> M
         below=shortened(view.below),
         notes=[(note, shortened(titles)) for note, titles in notes.items()],
         more_missing=max(len(view.missing) - MOST_MISSING_SHOWN, 0),
+        apart=shortened([f"{pair.name} on {pair.title}" for pair in view.together.apart] if view.together else []),
         compares=any(each.row.standard == "not_worse" for each in rows),
     )
 

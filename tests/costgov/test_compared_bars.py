@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 
+from costgov.queries.evals import quality
 from costgov.templatetags.costgov_class import whisker_axis
 from costgov.templatetags.costgov_ui import difference_scale, difference_whisker
 from routing.operations.bars import set_bar
@@ -114,3 +116,23 @@ def test_a_record_keeps_the_standard_of_its_day(pairs: Client) -> None:
     record_verdicts(as_of=world.AS_OF)
     newest = verdict_changes(slug="pairs", model=SONNET)[0]
     assert (newest.line, newest.margin, newest.difference) == (0.4, None, None)
+
+
+def test_all_verdicts_together_on_the_page_by_the_command_and_the_api(pairs: Client, capsys: Any) -> None:
+    """Sonnet clears at ln E⁺ 3.398 ≥ ln 20, the only verdict that was tested: opus is what it is compared with."""
+    told = quality(as_of=world.AS_OF).together
+    assert told is not None
+    assert (told.verdicts, told.clears, told.holding, told.apart, told.references) == (1, 1, 1, (), 1)
+    said = read(pairs, "/evals/")
+    assert "All 1 verdicts that clear hold together" not in said
+    assert (
+        "The one verdict that clears also holds in a count of all 1: at most 5% of such are expected to be wrong."
+        in said
+    )
+    call_command("quality")
+    shown = capsys.readouterr().out
+    assert "Together: of the 1 clears shown, 1 hold together at 5% false (e-BH over 1 verdicts)." in shown
+    assert "not counted: 1 clear as what the others of their class are compared with" in shown
+    answer = pairs.get("/api/v1/quality").json()["together"]
+    assert answer == {"alpha": 0.05, "verdicts": 1, "clears": 1, "holding": 1, "apart": [], "references": 1}
+    assert pairs.get("/api/v1/quality?class=pairs").json()["together"] is None

@@ -11,7 +11,7 @@ from billing.core.words import percent, percent_as_set
 from costgov.jsonout import dumps
 from costgov.pages import looked_back_to, now
 from costgov.queries.class_page import UnknownClass
-from costgov.queries.evals import Judged, JudgedClass, Quality, quality
+from costgov.queries.evals import Judged, JudgedClass, Quality, Together, quality
 from routing.core.bars import METRIC_WORDS
 from routing.core.monitor import passed_text
 
@@ -55,7 +55,23 @@ def _table(found: Quality) -> str:
         lines += _live(row)
         if not row.models:
             lines.append(f"{row.slug:<22} no model has a case")
+    if found.together is not None:
+        lines += ["", *_together(found.together)]
     return "\n".join(lines)
+
+
+def _together(found: Together) -> list[str]:
+    """All verdicts at once: '12 of the 13 clears shown hold together at 5% false'."""
+    if not found.clears:
+        return ["Together: no verdict clears."]
+    lines = [
+        f"Together: of the {found.clears:,} clears shown, {found.holding:,} hold together at "
+        f"{percent_as_set(found.alpha)} false (e-BH over {found.verdicts:,} verdicts)."
+    ]
+    lines += [f"  each for itself only: {pair.slug} on {pair.model}" for pair in found.apart]
+    if found.references:
+        lines.append(f"  not counted: {found.references:,} clear as what the others of their class are compared with")
+    return lines
 
 
 def _head(row: JudgedClass) -> str:
