@@ -18,7 +18,7 @@ class Right(StrEnum):
     IMPORT_USAGE = "import usage"
     IMPORT_EVALS = "import eval results"
     EDIT_CLASSES = "edit classes and quality bars"
-    JUDGE_EVIDENCE = "set eval runs aside or close work items"
+    JUDGE_EVIDENCE = "set eval runs aside, move them or close work items"
     SET_CONSTRAINTS = "set the constraints of the estate"
     PROPOSE_POLICY = "propose a policy"
     APPROVE_POLICY = "approve a policy's quality evidence"

@@ -33,6 +33,7 @@ from routing.importers.bad_rows import count_of, rows_of
 from routing.importers.base import EvalImportError
 from routing.operations.bars import BarOutdated, ClassRefused
 from routing.operations.constraints import ConstraintsRefused
+from routing.operations.eval_deletion import EvalDeletionRefused
 from routing.operations.eval_runs import RunRefused
 from routing.operations.policies import PolicyRefused
 from routing.operations.suite_rules import RuleRefused
@@ -56,6 +57,7 @@ _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (BarOutdated, 409, "outdated"),
     (ClassRefused, 400, "invalid"),
     (RunRefused, 409, "refused"),
+    (EvalDeletionRefused, 409, "refused"),
     (ItemRefused, 409, "refused"),
     (RuleRefused, 400, "invalid"),
     (DeletionRefused, 409, "refused"),

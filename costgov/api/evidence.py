@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from costgov.api.base import ApiView, actor_of, endpoint
 from costgov.pages import now
+from routing.operations.eval_moves import move_run
 from routing.operations.eval_runs import count_again, set_aside
 from routing.operations.suite_rules import remove_suite_rule, set_suite_rule
 from routing.operations.work_items import close_work_item
@@ -29,6 +30,16 @@ class RunsQuery(serializers.Serializer[Any]):
 
 class ReasonInput(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=2_000, help_text="Why; kept with the run and the audit.")
+
+
+class MoveInput(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=2_000, help_text="Why; kept with the run and the audit.")
+    seen = serializers.CharField(
+        required=False, default="", allow_blank=True, help_text="The class it is in as you know; another = refused."
+    )
+
+    def get_fields(self) -> dict[str, Any]:
+        return {"class": serializers.CharField(help_text="The class it belongs to."), **super().get_fields()}
 
 
 class ItemsQuery(serializers.Serializer[Any]):
@@ -92,6 +103,29 @@ class CountAgainApi(ApiView):
     def post(self, request: Request, run_id: int) -> Response:
         """As if it had never been set aside."""
         run = count_again(actor=actor_of(request), run_id=run_id, as_of=now())
+        return Response(run_lines(import_id=run.eval_import_id))
+
+
+class MoveRunApi(ApiView):
+    @endpoint(
+        summary="Move a run to another class",
+        tag=TAG,
+        scope="evals:write",
+        body=MoveInput,
+        answers=tuple[RunLine, ...],
+        refusals=(409,),
+    )
+    def post(self, request: Request, run_id: int) -> Response:
+        """It is evidence there as if its file had said so, and none where it was; moving it back undoes that."""
+        given = self.given(MoveInput)
+        run = move_run(
+            actor=actor_of(request),
+            run_id=run_id,
+            slug=given["class"],
+            reason=given["reason"],
+            seen=given["seen"],
+            as_of=now(),
+        )
         return Response(run_lines(import_id=run.eval_import_id))
 
 

@@ -60,12 +60,35 @@ class ImportRunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GoneLine:
+    """One line of what an import held before it was deleted."""
+
+    slug: str
+    suite: str
+    name: str
+    tier: str
+    results: int
+    scored: int
+    passed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """That what an import brought was deleted: when, by whom ('' = a command), why, and what it was."""
+
+    at: datetime
+    who: str
+    reason: str
+    lines: tuple[GoneLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ImportDetail:
     """One eval file with what it brought and what it could not read.
 
     `runs`: what it brought per suite and class, with what looks broken. `verdicts`: those it changed. Of its distinct
     cases with a verdict, `new_cases` had none before on that model under the same versions, prompt and mode, and
-    `repeated_cases` had: those are shown and add nothing to the evidence.
+    `repeated_cases` had: those are shown and add nothing to the evidence. `deletion`: that what it brought is gone.
     """
 
     row: ImportRow
@@ -77,6 +100,7 @@ class ImportDetail:
     verdicts: tuple[VerdictChange, ...]
     new_cases: int
     repeated_cases: int
+    deletion: Deletion | None = None
 
     @property
     def flagged(self) -> int:
@@ -105,7 +129,7 @@ def eval_imports(*, most: int = 50) -> tuple[ImportRow, ...]:
 
 def eval_import(*, import_id: int) -> ImportDetail | None:
     """One import of an eval file; None where there is none of that number."""
-    row = EvalImport.objects.select_related("imported_by").filter(pk=import_id).first()
+    row = EvalImport.objects.select_related("imported_by", "deleted_by").filter(pk=import_id).first()
     if row is None:
         return None
     names = model_names()
@@ -153,7 +177,28 @@ def eval_import(*, import_id: int) -> ImportDetail | None:
         verdicts=verdict_changes(import_id=row.pk),
         new_cases=new,
         repeated_cases=repeated,
+        deletion=_deletion_of(row),
     )
+
+
+def _deletion_of(row: EvalImport) -> Deletion | None:
+    if row.deleted_at is None:
+        return None
+    names = model_names()
+    lines = tuple(
+        GoneLine(
+            slug=line["class"],
+            suite=line["suite"],
+            name=model_name(names, line["model"]).name,
+            tier=model_name(names, line["model"]).tier,
+            results=line["results"],
+            scored=line["scored"],
+            passed=line["passed"],
+        )
+        for line in row.deleted_runs
+    )
+    who = row.deleted_by.get_username() if row.deleted_by is not None else ""
+    return Deletion(row.deleted_at, who, row.deletion_reason, lines)
 
 
 _NEW_AND_REPEATED = """

@@ -12,7 +12,7 @@ from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 
 from billing.queries.series import ModelName, model_name, model_names
 from routing.models import EvalCase, EvalImport, EvalRun, EvalRunPart, RequestClass
-from routing.queries.eval_runs import RunLine, run_line
+from routing.queries.eval_runs import RUN_RELATED, RunLine, run_line
 from routing.queries.evidence import names_held
 
 RUNS_A_PAGE: Final = 50
@@ -85,6 +85,7 @@ class RunList:
 class RunPart:
     """One model, mode and prompt version of a run. Means are over the results that tell the figure; None = none does.
 
+    `mean_grade`: of the grades beside pass or fail, by which a class is judged that asks for a mean score.
     `errors`: kinds of error with how many results have each, most first. `cases`: distinct sample ids.
     """
 
@@ -99,6 +100,7 @@ class RunPart:
     without_verdict: int
     passed: int
     mean_score: float | None
+    mean_grade: float | None
     errors: tuple[tuple[str, int], ...]
     cost_usd: Decimal | None
     costed: int
@@ -122,7 +124,7 @@ class RunPage:
 def run_list(*, question: RunQuestion, number: int = 1) -> RunList:
     """Runs under the filters, fifty a page; a page beyond the last is the last."""
     rows = _asked(question)
-    found = Paginator(rows.select_related("request_class", "eval_import__imported_by", "set_aside_by"), RUNS_A_PAGE)
+    found = Paginator(rows.select_related(*RUN_RELATED, "eval_import__imported_by"), RUNS_A_PAGE)
     shown = found.get_page(number)
     names, parts = model_names(), _parts([row.pk for row in shown])
     counts = EvalRun.objects.aggregate(
@@ -229,17 +231,13 @@ def _models(parts: Iterable[EvalRunPart], names: dict[str, ModelName]) -> tuple[
 
 def run_page(*, run_id: int) -> RunPage:
     """One run with what it holds per model, mode and prompt version. Raises UnknownRun."""
-    row = (
-        EvalRun.objects.select_related("request_class", "eval_import__imported_by", "set_aside_by")
-        .filter(pk=run_id)
-        .first()
-    )
+    row = EvalRun.objects.select_related(*RUN_RELATED, "eval_import__imported_by").filter(pk=run_id).first()
     if row is None:
         raise UnknownRun(f"There is no eval run number {run_id}. It may have been deleted; see the list of runs.")
     others = (
         EvalRun.objects.filter(eval_import=row.eval_import_id)
         .exclude(pk=row.pk)
-        .select_related("request_class", "eval_import", "set_aside_by")[:RUNS_A_PAGE]
+        .select_related(*RUN_RELATED)[:RUNS_A_PAGE]
     )
     cases = EvalCase.objects.filter(run=row).aggregate(cases=Count("sample_id", distinct=True))["cases"]
     return RunPage(
@@ -268,6 +266,7 @@ def _run_parts(row: EvalRun) -> tuple[RunPart, ...]:
         scored=Count("score"),
         passed=Count("id", filter=Q(score=1)),
         mean=Avg("score"),
+        grade=Avg("graded_score"),
         cost=Sum("cost_usd"),
         costed=Count("cost_usd"),
         asked=Avg(F("uncached_input_tok") + F("cache_read_tok") + F("cache_write_5m_tok") + F("cache_write_1h_tok")),
@@ -293,6 +292,7 @@ def _run_part(each: Mapping[str, Any], errors: Counter[str], names: dict[str, Mo
         without_verdict=each["results"] - each["scored"],
         passed=each["passed"],
         mean_score=each["mean"],
+        mean_grade=each["grade"],
         errors=tuple(errors.most_common(5)),
         cost_usd=each["cost"],
         costed=each["costed"],

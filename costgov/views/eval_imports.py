@@ -11,17 +11,19 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from audit.roles import Right, may
 from costgov.operations.evals import bring_evals
 from costgov.pages import now, page, right_required
+from costgov.queries.eval_changes import DeletionView, deletion_view
 from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, eval_imports, import_state
 from costgov.timespan import only
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions
 from routing.importers.bad_rows import BadRowGroup, count_of, grouped, rows_of
-from routing.models import RequestClass
+from routing.models import EvalImport, RequestClass
+from routing.operations.eval_deletion import EvalDeletionRefused, delete_eval_import
 from routing.operations.eval_queue import cancel_eval_import
 from routing.operations.evals import EvalImportResult, Said
 
@@ -56,6 +58,15 @@ class ImportPage:
 @dataclass(frozen=True, slots=True)
 class ImportDonePage:
     view: ImportDetail
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePage:
+    """`problem`: why deleting was refused; `reason`: what was typed."""
+
+    view: DeletionView
+    problem: str
+    reason: str
 
 
 class EvalImportForm(forms.Form):
@@ -237,9 +248,34 @@ def cancel_import(request: HttpRequest, import_id: int) -> HttpResponse:
     return redirect("eval-import", import_id)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@right_required(Right.DELETE_DATA)
+def delete_step(request: HttpRequest, import_id: int) -> HttpResponse:
+    """Say what goes; then delete what the file brought."""
+    problem, reason = "", request.POST.get("reason", "")
+    if request.method == "POST":
+        try:
+            gone = delete_eval_import(actor=request.user, import_id=import_id, reason=reason, as_of=now())  # type: ignore[arg-type]
+        except EvalDeletionRefused as error:
+            problem = str(error)
+        except EvalImport.DoesNotExist as error:
+            raise Http404(f"There is no import of eval results number {import_id}.") from error
+        else:
+            messages.success(
+                request, f"{gone.results:,} result{'' if gone.results == 1 else 's'} of {gone.file_name} are deleted."
+            )
+            return redirect("eval-import", import_id)
+    view = deletion_view(import_id=import_id)
+    if view is None:
+        raise Http404(f"There is no import of eval results number {import_id}.")
+    value = DeletePage(view, problem, reason)
+    return page(request, "routing/eval_delete.html", value, nav="evals", status=400 if problem else 200)
+
+
 urlpatterns = [
     path("evals/import/", import_page, name="evals-import"),
     path("evals/imports/<int:import_id>/", import_done_page, name="eval-import"),
     path("evals/imports/<int:import_id>/progress/", import_progress, name="eval-import-progress"),
+    path("evals/imports/<int:import_id>/delete/", delete_step, name="eval-import-delete"),
     path("evals/imports/<int:import_id>/cancel/", cancel_import, name="eval-import-cancel"),
 ]

@@ -1,6 +1,6 @@
 """Runs of evals: the list, one run per model, its cases, one case on every model, and setting a broken run aside."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from django.contrib import messages
@@ -27,12 +27,18 @@ from costgov.queries.eval_cases import (
     case_page,
     one_case,
 )
+from costgov.queries.eval_changes import MoveView, changes_at, move_view
 from costgov.queries.eval_run_pages import STATES, RunList, RunPage, RunQuestion, UnknownRun, run_list, run_page
+from costgov.queries.set_aside_preview import SetAsidePreview, set_aside_preview
 from costgov.timespan import only
 from costgov.views.evals import MissingPage, page_number
+from routing.core.verdicts import STATUS_TEXT
 from routing.models import EvalRun
+from routing.operations.eval_moves import move_run
 from routing.operations.eval_runs import RunRefused, count_again, set_aside
+from routing.queries.work_items import VerdictChange
 
+_MOST_CHANGES = 6
 _CASE_PARAMETERS = ("class", "run", "model", "suite", "outcome", "q", "sort", "page")
 
 
@@ -49,11 +55,22 @@ class OneRunPage:
 
 @dataclass(frozen=True, slots=True)
 class StepPage:
-    """A step that needs a second look. `problem`: why it was refused; `reason`: what was typed."""
+    """A step that needs a second look. `problem`: why it was refused; `reason`: what was typed; `preview`: what it does."""
 
     view: RunPage
     sets_aside: bool
     problem: str
+    reason: str
+    preview: SetAsidePreview | None
+
+
+@dataclass(frozen=True, slots=True)
+class MovePage:
+    """`problem`: why a move was refused; `to`, `reason`: what was chosen and typed."""
+
+    view: MoveView
+    problem: str
+    to: str
     reason: str
 
 
@@ -111,12 +128,13 @@ def runs_table(request: HttpRequest) -> Table:
                         row.run.id, row.run.run_at, row.run.slug, f"{row.run.suite}@{row.run.suite_version}",
                         model.model, model.results, model.without_verdict, model.passed, model.mean_score,
                         row.run.tool, row.run.file_name, row.who, len(row.run.findings), row.run.set_aside_at,
-                        row.run.set_aside_reason,
+                        row.run.set_aside_reason, row.run.filed_under, row.run.moved_at, row.run.move_reason,
                     ]  # fmt: skip
             number, more = number + 1, found.page_obj.has_next()
 
     columns = ["run", "run_at", "class", "suite", "model", "results", "without_verdict", "passed", "mean_score", "tool",
-               "file", "who", "findings", "set_aside_at", "set_aside_reason"]  # fmt: skip
+               "file", "who", "findings", "set_aside_at", "set_aside_reason", "filed_under", "moved_at",
+               "move_reason"]  # fmt: skip
     return Table(
         "eval-runs", "Runs", columns, lines(), ["moment" if name.endswith("_at") else "text" for name in columns]
     )
@@ -163,8 +181,51 @@ def _step(request: HttpRequest, run_id: int, *, sets_aside: bool) -> HttpRespons
         view = run_page(run_id=run_id)
     except UnknownRun as error:
         return _missing(request, str(error))
-    value = StepPage(view, sets_aside, problem, reason)
+    preview = set_aside_preview(run_id=run_id, sets_aside=sets_aside, as_of=now())
+    value = StepPage(view, sets_aside, problem, reason, preview)
     return page(request, "routing/run_step.html", value, nav="evals", status=400 if problem else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@right_required(Right.JUDGE_EVIDENCE)
+def move_step(request: HttpRequest, run_id: int) -> HttpResponse:
+    """?to= the class it is to be moved to: choose it, say why, move it, and see which verdicts changed by it."""
+    only(request, ("to",))
+    said = request.POST if request.method == "POST" else request.GET
+    to, reason, problem = said.get("to", "")[:64], request.POST.get("reason", ""), ""
+    if request.method == "POST":
+        seen, as_of = request.POST.get("seen", "")[:64], now()
+        try:
+            done = move_run(
+                actor=request.user,  # type: ignore[arg-type]
+                run_id=run_id,
+                slug=to,
+                reason=reason,
+                as_of=as_of,
+                seen=seen,
+            )
+        except RunRefused as error:
+            problem = str(error)
+        else:
+            messages.success(request, f"Run {done.pk} of {done.suite} is filed under {done.request_class.title} now.")
+            changes = changes_at(slugs=tuple({seen: 1, to: 1}), at=as_of)
+            if changes:
+                rest = f" And {len(changes) - _MOST_CHANGES} more." if len(changes) > _MOST_CHANGES else ""
+                messages.info(request, " ".join(map(change_text, changes[:_MOST_CHANGES])) + rest)
+            return redirect("eval-run", run_id)
+    try:
+        view = move_view(run_id=run_id)
+    except UnknownRun as error:
+        return _missing(request, str(error))
+    value = MovePage(view, problem, to, reason)
+    return page(request, "routing/run_move.html", value, nav="evals", status=400 if problem else 200)
+
+
+def change_text(change: VerdictChange) -> str:
+    """'Ticket triage, Haiku 4.5: No evidence, before Clears the bar.'"""
+    words: Mapping[str, str] = STATUS_TEXT  # type: ignore[assignment]
+    before = f", before {words.get(change.previous_status, change.previous_status)}" if change.previous_status else ""
+    return f"{change.class_title}, {change.name}: {words.get(change.status, change.status)}{before}."
 
 
 def _say(request: HttpRequest, done: EvalRun, sets_aside: bool) -> None:
@@ -256,6 +317,7 @@ urlpatterns = [
     path("evals/runs/<int:run_id>/", run, name="eval-run"),
     path("evals/runs/<int:run_id>/set-aside/", set_aside_step, name="eval-run-set-aside"),
     path("evals/runs/<int:run_id>/count-again/", count_again_step, name="eval-run-count-again"),
+    path("evals/runs/<int:run_id>/move/", move_step, name="eval-run-move"),
     path("evals/cases/", cases, name="eval-cases"),
     path("evals/case/", case, name="eval-case"),
 ]

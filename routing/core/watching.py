@@ -118,7 +118,9 @@ def drift_item(name: str, before: Seen, now: Seen) -> Item:
         )
     else:
         remedy = "Look at what changed (prompt, suite, snapshot) before relying on it."
-    if before.epoch != now.epoch and now.status not in DECIDED:
+    if now.status == "no_evidence":
+        remedy = "None of its cases counts here any more: see which run was set aside, moved or deleted, and why."
+    elif before.epoch != now.epoch and now.status not in DECIDED:
         remedy = "A new epoch began, in which earlier cases do not count: run its cases again."
     return Item("verdict_changed", f"{name}: {before.text} became {now.text}.", remedy)
 

@@ -21,7 +21,9 @@ class RunRefused(Exception):
 
 
 @transaction.atomic
-def set_aside(*, actor: AbstractBaseUser | None, run_id: int, reason: str, as_of: datetime) -> EvalRun:
+def set_aside(
+    *, actor: AbstractBaseUser | None, run_id: int, reason: str, as_of: datetime, is_demo: bool = False
+) -> EvalRun:
     """From `as_of` on the run is no evidence; verdicts of its class follow at once. Undone by `count_again`.
 
     Raises RunRefused (no such run, no reason, set aside already), Forbidden.
@@ -40,7 +42,7 @@ def set_aside(*, actor: AbstractBaseUser | None, run_id: int, reason: str, as_of
     run.save(update_fields=["set_aside_at", "set_aside_by", "set_aside_reason"])
     settle_broken_runs(run.request_class_id, as_of=as_of)
     evidence_changed(slugs=[run.request_class.slug], as_of=as_of)
-    record_step(actor, run, "evals.run_set_aside", as_of, after=facts_of(run), note=said)
+    record_step(actor, run, "evals.run_set_aside", as_of, after=facts_of(run), note=said, is_demo=is_demo)
     return run
 
 

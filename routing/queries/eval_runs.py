@@ -22,7 +22,10 @@ class RunFinding:
 @dataclass(frozen=True, slots=True)
 class RunLine:
     """One run: results of one suite for one class in one file. `set_aside_at` None = it counts: as evidence, or, where
-    `is_live`, as samples of live traffic for the monitor alone."""
+    `is_live`, as samples of live traffic for the monitor alone.
+
+    `filed_under`: the class its file put it under, where somebody moved it here from there; '' = nobody did.
+    """
 
     id: int
     slug: str
@@ -40,6 +43,11 @@ class RunLine:
     set_aside_by: str
     set_aside_reason: str
     is_live: bool
+    filed_under: str
+    filed_under_title: str
+    moved_at: datetime | None
+    moved_by: str
+    move_reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ def run_lines(
     most: int = 500,
 ) -> tuple[RunLine, ...]:
     """Runs, newest first: of a class, of a file, those that look broken, those set aside."""
-    rows = EvalRun.objects.select_related("request_class", "eval_import", "set_aside_by")
+    rows = EvalRun.objects.select_related(*RUN_RELATED)
     if slug:
         rows = rows.filter(request_class__slug=slug)
     if import_id is not None:
@@ -94,7 +102,15 @@ def run_line(row: EvalRun) -> RunLine:
         set_aside_by=row.set_aside_by.get_username() if row.set_aside_by is not None else "",
         set_aside_reason=row.set_aside_reason,
         is_live=row.is_live,
+        filed_under=row.filed_under.slug if row.filed_under is not None else "",
+        filed_under_title=row.filed_under.title if row.filed_under is not None else "",
+        moved_at=row.moved_at,
+        moved_by=row.moved_by.get_username() if row.moved_by is not None else "",
+        move_reason=row.move_reason,
     )
+
+
+RUN_RELATED = ("request_class", "eval_import", "set_aside_by", "filed_under", "moved_by")
 
 
 def findings_of(row: EvalRun) -> tuple[RunFinding, ...]:

@@ -82,6 +82,7 @@ PAGES = {
     "column-mapping-delete": "EPA", "constraints": "EA", "contract-new": "PA", "contract-step": "PA",
     "cost-centre-import": "PA", "cost-centre-map": "PA", "cost-centre-save": "PA", "cost-centre-unmap": "PA",
     "describe-discard": "EPA", "describe-preview": "EPA", "describe-table": "EPA", "eval-import-cancel": "EA",
+    "eval-import-delete": "A", "eval-run-move": "EA",
     "eval-run-count-again": "EA", "eval-run-set-aside": "EA", "evals-import": "EA", "forecast": "EPA",
     "import-cancel": "EPA", "import-delete": "A", "import-upload": "EPA", "invoice-add": "PA", "invoice-check": "PA",
     "invoice-edit": "PA", "invoice-withdraw": "PA", "model-alias": "PA", "model-place": "PA", "month-adjust": "PA",
@@ -96,6 +97,7 @@ PAGES = {
 # By method and address; a token does what its owner may, so everybody has one with every scope.
 API = {
     "POST api-class-cascade": "EA", "POST api-class-cascade-try": "EPVAX", "POST api-run-set-aside": "EA",
+    "POST api-eval-delete": "A", "POST api-run-move": "EA",
     "POST api-run-count-again": "EA", "POST api-suite-rules": "EA", "POST api-suite-rule-remove": "EA",
     "POST api-work-item-close": "EA",
     "POST api-changes": "EA", "POST api-change-activate": "EA", "POST api-change-approve": "EA",
@@ -204,7 +206,7 @@ def all_of_it(settings: Any, tmp_path: Any) -> World:
             tokens[name] = {"authorization": f"Bearer {secret}"}
             Client().get("/api/v1/changes", headers=tokens[name])  # its latest use is written down once a minute
     ids = {
-        **waiting_changes, "active": active, "run": run.pk, "aside": aside.pk, "line": line, "invoice": invoice.pk,
+        **waiting_changes, "active": active, "run": run.pk, "import": run.eval_import_id, "aside": aside.pk, "line": line, "invoice": invoice.pk,
         "reason": reason.pk, "queued": queued.pk, "done": done.pk, "discarded": waiting[0],
         "waiting": waiting[1], "columns": ColumnMapping.objects.get().pk,
         "evals": EvalImport.objects.create(
@@ -324,6 +326,8 @@ BODIES: dict[str, Body] = {
     ),
     "column-mapping-delete": lambda w: ([w.ids["columns"]], {}),
     "eval-import-cancel": lambda w: ([w.ids["evals"]], {}),
+    "eval-import-delete": lambda w: ([w.ids["import"]], {"reason": "a test"}),
+    "eval-run-move": lambda w: ([w.ids["run"]], {"to": "drafting", "reason": "odd"}),
     "describe-preview": lambda w: ([w.ids["waiting"]], MAPPED),
     "describe-table": lambda w: ([w.ids["waiting"]], {**MAPPED, "keep": "1"}),
     "eval-run-count-again": lambda w: ([w.ids["aside"]], {}),
@@ -399,6 +403,8 @@ BODIES: dict[str, Body] = {
     "POST api-price-scenarios": lambda w: ([], {"scenario": {**SCENARIO, "title": "Third"}}),
     "PUT api-price-scenario": lambda w: ([w.ids["scenario"]], {"scenario": {**SCENARIO, "note": "x"}}),
     "DELETE api-price-scenario": lambda w: ([w.ids["scenario"]], {}),
+    "POST api-eval-delete": lambda w: ([w.ids["import"]], {"reason": "a test"}),
+    "POST api-run-move": lambda w: ([w.ids["run"]], {"class": "drafting", "reason": "odd"}),
     "POST api-run-count-again": lambda w: ([w.ids["aside"]], {}),
     "POST api-run-set-aside": lambda w: ([w.ids["run"]], {"reason": "odd"}),
     "POST api-suite-rule-remove": lambda w: ([w.ids["rule"]], {}),

@@ -60,7 +60,9 @@ def verdicts(slug: str) -> dict[str, tuple[str, float, int]]:
     """Of what is kept, held against reading every result."""
     kept = kept_verdicts(incumbents={}, as_of=AS_OF, slugs=[slug])[slug].verdicts
     read = class_verdicts(results=case_results(as_of=AS_OF), incumbents={}, as_of=AS_OF, slugs=[slug])[slug].verdicts
-    told = {model: (found.status, found.passes, found.cases) for model, found in kept.items()}
+    told: dict[str, tuple[str, float, int]] = {
+        model: (found.status, found.passes, found.cases) for model, found in kept.items()
+    }
     assert told == {model: (found.status, found.passes, found.cases) for model, found in read.items()}
     return told
 
@@ -77,9 +79,8 @@ def test_verdicts_of_both_classes_follow_and_moving_back_undoes_it(tmp_path):
     move_run(actor=erin, run_id=run.pk, slug="extract", reason=" The rule was wrong ", as_of=AS_OF, seen="classify")
     assert (verdicts("classify"), verdicts("extract")) == ({}, {HAIKU: ("clears", 198, 200)})
     run.refresh_from_db()
-    assert (run.request_class.slug, getattr(run.filed_under, "slug", ""), run.moved_by, run.moved_at, run.move_reason) == (
-        "extract", "classify", erin, AS_OF, "The rule was wrong",
-    )  # fmt: skip
+    assert (run.request_class.slug, getattr(run.filed_under, "slug", "")) == ("extract", "classify")
+    assert (run.moved_by, run.moved_at, run.move_reason) == (erin, AS_OF, "The rule was wrong")
     latest = {row.request_class.slug: row.status for row in VerdictRecord.objects.order_by("pk")}
     assert latest == {"classify": "no_evidence", "extract": "clears"}
     entry = AuditEntry.objects.get(action="evals.run_moved")

@@ -1,4 +1,4 @@
-"""manage.py eval_runs: runs behind the evidence; set one aside, or count it again."""
+"""manage.py eval_runs: runs behind the evidence; set one aside, count it again, or move it to another class."""
 
 import sys
 from argparse import ArgumentParser
@@ -10,12 +10,13 @@ from audit.roles import Forbidden
 from costgov.jsonout import dumps
 from costgov.models import User
 from costgov.pages import now
+from routing.operations.eval_moves import move_run
 from routing.operations.eval_runs import RunRefused, count_again, set_aside
 from routing.queries.eval_runs import RunLine, run_lines
 
 
 class Command(BaseCommand):
-    help = "List eval runs with what looks broken; set one aside (--set-aside; needs --reason) or --count-again."
+    help = "List eval runs with what looks broken; set one aside, count it again, or move it to another class."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--class", dest="slug", default="", help="runs of one class only")
@@ -24,7 +25,9 @@ class Command(BaseCommand):
         step = parser.add_mutually_exclusive_group()
         step.add_argument("--set-aside", type=int, metavar="RUN", help="it stops counting as evidence")
         step.add_argument("--count-again", type=int, metavar="RUN", help="take that back")
-        parser.add_argument("--reason", default="", help="why it is set aside")
+        step.add_argument("--move", type=int, metavar="RUN", help="file it under another class (--to)")
+        parser.add_argument("--to", default="", metavar="CLASS", help="the class it belongs to, for --move")
+        parser.add_argument("--reason", default="", help="why it is set aside or moved")
         parser.add_argument("--user", default="", help="who does it (default: the system)")
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
@@ -33,8 +36,12 @@ class Command(BaseCommand):
             actor = User.objects.filter(username=options["user"]).first() if options["user"] else None
             if options["user"] and actor is None:
                 raise RunRefused(f"There is no user {options['user']!r}.")
+            if options["to"] and options["move"] is None:
+                raise RunRefused("--to names the class a run is moved to: say which run with --move.")
             if options["set_aside"] is not None:
                 set_aside(actor=actor, run_id=options["set_aside"], reason=options["reason"], as_of=now())
+            elif options["move"] is not None:
+                move_run(actor=actor, run_id=options["move"], slug=options["to"], reason=options["reason"], as_of=now())
             elif options["count_again"] is not None:
                 count_again(actor=actor, run_id=options["count_again"], as_of=now())
         except (RunRefused, Forbidden) as error:
@@ -58,6 +65,11 @@ def _table(found: tuple[RunLine, ...]) -> str:
         if row.set_aside_at:
             lines.append(
                 f"        {row.set_aside_by or 'the system'}, {row.set_aside_at:%d %b %Y}: {row.set_aside_reason}"
+            )
+        if row.moved_at:
+            lines.append(
+                f"        {row.moved_by or 'the system'} moved it here from {row.filed_under}, "
+                f"{row.moved_at:%d %b %Y}: {row.move_reason}"
             )
         lines += [f"        {finding.text}. {finding.remedy}." for finding in row.findings]
     return "\n".join(lines)
