@@ -231,9 +231,10 @@ def test_ctrl_c_in_the_middle_of_a_query_is_ctrl_c(tmp_path: Path) -> None:
     soon = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     try:
         with pytest.raises(KeyboardInterrupt), RequestStore(tmp_path, tmp_path).engine("test") as engine:
-            engine.query("CREATE TABLE many AS SELECT range AS n FROM range(1_000_000)")
+            engine.query("CREATE TABLE many AS SELECT range AS n FROM range(5_000_000)")
             soon.start()
-            engine.query("SELECT count(*) FROM many a, many b WHERE hash(a.n + b.n) = 1")
+            for _ in range(1_000):
+                engine.query("SELECT max(md5(CAST(n AS VARCHAR))) FROM many")
     finally:
         soon.join()
         signal.signal(signal.SIGINT, held)
