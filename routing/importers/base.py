@@ -129,8 +129,8 @@ class About:
 
 # A prompt is what was sent uncached and what went through the cache: without the second its length is not known.
 PROMPTS_UNKNOWN: Final = (
-    "input tokens and not all of the cached ones (read, written for 5 minutes, written for an hour): how long the prompts "
-    "were is not known, so their tokens are not compared between models. Their costs are, where they are stated."
+    "input tokens and not all of the cached ones (read, written for 5 minutes, written for an hour): how long the "
+    "prompts were is not known, so their tokens are not compared between models. Their costs are, where stated."
 )
 TELL_ALL_THREE: Final = "Tell all three, 0 where nothing is cached, and import again to have the tokens compared."
 

@@ -37,6 +37,7 @@ from routing.importers.base import (
 from routing.importers.files import lines_of, opened
 
 _AGAIN = "Save the table as CSV in UTF-8"
+_OR_WHOLE = "A column of whole prompts is input_with_cache."
 _CACHED = frozenset({"cache_read", "cache_write_5m", "cache_write_1h"})
 
 
@@ -64,17 +65,15 @@ class MappedCsv:
             if wrong:
                 remedy = wrong[0].remedy
                 raise EvalImportError(wrong[0].message, remedy=remedy, file=path.name, line=1, field=wrong[0].place)
-            fields_told = set(columns.columns.values())
-            if about is not None and "input_uncached" in fields_told and not _CACHED <= fields_told:
-                about.warn(
-                    f"The columns tell {PROMPTS_UNKNOWN} {TELL_ALL_THREE} A column of whole prompts is input_with_cache."
-                )
+            fields = set(columns.columns.values())
+            if about is not None and "input_uncached" in fields and not _CACHED.issubset(fields):
+                about.warn(f"The columns tell {PROMPTS_UNKNOWN} {TELL_ALL_THREE} {_OR_WHOLE}")
             reader = _RowReader(columns, names, options)
             found = 0
-            for line, fields in _rows(rows, path.name):
+            for line, cells in _rows(rows, path.name):
                 found += 1
                 try:
-                    yield reader.read(fields)
+                    yield reader.read(cells)
                 except EvalImportError as error:
                     yield RejectedRow(error.at(file=path.name, line=line))
             if not found:

@@ -7,8 +7,7 @@ saving that is called assumed.
 import pytest
 
 from routing.core.eval_columns import EvalColumns
-from routing.importers import About, ReadOptions
-from routing.importers.mapped_csv import MappedCsv
+from routing.importers import ReadOptions
 from tests.importers.evals.reading import AT, document, read, sample, told, written
 
 SAID = "so their tokens are not compared between models"
@@ -69,7 +68,7 @@ def test_deepeval_cannot_tell_and_says_so(tmp_path):
 def test_a_table_of_ones_own_that_tells_whole_prompts_is_comparable(tmp_path, fields, says_so):
     path = written(tmp_path, "case,llm,ok,tok,r,w5,w1\nT-1,m,1,412,12,0,0\n", "t.csv")
     columns = EvalColumns(columns={"case": "sample_id", "llm": "model", "ok": "passed", **fields})
-    options, about = ReadOptions(columns=columns, suite="s", run_at=AT), About()
-    (result,) = MappedCsv().read(path, options, about)
-    assert any(SAID in sentence for sentence in about.warnings) is says_so
+    options = ReadOptions(columns=columns, suite="s", run_at=AT)
+    (result,) = read(path, options)
+    assert any(SAID in sentence for sentence in told(path, options).warnings) is says_so
     assert (result.input_tok is None) is says_so
