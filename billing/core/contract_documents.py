@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from billing.core.contracts import MAX_RATES, ContractTerms, Credit
 from billing.core.documents import DocumentRefused, decoded, plain, rows_of, shown, values_of
-from billing.core.overlays import Change
+from billing.core.overlays import PERCENT_PLACES, Change
 from billing.core.pricebook import PriceError
 from billing.core.words import CHANNELS as CHANNEL_NAMES
 
@@ -110,6 +110,9 @@ def _rate(row: Any, where: str, problems: list[str]) -> Change | None:
     percent = values["percent_off"]
     if percent is not None and not 0 <= percent <= 100:
         problems.append(f"{where}.percent_off: {plain(percent)}; give per cent off the list price, from 0 to 100.")
+        return None
+    if percent is not None and percent != round(percent, PERCENT_PLACES):
+        problems.append(f"{where}.percent_off: {plain(percent)}; give at most {PERCENT_PLACES} places after the point.")
         return None
     try:
         return Change(

@@ -93,8 +93,9 @@ def _decimal(value: Any, where: str, problems: list[str]) -> Decimal | None:
         return None
     try:
         return parse_usd(value.replace("−", "-"))
-    except MoneyError:
-        problems.append(f'{where}: {shown(value)} is not a number; write it like "-20" or "12.50".')
+    except MoneyError as error:
+        said = "is too large or has too many places" if "out of range" in str(error) else "is not a number"
+        problems.append(f'{where}: {shown(value)} {said}; write it like "-20" or "12.50".')
         return None
 
 

@@ -62,13 +62,13 @@ class Change:
             or not -HUNDRED <= self.percent <= 1000
             or _places(self.percent) > PERCENT_PLACES
         ):
-            raise PriceError(f"{self.percent} is not a percentage: use −100 to 1000 with at most six places")
+            raise PriceError(f"{self.percent:f} is not a percentage: use −100 to 1000 with at most six places")
         if self.usd_per_unit is not None and (
             not self.usd_per_unit.is_finite()
             or not 0 <= self.usd_per_unit < MAX_PRICE
             or _places(self.usd_per_unit) > PRICE_PLACES
         ):
-            raise PriceError(f"{self.usd_per_unit} is not a price: use at least 0 with at most {PRICE_PLACES} places")
+            raise PriceError(f"{self.usd_per_unit:f} is not a price: use at least 0 with at most {PRICE_PLACES} places")
         if self.usd_per_unit is not None and self.token_kind in (ANY, TOKENS):
             raise PriceError("a fixed price is one of a token kind: name the kind")
         if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:

@@ -13,6 +13,7 @@ from audit import operations as audit
 from audit.roles import Right, require
 from billing.core.issuers import issuer_key, number_key
 from billing.core.usage import PRICED_KINDS
+from billing.core.words import CHANNELS
 from billing.models import BillingPeriod, Invoice, InvoiceLine
 
 MAX_LINES: Final = 500
@@ -259,6 +260,8 @@ def _problems(entry: InvoiceEntry, as_of: datetime) -> dict[str, str]:
         problems["due_on"] = f"It would be due on {entry.due_on}, before it was issued on {entry.issued_on}."
     if len(entry.currency) != 3 or not entry.currency.isalpha() or not entry.currency.isupper():
         problems["currency"] = f"{entry.currency!r} is not a currency; write it like USD."
+    if entry.channel not in CHANNELS:
+        problems["channel"] = f"{entry.channel[:40]!r} is no channel; use one of {', '.join(CHANNELS)}."
     if problem := _amount_problem(entry.total_amount):
         problems["total_amount"] = problem
     if not entry.lines:

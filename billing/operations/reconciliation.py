@@ -14,7 +14,7 @@ from django.db import transaction
 from audit import operations as audit
 from audit.roles import Right, require
 from billing.core.pricing import plain_number
-from billing.core.reconciling import CAUSES, Tolerance
+from billing.core.reconciling import CAUSES
 from billing.core.settlement import MonthSettlement, Settings
 from billing.models import BillingPeriod, PeriodAdjustment, PeriodComment, ResidualReason
 from billing.queries.adjustments import Adjustment, due_adjustments
@@ -24,6 +24,13 @@ from billing.queries.reconciliation import month_settings, month_settlement
 GIVEN_CAUSES: Final = tuple(cause for cause in CAUSES if cause not in ("rounding", "unknown", "unchecked_tax"))
 ACCEPTED: Final = "unknown"  # accepted with a reason though no cause is known
 MAX_TEXT: Final = 2_000
+MAX_TOLERANCE_USD: Final = Decimal(10) ** 13
+_TOLERANCES: Final = (
+    ("line_usd", "The tolerance of a line in dollars", MAX_TOLERANCE_USD),
+    ("line_share", "The tolerance of a line as a share of its amount", Decimal(1)),
+    ("invoice_line_usd", "The tolerance of an invoice for each of its lines", MAX_TOLERANCE_USD),
+    ("unclassified_share", "The share of cost that may be unclassified", Decimal(1)),
+)
 
 
 class PeriodRefused(ValueError):
@@ -167,12 +174,10 @@ def set_tolerance(
     if strange:
         raise PeriodRefused(f"{', '.join(strange)}: not known; use {', '.join(before)}.")
     after = {**before, **changes}
-    try:
-        Tolerance(after["line_usd"], after["line_share"], after["invoice_line_usd"])
-    except ValueError as error:
-        raise PeriodRefused(f"{error}.") from error
-    if not Decimal(0) <= after["unclassified_share"] <= 1:
-        raise PeriodRefused(f"The unclassified share is between 0 and 1, got {after['unclassified_share']}.")
+    for name, what, most in _TOLERANCES:
+        if not 0 <= after[name] <= most:
+            limits = "0 or more" if most == MAX_TOLERANCE_USD else f"from 0 to {most}"
+            raise PeriodRefused(f"{what} ({name}) cannot be {after[name]:f}: give {limits}.")
     period = _open_period(month, as_of)
     period.tolerance = {name: f"{value:f}" for name, value in after.items()}
     period.save(update_fields=["tolerance"])

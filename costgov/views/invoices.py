@@ -269,7 +269,7 @@ def month_close(request: HttpRequest, name: str) -> HttpResponse:
                 actor=request.user,  # type: ignore[arg-type]
                 month=first,
                 as_of=now(),
-                seen_hash=request.POST.get("seen", ""),
+                seen_hash=request.POST.get("seen") or "none was sent",
             )
             return f"{first:%B %Y} is closed: its figures stay as they are."
 

@@ -1,5 +1,6 @@
 """The spend explorer: where the money goes, by any two groupings; the address is the state."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -23,7 +24,7 @@ from costgov.dimension_words import NAMES
 from costgov.downloads import download
 from costgov.focus_file import focus_answer
 from costgov.pages import BadQuery, cached, choice, page, today
-from costgov.queries.spend import SPEND_DIMENSIONS, SpendRow, spend_rows
+from costgov.queries.spend import SPEND_DIMENSIONS, SpendReport, SpendRow, spend_rows
 from costgov.queries.spend_page import SpendPage, spend_page
 from costgov.queries.spend_tables import spend_rows_table
 from costgov.templatetags.costgov_format import datefmt, pct_signed, usd, usd_signed
@@ -174,6 +175,7 @@ def _shown(request: HttpRequest, view: SpendPage) -> Shown:
         tiers = [series.value for series in view.series] if "tier" in report.by else []
         chart = spend_series(view.points, [(series.label, series.usd) for series in view.series], per=per, tiers=tiers)
     bridge, summary = _bridge(view)
+    unknown = _without_any_price(report)
     change = None
     if view.has_before and view.before.cost_usd and report.total.cost_usd:
         change = float(report.total.cost_usd / view.before.cost_usd - 1)
@@ -186,7 +188,7 @@ def _shown(request: HttpRequest, view: SpendPage) -> Shown:
         chart_rows=[
             [
                 datefmt(point),
-                *(usd(series.usd[n]) for series in view.series),
+                *("–" if series.value in unknown else usd(series.usd[n]) for series in view.series),
                 usd(sum((series.usd[n] for series in view.series), Decimal(0))),
             ]
             for n, point in reversed(list(enumerate(view.points)))
@@ -196,6 +198,15 @@ def _shown(request: HttpRequest, view: SpendPage) -> Shown:
         change_lines=_change_lines(view),
         change=change,
     )
+
+
+def _without_any_price(report: SpendReport) -> frozenset[str]:
+    """Values of the first grouping all of whose usage has no price: what it costs is not known, and no 0."""
+    priced: dict[str, bool] = defaultdict(bool)
+    for row in report.rows:
+        value = row.group[report.by[0]]
+        priced[value] |= bool(row.cost_usd) or not (row.unpriced_tok or row.unpriced_searches)
+    return frozenset(value for value, is_priced in priced.items() if not is_priced)
 
 
 def _line(request: HttpRequest, view: SpendPage, row: SpendRow) -> Line:

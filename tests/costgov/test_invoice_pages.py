@@ -242,6 +242,25 @@ class TestSteps:
         paula.post("/invoices/2026-10/tolerance/", {**values, "line_usd": "much"})
         assert view().settlement.settings.line_usd == 5
 
+    @pytest.mark.parametrize(
+        ("field", "value", "said"),
+        [
+            ("line_usd", "-1", "The tolerance of a line in dollars (line_usd) cannot be -1: give 0 or more."),
+            ("line_share", "5", "(line_share) cannot be 5: give from 0 to 1."),
+            ("unclassified_share", "7", "(unclassified_share) cannot be 7: give from 0 to 1."),
+        ],
+    )
+    def test_a_tolerance_that_is_none_is_refused_in_words(self, october, paula, field, value, said):
+        values = {"line_usd": "5", "line_share": "0.000001", "invoice_line_usd": "0.01", "unclassified_share": "0.05"}
+        answer = paula.post("/invoices/2026-10/tolerance/", {**values, field: value}, follow=True)
+        assert said in text_of(answer)
+        assert "Decimal" not in text_of(answer)
+        assert view().settlement.settings.line_usd == USD("0.01")
+
+    def test_a_post_that_saw_nothing_closes_nothing(self, ready, paula):
+        paula.post("/invoices/2026-10/close/", {})
+        assert view().state == "open"
+
     def test_closing_says_what_stands_before_it(self, october, paula):
         text = text_of(paula.get("/invoices/2026-10/close/"))
         assert "October 2026 cannot be closed yet" in text and "25 days are not imported" in text
@@ -347,6 +366,12 @@ class TestInvoiceForm:
         text = text_of(answer)
         assert "2,001 characters: write at most 2,000." in text
         assert "Line 1: model has 256 characters, at most 255." in text
+
+    def test_a_channel_nobody_knows_is_refused(self, paula):
+        """An invoice of it would be compared with no usage."""
+        answer = paula.post("/invoices/new/", {**FORM, "channel": "fax"})
+        assert answer.status_code == 400
+        assert "'fax' is no channel; use one of anthropic, bedrock" in text_of(answer)
 
     def test_two_people_correct_one_invoice(self, paula):
         """The second would undo what the first corrected, and neither would know."""

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from html import unescape
 from typing import Any
 
 import pytest
 import python_calamine
+from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 
@@ -69,6 +72,21 @@ class TestExplorer:
         assert "Spend by day" in page and "The same as the period before" in page
         report = spend(start=START, end=TODAY, by=("class", "model"))
         assert f"${round_usd(report.total.cost_usd)}" in page
+
+    def test_what_has_no_price_costs_no_zero(self, buyer, capsys):
+        """In the table, in the figures under the picture and in the command: unknown, beside its tokens."""
+        world.use(TODAY - timedelta(days=1), "lab-model-2", "triage", 1, (1000, 10))
+        cache.clear()
+        page = buyer.get("/spend/?by=model&days=28").content.decode()
+        rows = re.findall(r"<tr>(.*?)</tr>", page[page.index("Show the figures by time") :], re.DOTALL)
+        columns = [unescape(cell) for cell in re.findall(r"<th[^>]*>([^<]*)</th>", rows[0])]
+        lab = columns.index("lab-model-2")
+        days = [re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", row) for row in rows[1:29]]
+        assert {row[lab] for row in days} == {"–"}
+        assert all(row[-1].startswith("$") for row in days)
+        call_command("spend", "--by", "model")
+        line = next(line for line in capsys.readouterr().out.splitlines() if "lab-model-2" in line)
+        assert line.split() == ["lab-model-2", "unknown", "+", "1,010", "tokens", "unpriced"]
 
     def test_a_click_on_a_name_filters_and_asks_the_next_question(self, buyer):
         page = buyer.get("/spend/?by=class&days=28").content.decode()

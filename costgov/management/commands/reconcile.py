@@ -61,7 +61,7 @@ class Command(BaseCommand):
             ("invoices", value.invoice_usd),
         ):
             said = "none" if amount is None else _usd(amount)
-            self.stdout.write(f"  {name:34} {said:>16}")
+            self.stdout.write(f"  {name:38} {said:>16}")
         for gap in value.gaps:
             title = "computed → cost report" if gap.side == "report" else "cost report → invoice"
             if value.report_usd is None:
@@ -70,7 +70,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{title}: {_usd(difference, plus=True)}")
             for cause, cents in zip(gap.causes, shown_causes(gap), strict=True):
                 where = f"  {cause.where}" if cause.where else ""
-                self.stdout.write(f"  {cause.title:34.34} {_usd(cents, plus=True):>16}  {cause.state}{where}")
+                self.stdout.write(f"  {cause.title:38} {_usd(cents, plus=True):>16}  {cause.state}{where}")
                 if gap.side == "invoice" and cause.detail and cause.state != "accepted":
                     self.stdout.write(f"      {cause.detail}")
         for reason in (*(line.reason for line in value.lines), *(line.reason for line in value.invoice_lines)):

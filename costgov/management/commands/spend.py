@@ -51,8 +51,8 @@ class Command(BaseCommand):
         self.stdout.write(f"Spend {report.prices}, {report.start} up to {report.end} (not included)")
         for row in report.rows:
             names = "  ".join(f"{value or '(unknown)':28}" for value in row.group.values())
-            self.stdout.write(f"  {names} {round_usd(row.cost_usd):>16,} usd{_beside(row)}")
-        self.stdout.write(f"  {'total':28} {round_usd(report.total.cost_usd):>16,} usd{_beside(report.total)}")
+            self.stdout.write(f"  {names} {_cost(row)}{_beside(row)}")
+        self.stdout.write(f"  {'total':28} {_cost(report.total)}{_beside(report.total)}")
         if report.since_closed_usd and report.closed_usd is not None:
             self.stdout.write(
                 f"{report.start:%B %Y} was closed with {round_usd(report.closed_usd):,} usd; "
@@ -76,6 +76,13 @@ def others_words(rest: OtherUnpriced) -> str:
     """What models beyond those named have together."""
     searches = f" and {rest.searches:,} web searches" if rest.searches else ""
     return f"{rest.tokens:,} tokens{searches} of {rest.models:,} more models without prices."
+
+
+def _cost(row: SpendRow) -> str:
+    """The cost; where nothing of the row has a price it is not known, and no 0."""
+    if not row.cost_usd and (row.unpriced_tok or row.unpriced_searches):
+        return f"{'unknown':>20}"
+    return f"{round_usd(row.cost_usd):>16,} usd"
 
 
 def _beside(row: SpendRow) -> str:
