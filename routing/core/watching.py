@@ -122,7 +122,26 @@ def drift_item(name: str, before: Seen, now: Seen) -> Item:
         remedy = "None of its cases counts here any more: see which run was set aside, moved or deleted, and why."
     elif before.epoch != now.epoch and now.status not in DECIDED:
         remedy = "A new epoch began, in which earlier cases do not count: run its cases again."
-    return Item("verdict_changed", f"{name}: {before.text} became {now.text}.", remedy)
+    text = f"{name}: {before.text} became {now.text}."
+    if now.cases and now.status not in DECIDED and _is_same_evidence(before, now):
+        text += " Its cases are as they were: more models compete now, and share the chance of a wrong verdict."
+        remedy = (
+            "Run more of its cases, or name the models that compete in the class's bar (evaluation plan). A run that "
+            "brought a model nobody means to use can be set aside."
+        )
+    return Item("verdict_changed", text, remedy)
+
+
+def _is_same_evidence(before: Seen, now: Seen) -> bool:
+    """Whether a verdict moved though its own cases and what they are held to did not."""
+    return (before.passes, before.cases, before.line, before.difference, before.epoch, before.serves) == (
+        now.passes,
+        now.cases,
+        now.line,
+        now.difference,
+        now.epoch,
+        now.serves,
+    )
 
 
 def standing_items(name: str, now: Seen, stale_text: str = "") -> tuple[Item, ...]:
