@@ -1,18 +1,18 @@
 """What another bar would do to the verdicts of a class, before it is saved: judged exactly as it would be."""
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from billing.queries.series import model_name
 from costgov.queries.class_lines import QualityFacts, quality_facts
-from routing.core.bars import Bar, BarChange, bar_changes, judge_by
+from routing.core.bars import Bar, BarChange, bar_changes, judge_evidence_by
 from routing.core.evalues import MIN_CASES, cases_without_failure, log_threshold
-from routing.core.evidence import CaseResult, suite_filter
+from routing.core.evidence import suite_filter
 from routing.core.verdicts import Verdict
 from routing.queries.evidence import ClassVerdicts
 from routing.queries.freshness import model_changes
+from routing.queries.gathering import results_by_suite
+from routing.queries.kept_evidence import asked_of, class_summaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +93,17 @@ def bar_preview(*, slug: str | None, bar: Bar, as_of: datetime) -> BarPreview:
     """Judge the evidence of a class by a bar that is not saved. Raises ValueError for a bar that cannot be."""
     if bar.problems:
         raise ValueError("; ".join(bar.problems))
-    facts = quality_facts(as_of=as_of, slug=slug) if slug is not None else None
+    facts = quality_facts(as_of=as_of, slug=slug, with_results=False) if slug is not None else None
     saved = facts.verdicts.get(slug) if facts is not None and slug is not None else None
     if facts is None or saved is None or slug is None:
         candidates = max(len(bar.plan), 1)
         return BarPreview("", bar.asked, None, _line(bar), candidates, _flawless(bar, candidates), ())
-    results = facts.results.get(slug, [])
-    after = judge_by(bar, results, incumbent=saved.incumbent, as_of=as_of, changes=model_changes(as_of=as_of))
+    evidence = class_summaries(asked={slug: asked_of(bar)}, as_of=as_of)[slug].evidence(saved.incumbent)
+    changes = model_changes(as_of=as_of)
+    after = judge_evidence_by(bar, evidence, incumbent=saved.incumbent, as_of=as_of, changes=changes)
     rows = _rows(saved, after, bar, facts)
     candidates = max((verdict.candidates for verdict in after.values()), default=1)
-    suites = _suites(results, bar)
+    suites = _suites(slug, bar, as_of)
     return BarPreview(
         asked_before=saved.asked.asked,
         asked=bar.asked,
@@ -152,9 +153,9 @@ def _rows(saved: ClassVerdicts, after: dict[str, Verdict], bar: Bar, facts: Qual
     return tuple(sorted(rows, key=lambda row: (not row.serves, row.name, row.model)))
 
 
-def _suites(results: Sequence[CaseResult], bar: Bar) -> tuple[SuiteCount, ...]:
+def _suites(slug: str, bar: Bar, as_of: datetime) -> tuple[SuiteCount, ...]:
     counts = suite_filter(bar.suites)
-    found = Counter((row.suite, row.suite_version) for row in results)
+    found = results_by_suite(slug=slug, as_of=as_of)
     return tuple(SuiteCount(*suite, count, counts(*suite)) for suite, count in sorted(found.items()))
 
 

@@ -100,6 +100,16 @@ def parts_that_count(
     return _class_parts(slug, asked, runs, parts_of_runs(runs, named), as_of).current
 
 
+def results_by_suite(*, slug: str, as_of: datetime) -> dict[tuple[str, str], int]:
+    """How many results of each suite (name, version) a class has that were run before `as_of`."""
+    runs = {run.pk: run for run in runs_of_classes([slug], as_of)[slug]}
+    rows = EvalCase.objects.filter(run_id__in=list(runs), run_at__lt=as_of).order_by().values("run_id")
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    for run_id, count in rows.annotate(results=Count("pk")).values_list("run_id", "results"):
+        found[runs[run_id].suite, runs[run_id].version] += count
+    return dict(found)
+
+
 def gathered(
     *,
     asked: Mapping[str, Asked],
