@@ -55,7 +55,10 @@ class OneRunPage:
 
 @dataclass(frozen=True, slots=True)
 class StepPage:
-    """A step that needs a second look. `problem`: why it was refused; `reason`: what was typed; `preview`: what it does."""
+    """A step that needs a second look. `problem`: why it was refused; `reason`: what was typed.
+
+    `preview`: what it would change, None where there is nothing to ask.
+    """
 
     view: RunPage
     sets_aside: bool
