@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
-from billing.core.cents import shown_difference
+from billing.core.cents import shown_causes, shown_difference
 from billing.core.periods import next_month
 from billing.core.reconciling import CAUSES
 from billing.core.settlement import UNCHECKED, MonthSettlement
@@ -192,10 +192,16 @@ def _open_words(value: MonthSettlement) -> tuple[str, str]:
 
 def _all_explained(value: MonthSettlement) -> str:
     """What was accepted without a known cause is not told as one that was found."""
-    causes = [cause for gap in value.gaps for cause in gap.causes]
-    accepted = sum((abs(one.amount_usd) for one in causes if one.cause == "unknown"), Decimal(0))
-    unchecked = sum((abs(one.amount_usd) for one in causes if one.cause == UNCHECKED), Decimal(0))
-    but = [f"{usd(accepted, 2)}, which was accepted without one"] if accepted else []
+    # In the cents of the table below it: rounded by itself the same amount could read a cent higher.
+    shown = [(one.cause, cents) for gap in value.gaps for one, cents in zip(gap.causes, shown_causes(gap), strict=True)]
+    accepted = [cents for cause, cents in shown if cause == "unknown"]
+    unchecked = sum((abs(cents) for cause, cents in shown if cause == UNCHECKED), Decimal(0))
+    lines = sum(any(part.cause == "unknown" for part in line.parts) for line in value.lines)
+    but = []
+    if lines > 1:  # they may cancel each other: the sum alone would make them look smaller
+        but.append(f"{lines} lines, accepted without one: {usd(sum(accepted, Decimal(0)), 2)} together")
+    elif accepted:
+        but.append(f"{usd(abs(accepted[0]), 2)}, which was accepted without one")
     but += [f"{usd(unchecked, 2)} of tax, which nobody checked"] if unchecked else []
     return " ".join(["every difference has a cause", *([f"but {' and '.join(but)}"] if but else [])])
 

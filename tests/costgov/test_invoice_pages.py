@@ -18,6 +18,8 @@ from django.test import Client
 from python_calamine import CalamineWorkbook
 
 from audit.models import AuditEntry
+from billing.core.cents import shown_causes
+from billing.core.words import usd
 from billing.models import BillingPeriod, CostReportLine, Invoice, PeriodComment, TaxRate
 from billing.operations.invoices import InvoiceRefused, LineEntry, check_invoice, save_invoice
 from billing.operations.reconciliation import close_month, comment_month, explain_difference
@@ -222,6 +224,23 @@ class TestSteps:
         reason = next(one.reason for one in view().settlement.lines if one.reason)
         paula.post("/invoices/2026-10/withdraw-reason/", {"reason_id": reason.id})
         assert view().settlement.open_lines == 1
+
+    def test_several_accepted_lines_are_said_with_the_cents_of_the_table(self, folder, paula):
+        """−4.00 and −10.02 are two lines, and their sum reads as in the table, whatever each rounds to alone."""
+        whole_month(folder)
+        say = {"request_class": "drafts", "prompt_length_band": "0-200k", "workspace": "wrkspc_a"}
+        count_usage(OPUS, "2026-10-01", cache_read_tok=8_001_003, output_tok=400_777, **say)
+        for line in view().settlement.lines:
+            if line.open_usd:
+                explain_difference(
+                    actor=None, month=MONTH, side="report", line=line.key, cause="unknown", reason="So.", as_of=AS_OF
+                )
+        view_now = view()
+        lines = [line for line in view_now.settlement.lines if line.reason is not None]
+        assert len(lines) > 1
+        (gap,) = [gap for gap in view_now.settlement.gaps if gap.side == "report"]
+        shown = dict(zip([cause.cause for cause in gap.causes], shown_causes(gap), strict=True))
+        assert f"but {len(lines)} lines, accepted without one: {usd(shown['unknown'], 2)} together" in view_now.answer
 
     @pytest.mark.parametrize("amount", ["1", "x", "4.13"])
     def test_not_explained_at_another_amount(self, october, paula, amount):
