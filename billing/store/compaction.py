@@ -12,8 +12,11 @@ from billing.store.values import STORE_COLUMNS, Pack, StoredImport
 class Compaction(Session):
     def write_pack(self, pack: Pack, imports: Sequence[StoredImport]) -> None:
         """Write what these imports have on the pack's day as one file, well compressed and in the order of time."""
+        self.write_pack_of(pack, self.store.rows(imports, [date.fromisoformat(pack.day)]))
+
+    def write_pack_of(self, pack: Pack, rows: str) -> None:
+        """Write a pack with the rows of this SQL."""
         target = self.folder / "pack.parquet"
-        rows = self.store.rows(imports, [date.fromisoformat(pack.day)])
         self.connection.execute(
             f"COPY (SELECT {', '.join(STORE_COLUMNS)} FROM {rows} ORDER BY occurred_at, request_id) "
             f"TO {quoted(target)} (FORMAT parquet, COMPRESSION zstd)"

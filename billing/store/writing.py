@@ -2,8 +2,8 @@
 # ruff: noqa: S608 - statements are put together from constants of this module and quoted paths, times and numbers
 
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
 from itertools import groupby
@@ -31,6 +31,19 @@ _PLAIN: Final = "COMPRESSION snappy"
 # With every text an ENUM, only ids and counts are left to look for a dictionary in, mostly in vain: give up early.
 _CODED: Final = f"{_PLAIN}, DICTIONARY_SIZE_LIMIT 2000"
 _TRAIT_TEXTS: Final = tuple(name for name in TRAIT_COLUMNS if name != "policy_version")
+
+
+Hour = tuple[int, datetime]  # of a source
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledAgain:
+    """SQL of rows with their labels anew; how many have other ones, in which hours, and in which imports."""
+
+    rows: str
+    changed: int
+    hours: set[Hour]
+    imports: set[int]
 
 
 class Writing(Labels, Coding):
@@ -227,45 +240,59 @@ class Writing(Labels, Coding):
     # --- again -------------------------------------------------------------------------------------------------------
 
     def relabel(
-        self,
-        old: StoredImport,
-        new: StoredImport,
-        *,
-        plan: ClassifyPlan,
-        period: tuple[datetime, datetime] | None,
-    ) -> tuple[int, StoredImport]:
-        """Write an import's rows anew with classes from `plan` within `period`.
+        self, old: StoredImport, new: StoredImport, *, plan: ClassifyPlan, period: tuple[datetime, datetime]
+    ) -> tuple[set[Hour], int]:
+        """Write the files an import has of its own anew with classes from `plan` within `period`.
 
-        Days that nothing changes on keep their bytes. Returns the number of rows with another class, and `new` with the
-        packs that it stays in.
+        Its packs, and days that nothing changes on, keep their bytes; where nothing at all changes nothing is written.
+        Returns the hours with another class, and how many rows have one.
         """
-        changed, number, kept = 0, 0, []
-        for day in self._days_of(old):
-            rows = f"SELECT * FROM {self.store.rows([old], [day])}"
-            columns = ", ".join(STORE_COLUMNS)
-            if period is not None and _touches(day, period):
-                within = f"occurred_at >= {instant(period[0])} AND occurred_at < {instant(period[1])}"
-                labels = ("request_class", "class_origin", "label_version")
-                # A policy's rule replaces that of an earlier evaluation, never that of a recorded decision.
-                raw = (
-                    f"SELECT * EXCLUDE ({', '.join(labels)}, rule), "
-                    f"CASE WHEN decided_class <> '' THEN rule ELSE '' END AS rule FROM ({rows}) WHERE {within}"
-                )
-                again = self.labelled(raw, plan)
-                self.connection.execute(f"CREATE OR REPLACE TEMP TABLE relabelled AS SELECT {columns} FROM ({again})")
-                (count,) = self.one(
-                    f"SELECT count(*) FROM relabelled n JOIN ({rows}) o USING (request_id) "
-                    "WHERE n.request_class <> o.request_class OR n.label_version <> o.label_version"
-                )
-                if count:
-                    changed += count
-                    rest = f"SELECT {columns} FROM ({rows}) WHERE NOT ({within})"
-                    self._write_day(new, f"SELECT {columns} FROM relabelled UNION ALL {rest}", str(day), number)
-                    number += 1
-                    continue
-            number, packs = self._keep_day(old, new, day, number)
-            kept += packs
-        return changed, replace(new, packs=tuple(kept))
+        packed = {pack.day for pack in old.packs}
+        hours: set[Hour] = set()
+        changed, number, same = 0, 0, []
+        for day in (day for day in self._days_of(old) if str(day) not in packed):
+            again = self.labelled_again([old], day, plan=plan, period=period)
+            if again.changed:
+                self._write_day(new, again.rows, str(day), number)
+                number, changed, hours = number + 1, changed + again.changed, hours | again.hours
+            else:
+                same.append(day)
+        for day in same if changed else ():
+            number, _ = self._keep_day(old, new, day, number)
+        return hours, changed
+
+    def labelled_again(
+        self, imports: Sequence[StoredImport], day: date, *, plan: ClassifyPlan, period: tuple[datetime, datetime]
+    ) -> LabelledAgain:
+        """What these imports have on a day, with classes from `plan` within `period`. One look, however many they are.
+
+        Its rows may be read until the next call.
+        """
+        rows = self.store.rows(imports, [day])
+        if not rows or not _touches(day, period):
+            return LabelledAgain(rows, 0, set(), set())
+        within = f"occurred_at >= {instant(period[0])} AND occurred_at < {instant(period[1])}"
+        labels = ("request_class", "class_origin", "label_version")
+        # A policy's rule replaces that of an earlier evaluation, never that of a recorded decision.
+        raw = (
+            f"SELECT * EXCLUDE ({', '.join(labels)}, rule), "
+            f"CASE WHEN decided_class <> '' THEN rule ELSE '' END AS rule FROM {rows} WHERE {within}"
+        )
+        columns = ", ".join(STORE_COLUMNS)
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE relabelled AS SELECT {columns} FROM ({self.labelled(raw, plan)})"
+        )
+        found = self.connection.execute(
+            "SELECT n.source_id, date_trunc('hour', n.occurred_at), n.import_id, count(*) "
+            f"FROM relabelled n JOIN {rows} o USING (import_id, request_id) "
+            "WHERE n.request_class <> o.request_class OR n.label_version <> o.label_version GROUP BY ALL"
+        ).fetchall()
+        return LabelledAgain(
+            f"SELECT {columns} FROM relabelled UNION ALL SELECT {columns} FROM {rows} WHERE NOT ({within})",
+            sum(count for *_, count in found),
+            {(source_id, hour) for source_id, hour, *_ in found},
+            {import_id for _, _, import_id, _ in found},
+        )
 
 
 def prefix(item: StoredImport) -> str:

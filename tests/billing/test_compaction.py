@@ -24,6 +24,7 @@ from billing.operations.relabelling import relabel_requests
 from billing.operations.upkeep import apply_retention, delete_import
 from billing.queries.imports import read_steadily, request_store, stored_imports
 from billing.store import ClassifyPlan, Engine, StoredImport
+from billing.store.writing import LabelledAgain
 from tests.billing.conftest import AS_OF
 from tests.billing.worlds import rollup_rows, state, throw_away_installation
 from tests.importers.usage.envelopes import envelope, payload, write_lines
@@ -133,7 +134,7 @@ def test_an_import_that_is_replaced_leaves_its_pack(
 def test_labels_again_leave_what_they_do_not_change(
     db: None, var: Path, tmp_path: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
-    """Of an import in two packs one day gets other labels: it stays in the other pack."""
+    """Of two packs one gets other labels and is written anew; the other keeps its bytes."""
     for n in range(2):
         rows = [
             envelope(10 * n + day, f"2026-11-{day:02}T0{n}:00:00Z", tags={"request_class": "c0"} if day == 9 else {})
@@ -144,14 +145,35 @@ def test_labels_again_leave_what_they_do_not_change(
         assert compact_store(as_of=AS_OF).files_after == 2
         assert relabel_requests(plan=ClassifyPlan(CLASSES), period=ALWAYS) == 2
     assert [(row.day.day, row.imports, row.members.count()) for row in StorePack.objects.order_by("day")] == [
-        (8, 2, 2), (9, 2, 0),
+        (8, 2, 2), (9, 2, 2),
     ]  # fmt: skip
     assert [row[-3] for row in stored()] == ["", "c0", "", "c0"]
-    before = stored()
+    assert set(files(var)) == {str(row).split()[0] for row in StorePack.objects.all()}
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_labels_again_look_at_a_day_once(
+    hourly: list[int],
+    var: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+    joined: bool,
+) -> None:
+    """Thousands of small logs must not hold all other imports up for minutes."""
+    looks: list[int] = []
+    real = Engine.labelled_again
+
+    def count(self: Engine, imports: Sequence[StoredImport], *args: Any, **options: Any) -> LabelledAgain:
+        looks.append(len(imports))
+        return real(self, imports, *args, **options)
+
     with django_capture_on_commit_callbacks(execute=True):
-        compact_store(as_of=AS_OF)
-    assert stored() == before
-    assert (StorePack.objects.count(), len(files(var))) == (2, 2)
+        if joined:
+            compact_store(as_of=AS_OF)
+        monkeypatch.setattr(Engine, "labelled_again", count)
+        assert relabel_requests(plan=ClassifyPlan(CLASSES), period=ALWAYS) == 0
+    assert sorted(looks) == [1, 1, 6]
+    assert len(files(var)) == (3 if joined else 8)
 
 
 def test_a_merged_record_is_not_hidden_by_a_pack(
