@@ -138,6 +138,7 @@ def test_a_rule_keeps_what_nobody_changes():
     rule = set_suite_rule(actor=None, pattern="live*", slug="classify", is_live=False, as_of=AS_OF)
     assert not rule.is_live
     entry = AuditEntry.objects.filter(action="evals.suite_rule_set").latest("pk")
+    assert entry.before is not None and entry.after is not None
     assert (entry.before["is_live"], entry.after["is_live"]) == (True, False)
 
 

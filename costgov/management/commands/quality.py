@@ -115,7 +115,7 @@ def _live(row: JudgedClass) -> list[str]:
         said = f"alarm on {each.alarm.at:%d %b %Y}" if each.alarm is not None else "no alarm"
         lines.append(
             f"{row.slug:<22} live {month.key} {each.model}: {passed_text(each.passes, each.samples)}, "
-            f"line {percent_as_set(each.line)}; {said} (at most {each.highest:.2f} of {each.needed:.2f})"
+            f"line {percent_as_set(each.line)}; {said} (at most {max(each.highest, 0.0):.2f} of {each.needed:.2f})"
         )
     others = month.left_out + month.repeats + month.others + month.without_line
     return lines + ([f"{row.slug:<22} live {month.key}: {others:,} not held against the line"] if others else [])
