@@ -77,7 +77,8 @@ class Labels(Session):
             "SELECT l.* EXCLUDE (known_class, segment, combo, rule), "
             f"coalesce(l.known_class, {parts}[2], '') AS request_class, "
             "CASE WHEN l.decided_class <> '' THEN 'decision' WHEN l.known_class IS NOT NULL THEN 'tag' "
-            "WHEN v.verdict IS NOT NULL THEN 'policy' ELSE 'none' END AS class_origin, "
+            f"WHEN v.verdict IS NULL THEN 'none' WHEN {version} <> 0 THEN 'policy' "
+            f"WHEN {parts}[2] <> '' THEN 'mapping' ELSE 'none' END AS class_origin, "
             f"CASE WHEN v.verdict IS NOT NULL THEN {parts}[1] ELSE l.rule END AS rule, {version} AS label_version "
             f"FROM ({cut}) l LEFT JOIN verdicts v ON v.segment = l.segment AND v.combo = l.combo"
         )

@@ -23,7 +23,10 @@ Classify = Callable[[Mapping[str, Any]], tuple[str | None, str]]
 
 @dataclass(frozen=True, slots=True)
 class ClassifyPeriod:
-    """A policy in force over `[valid_from, valid_to)`: `classify` takes raw facts of `used_fields` only."""
+    """A policy in force over `[valid_from, valid_to)`: `classify` takes raw facts of `used_fields` only.
+
+    `policy_version` 0 = the mappings of workspaces and keys, where no policy was in force.
+    """
 
     valid_from: datetime
     valid_to: datetime | None

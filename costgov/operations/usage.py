@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -46,11 +47,10 @@ class Reclassified(NamedTuple):
 
 def classify_plan() -> ClassifyPlan:
     """The class rule (architecture.md §4) as plain values: policies by their time, registered slugs, mappings."""
-    periods = tuple(
-        _period(item.document, item.version, item.valid_from, item.valid_to)
-        for item in activations_with_documents(environment=ENVIRONMENT)
-    )
-    return ClassifyPlan(class_slugs(), periods, _class_of_key(class_mappings()))
+    active, mappings = activations_with_documents(environment=ENVIRONMENT), class_mappings()
+    before = _before_policies(mappings, until=active[0].valid_from if active else _END)
+    periods = (_period(item.document, item.version, item.valid_from, item.valid_to) for item in active)
+    return ClassifyPlan(class_slugs(), (*before, *periods), _class_of_key(mappings))
 
 
 def import_usage(
@@ -192,16 +192,18 @@ def reclassify(
     """Give stored requests of days [start, end) the class of a named policy, reports that of today's mappings.
 
     Recorded decisions and registered class tags stay. Without a version the policy now active is taken. Before the
-    first activation there is none, and tags and mappings alone decide: usage imported before its class was registered
-    must reach the class, or no first policy could ever be recommended. Raises NoSuchPolicy, Forbidden.
+    first activation there is none, and tags and mappings alone decide, of requests too: usage imported before its class
+    was registered must reach the class, or no first policy could ever be recommended. Raises NoSuchPolicy, Forbidden.
     """
     require(actor, Right.IMPORT_USAGE)
     named = _named_policy(policy_version)
     since = datetime(start.year, start.month, start.day, tzinfo=UTC) if start else _FIRST
     until = datetime(end.year, end.month, end.day, tzinfo=UTC) if end else _END
-    version = named[0] if named is not None else None
-    periods = (_period(named[1], named[0], since, until),) if named is not None else ()
-    plan = ClassifyPlan(class_slugs(), periods, _class_of_key(class_mappings()))
+    version, mappings = named[0] if named is not None else None, class_mappings()
+    periods = (
+        (_period(named[1], named[0], since, until),) if named is not None else _before_policies(mappings, until=_END)
+    )
+    plan = ClassifyPlan(class_slugs(), periods, _class_of_key(mappings))
     with transaction.atomic():
         changed = relabel_requests(plan=plan, period=(since, until))
         buckets = relabel_buckets(plan=plan, period=(since, until))
@@ -249,6 +251,30 @@ def _period(
         return cached(tuple(sorted(normalise_facts(raw).items())))
 
     return ClassifyPeriod(valid_from, valid_to, tuple(sorted(fields)), classify, version)
+
+
+def _before_policies(mappings: list[MappedClass], *, until: datetime) -> tuple[ClassifyPeriod, ...]:
+    """Requests of a time without a policy go by the mapping of their workspace and key, as reports do.
+
+    Else usage that is known from logs alone, without tags, would have no class, and no first policy could be drafted.
+    """
+    if not mappings:
+        return ()
+    days = {day for row in mappings for day in (row.valid_from, row.valid_to) if day is not None}
+    starts = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days)
+    cuts = [_FIRST, *sorted(start for start in starts if _FIRST < start < until), until]
+    class_of = _class_of_key(mappings)
+    return tuple(
+        ClassifyPeriod(begin, end, ("workspace", "api_key"), partial(_mapped, class_of, begin.date()), 0)
+        for begin, end in pairwise(cuts)
+    )
+
+
+def _mapped(
+    class_of: Callable[[str, str, str, date], str], day: date, facts: Mapping[str, Any]
+) -> tuple[str | None, str]:
+    """A mapping of one channel only is of reports: the facts of a request do not tell theirs."""
+    return None, class_of("", str(facts["workspace"] or ""), str(facts["api_key"] or ""), day)
 
 
 def _class_of_key(mappings: list[MappedClass]) -> Callable[[str, str, str, date], str]:
