@@ -82,7 +82,7 @@ def known_but_not_imported(head: Head) -> tuple[str, str] | None:
                 "Export usage_report/messages or cost_report for amounts",
             )
     first = head.text.lstrip("\ufeff \r\n").split("\n", 1)[0]
-    if first[:1] not in "{[" and first.count(";") >= 3 and "," not in first:
+    if first[:1] not in "{[<" and first.count(";") >= 3 and "," not in first:
         return (
             "the columns are separated by semicolons",
             "Use the file as it was downloaded; a spreadsheet that saved it anew has changed it",

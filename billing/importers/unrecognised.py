@@ -1,6 +1,7 @@
 """Why no format claims a file: what its beginning shows it to be, and what to do about it."""
 
 import json
+import re
 from typing import Any, Final
 
 from billing.importers.base import Head, shown
@@ -25,18 +26,38 @@ _MAGIC: Final[tuple[tuple[bytes, str, str], ...]] = (
     (b"\x89PNG", "it is a picture", "Export the data behind it"),
     (b"\xff\xd8\xff", "it is a picture", "Export the data behind it"),
 )  # fmt: skip
+_EVALS: Final = ("it holds results of evals", "Import it on the Evals page, or with manage.py import_evals")
+# Of promptfoo, its lines, Inspect, DeepEval, lm-evaluation-harness and its samples.
+_EVAL_KEYS: Final[tuple[frozenset[str], ...]] = (
+    frozenset({"evalId", "results"}),
+    frozenset({"gradingResult", "testCase"}),
+    frozenset({"version", "eval", "status"}),
+    frozenset({"testCases", "metricsScores"}),
+    frozenset({"results", "configs", "versions"}),
+    frozenset({"doc_id", "filtered_resps"}),
+)
+_KEY: Final = re.compile(r'^ {0,4}"(\w{1,40})"\s*:', re.MULTILINE)  # keys at the top of a document too long to read
 _LIST: Final = "manage.py usage_formats and the Imports page list what can be imported"
 _OF_KNOWN: Final = f"If it is one of the known formats, say which with --format or in the form; {_LIST}"
 
 
 def likely_reason(head: Head) -> Reason:
     """What is the matter, as a clause, and what to do."""
-    return _of_bytes(head) or _of_markup(head) or _of_json(head) or _of_table(head) or _of_text(head)
+    return (
+        _of_bytes(head)
+        or _of_markup(head)
+        or _of_elsewhere(head)
+        or _of_json(head)
+        or _of_table(head)
+        or _of_text(head)
+    )
 
 
 def _of_bytes(head: Head) -> Reason | None:
     start = head.start
     if start.startswith(b"PK\x03\x04"):
+        if b"_journal/start.json" in start or b"header.json" in start:
+            return _EVALS
         if b"[Content_Types].xml" in start or b"xl/" in start:
             return "it is an Excel workbook", "Save the sheet as CSV (UTF-8) and import that"
         return "it is a zip archive", "Unpack it and import the files inside"
@@ -57,9 +78,23 @@ def _of_markup(head: Head) -> Reason | None:
     first = head.text.lstrip()[:200].lower()
     if first.startswith(("<!doctype html", "<html")):
         return "it is a web page, as a login page that was saved", "Sign in and download the export itself"
+    if first.startswith("<") and "<testsuite" in first:
+        return _EVALS
     if first.startswith("<"):
         return "it is XML", f"Export it as JSON or CSV; {_LIST}"
     return None
+
+
+def _of_elsewhere(head: Head) -> Reason | None:
+    """What another page imports, by its own keys at the top: no advice to unnest it."""
+    text = head.text.lstrip()
+    if text[:1] not in ("{", "["):
+        return None
+    if '"input_mtok"' in text or ('"litellm_provider"' in text and '"input_cost_per_token"' in text):
+        return "it is a list of prices", "Import it on the Prices page, or with manage.py import_prices"
+    keys = set(head.rows[0]) if head.rows else set(_KEY.findall(text))
+    is_openai = keys == {"spec"} and '"eval_name"' in text
+    return _EVALS if is_openai or any(keys >= known for known in _EVAL_KEYS) else None
 
 
 def _of_json(head: Head) -> Reason | None:
