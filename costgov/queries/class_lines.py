@@ -13,10 +13,9 @@ from billing.queries.series import ModelName, model_name, model_names
 from billing.queries.usage_sums import usage_sums
 from costgov.queries.recommendation import ClassRow, NoBaseline, RecommendationView, recommendation_view
 from costgov.queries.spend import SpendRow, spend
-from routing.core.evidence import CaseResult
 from routing.core.verdicts import Verdict
 from routing.models import RequestClass
-from routing.queries.evidence import ClassVerdicts, case_results, class_verdicts
+from routing.queries.evidence import ClassVerdicts
 from routing.queries.incumbents import ActivePolicy, active_policy, incumbents
 from routing.queries.kept_evidence import kept_verdicts
 from routing.queries.monitors import OpenAlarm, open_alarms
@@ -83,10 +82,9 @@ class ClassLines:
 
 @dataclass(frozen=True, slots=True)
 class QualityFacts:
-    """Evidence read once for the verdicts and the time axes of a page. `results` is empty where nobody asked for it."""
+    """Evidence read once for the verdicts and the time axes of a page."""
 
     policy: ActivePolicy | None
-    results: Mapping[str, list[CaseResult]]
     verdicts: Mapping[str, ClassVerdicts]
     names: dict[str, ModelName]
 
@@ -98,26 +96,19 @@ def window(as_of: datetime) -> tuple[date, date, date]:
     return start - timedelta(days=WINDOW_DAYS), start, end
 
 
-def quality_facts(*, as_of: datetime, slug: str | None = None, with_results: bool = True) -> QualityFacts:
-    """Verdict of every model of every class (or of one), and the results behind them.
-
-    Without the results the verdicts come from the evidence that is kept: the same, however many cases there are.
-    """
+def quality_facts(*, as_of: datetime, slug: str | None = None) -> QualityFacts:
+    """Verdict of every model of every class (or of one), from evidence that is kept, however many cases there are."""
     _, start, end = window(as_of)
     policy = active_policy(environment=PROD, as_of=as_of)
     slugs = [slug] if slug is not None else list(RequestClass.objects.values_list("slug", flat=True))
     serving = incumbents(policy=policy, usage=served_usage(start=start, end=end), slugs=slugs)
-    if not with_results:
-        return QualityFacts(policy, {}, kept_verdicts(incumbents=serving, as_of=as_of, slugs=slugs), model_names())
-    results = case_results(slugs=slugs, as_of=as_of)
-    verdicts = class_verdicts(results=results, incumbents=serving, as_of=as_of, slugs=slugs)
-    return QualityFacts(policy, results, verdicts, model_names())
+    return QualityFacts(policy, kept_verdicts(incumbents=serving, as_of=as_of, slugs=slugs), model_names())
 
 
 def class_lines(*, as_of: datetime, facts: QualityFacts | None = None, book: PriceBook | None = None) -> ClassLines:
     """Every class with spend, verdict and saving. Savings are those of `recommendation_view`, never computed here."""
     before, start, end = window(as_of)
-    known = facts or quality_facts(as_of=as_of, with_results=False)
+    known = facts or quality_facts(as_of=as_of)
     prices = book or price_book()
     recommendation: RecommendationView | None = None
     reason = ""

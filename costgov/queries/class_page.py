@@ -179,7 +179,7 @@ def class_page(*, slug: str, as_of: datetime, start: date, end: date, lines: Cla
     registered = RequestClass.objects.filter(slug=slug).first()
     if registered is None:
         raise UnknownClass(f"There is no class {slug!r}. It may have been renamed; search the list of classes.")
-    facts = quality_facts(as_of=as_of, slug=slug, with_results=False)
+    facts = quality_facts(as_of=as_of, slug=slug)
     lines = lines or class_lines(as_of=as_of)
     line = lines.of(slug)
     assert line is not None

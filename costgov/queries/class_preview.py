@@ -93,7 +93,7 @@ def bar_preview(*, slug: str | None, bar: Bar, as_of: datetime) -> BarPreview:
     """Judge the evidence of a class by a bar that is not saved. Raises ValueError for a bar that cannot be."""
     if bar.problems:
         raise ValueError("; ".join(bar.problems))
-    facts = quality_facts(as_of=as_of, slug=slug, with_results=False) if slug is not None else None
+    facts = quality_facts(as_of=as_of, slug=slug) if slug is not None else None
     saved = facts.verdicts.get(slug) if facts is not None and slug is not None else None
     if facts is None or saved is None or slug is None:
         candidates = max(len(bar.plan), 1)

@@ -121,7 +121,7 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
     registered = RequestClass.objects.filter(slug=slug).first()
     if registered is None:
         raise UnknownClass(f"There is no class {slug!r}. It may have been renamed; see the list of classes.")
-    facts = quality_facts(as_of=as_of, slug=slug, with_results=False)
+    facts = quality_facts(as_of=as_of, slug=slug)
     row = judged_class(
         facts.verdicts[slug],
         facts.names,

@@ -210,7 +210,7 @@ def quality(*, as_of: datetime, slug: str | None = None) -> Quality:
     if slug is not None and slug not in slugs:
         known = ", ".join(slugs) or "none yet"
         raise UnknownClass(f"There is no class {slug!r}. Registered classes: {known}.")
-    facts = quality_facts(as_of=as_of, slug=slug, with_results=False)
+    facts = quality_facts(as_of=as_of, slug=slug)
     found = _quality(as_of, facts)
     if slug is None:
         found = replace(found, together=_together(found.classes, facts))
@@ -224,9 +224,9 @@ Recommend = Callable[[], RecommendationView]
 def eval_matrix(*, as_of: datetime, recommend: Recommend | None = None, with_money: bool = True) -> EvalMatrix:
     """Everything the Evals page shows. `recommend` gives the recommendation of the same instant, from a caller's cache.
 
-    Without money only the evidence is asked, which is kept: the recommendation reads results one by one.
+    Without money only the verdicts are found: a recommendation for many classes and models takes longer than they do.
     """
-    facts = quality_facts(as_of=as_of, with_results=False)
+    facts = quality_facts(as_of=as_of)
     found = _quality(as_of, facts)
     view: RecommendationView | None = None
     reason = ""

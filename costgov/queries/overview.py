@@ -184,7 +184,7 @@ def overview(*, as_of: datetime, start: date, end: date) -> Overview:
     """Everything the Overview shows. Days [start, end) set the time axis only: the figures are of the last 28 days."""
     before_start, window_start, window_end = window(as_of)
     held = usage_days()
-    facts = quality_facts(as_of=as_of, with_results=False)
+    facts = quality_facts(as_of=as_of)
     book = price_book()
     lines = class_lines(as_of=as_of, facts=facts, book=book)
     by = ("class", "model", "origin", "source")

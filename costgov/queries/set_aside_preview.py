@@ -132,7 +132,7 @@ def _step_as_kept(sets_aside: bool, as_of: datetime) -> dict[str, Any]:
 
 
 def _state(slug: str, as_of: datetime) -> _State:
-    facts = quality_facts(as_of=as_of, slug=slug, with_results=False)
+    facts = quality_facts(as_of=as_of, slug=slug)
     view, reason = None, ""
     try:
         view = recommendation_view(as_of=as_of)

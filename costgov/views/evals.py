@@ -36,7 +36,7 @@ from costgov.timespan import only
 
 CLASSES_A_PAGE = 40
 MOST_MISSING_SHOWN = 10
-MOST_RESULTS_AT_ONCE = 100_000  # beyond it the recommendation, which reads them, is asked after the page is shown
+MOST_RESULTS_AT_ONCE = 100_000  # beyond it the recommendation is asked after the page is shown
 PARAMETERS = ("q", "model", "verdict", "sort", "page")
 
 

@@ -15,6 +15,7 @@ from costgov.queries.matrix_selection import MatrixQuestion, select, shortened, 
 from costgov.views import evals as views
 from costgov.views.evals import CLASSES_A_PAGE
 from routing.models import EvalRun, RequestClass
+from routing.queries.evidence import case_results, class_verdicts
 from tests.costgov import small_world as world
 from tests.costgov.page_checks import problems
 
@@ -160,8 +161,9 @@ def test_long_lists_of_titles_are_cut() -> None:
 
 def test_verdicts_from_kept_evidence_are_those_of_the_results(people) -> None:
     for as_of in (world.AS_OF, world.AS_OF - timedelta(days=35)):
-        read, kept = quality_facts(as_of=as_of), quality_facts(as_of=as_of, with_results=False)
-        assert kept.verdicts == read.verdicts and kept.results == {} and read.results
+        results, kept = case_results(as_of=as_of), quality_facts(as_of=as_of).verdicts
+        serving = {slug: row.incumbent for slug, row in kept.items() if row.incumbent is not None}
+        assert results and kept == class_verdicts(results=results, incumbents=serving, as_of=as_of)
 
 
 def test_with_very_many_results_the_page_does_not_wait_for_money(
@@ -172,7 +174,7 @@ def test_with_very_many_results_the_page_does_not_wait_for_money(
     monkeypatch.setattr(views, "MOST_RESULTS_AT_ONCE", 699)
     html = get(client, "/evals/")
     assert problems(html) == []
-    assert 'hx-get="/evals/money/"' in html and "There are 700 results to read for it" in html
+    assert 'hx-get="/evals/money/"' in html and "The verdicts above are complete" in html
     assert "0 of 2 classes are served by a model shown to fall short" in html
     assert "98.0% · n 200" in html, "the verdicts are all there"
     part = get(client, "/evals/money/")

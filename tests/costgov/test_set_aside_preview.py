@@ -52,7 +52,7 @@ def run_of(name: str) -> EvalRun:
 
 def reality(slug: str) -> tuple[dict[str, tuple[str, bool, int]], dict[str, Decimal], dict[str, str]]:
     """Verdicts of a class, savings of the estate and what is recommended, as they are."""
-    verdicts = quality_facts(as_of=AS_OF, slug=slug, with_results=False).verdicts[slug].verdicts
+    verdicts = quality_facts(as_of=AS_OF, slug=slug).verdicts[slug].verdicts
     view = recommendation_view(as_of=AS_OF)
     kinds = saving_kinds(view)
     return (
