@@ -3,13 +3,17 @@
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from celery import current_app
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.files.uploadedfile import UploadedFile
 
+from routing.importers import EvalImportError
 from routing.operations.eval_queue import IMMEDIATE_BYTES, start_eval_import
 from routing.operations.evals import EvalImportResult, Said, import_evals
+
+MAX_UPLOAD_BYTES: Final = 2 * 1024**3
 
 
 def bring_evals(
@@ -20,6 +24,12 @@ def bring_evals(
     The file lies in a folder only we can read, for as long as it is read: it may hold prompts and answers.
     """
     name = upload.name or "upload"
+    if (upload.size or 0) > MAX_UPLOAD_BYTES:
+        raise EvalImportError(
+            f"has {(upload.size or 0) / 2**20:,.0f} MB; an upload takes {MAX_UPLOAD_BYTES // 2**20:,} MB",
+            remedy="Import it in a shell: manage.py import_evals",
+            file=name,
+        )
     if (upload.size or 0) > IMMEDIATE_BYTES:
         return start_eval_import(actor=actor, upload=upload, file_name=name, as_of=as_of, said=said, enqueue=_enqueue)
     with tempfile.TemporaryDirectory(prefix="evals-") as folder:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from django import forms
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
@@ -27,7 +26,6 @@ from routing.operations.eval_deletion import EvalDeletionRefused, delete_eval_im
 from routing.operations.eval_queue import cancel_eval_import
 from routing.operations.evals import EvalImportResult, Said
 
-MAX_UPLOAD_BYTES = 2 * 1024**3
 _ALWAYS_ASKED = ("file", "format", "request_class")
 
 
@@ -133,15 +131,6 @@ class EvalImportForm(forms.Form):
     def is_more_open(self) -> bool:
         """Whether something was said, or is wrong, among the questions that are folded away."""
         return any(field.errors or (self.is_bound and field.data) for field in self.more_fields)
-
-    def clean_file(self) -> UploadedFile:
-        found: UploadedFile = self.cleaned_data["file"]
-        if (found.size or 0) > MAX_UPLOAD_BYTES:
-            raise forms.ValidationError(
-                f"{found.name} has {(found.size or 0) / 2**20:,.0f} MB; a page takes {MAX_UPLOAD_BYTES // 2**20} MB. "
-                "Import it in a shell: manage.py import_evals."
-            )
-        return found
 
     def clean_columns(self) -> EvalColumns | None:
         said = self.cleaned_data["columns"].strip()
