@@ -80,6 +80,35 @@ def test_what_may_count_twice_is_told_with_its_money_until_the_id_is_said(tmp_pa
     assert before - sum(DailyUsage.objects.values_list("output_tok", flat=True)) == one.tokens
 
 
+def above() -> list[Finding]:
+    return [one for one in data_health(as_of=AS_OF).findings if one.key.startswith("above:")]
+
+
+def test_the_same_tokens_are_not_told_as_logs_above_the_report_too(tmp_path: Path) -> None:
+    admin(tmp_path)
+    log(tmp_path)
+    assert len(found()) == 1 and above() == []
+
+
+def test_a_day_on_which_it_cannot_be_the_default_workspace_is_told_and_says_what_comes_first(tmp_path: Path) -> None:
+    admin(tmp_path, tokens=1000)
+    log(tmp_path, tokens=900)
+    admin(tmp_path, day=10, tokens=1)
+    log(tmp_path, day=10, tokens=2)  # more than the report has, but few of all the tokens
+    assert [one.title for one in found()] == ["Workspace wrkspc_d of org-1 may count twice on 1 day"]
+    (one,) = above()
+    assert (one.first, one.last, one.tokens) == (date(2026, 11, 10), date(2026, 11, 10), 2 * MILLION)
+    assert one.remedy.startswith("First settle whether this is the default workspace")
+
+
+def test_logs_above_a_report_that_names_the_workspace_are_still_told(tmp_path: Path) -> None:
+    admin(tmp_path)
+    log(tmp_path, workspace="wrkspc_b")
+    assert found() == []
+    (one,) = above()
+    assert "wrkspc_b" in one.text and one.remedy.startswith("Look for a log")
+
+
 def test_another_id_that_was_said_ends_it(tmp_path: Path) -> None:
     admin(tmp_path)
     log(tmp_path)

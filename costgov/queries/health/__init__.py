@@ -8,6 +8,7 @@ from decimal import Decimal
 from billing.core.health import LEVELS, TOPICS, Finding, Level, Topic, sorted_findings
 from billing.core.money import ZERO
 from billing.models import DailyUsage
+from billing.queries.default_workspace import default_workspaces_by_two_names
 from billing.queries.usage import usage_days
 from costgov.queries.health.imports import import_findings
 from costgov.queries.health.mappings import mapping_findings
@@ -72,8 +73,9 @@ def data_health(*, as_of: datetime) -> DataHealth:
     if days is not None:
         usage, total = usage_findings(start=days[0], end=days[1] + timedelta(days=1), as_of=as_of)
         found += usage
-    found += source_findings(as_of=as_of, usd_per_day=_per_day(total))
-    found += workspace_findings()
+    likely = default_workspaces_by_two_names()
+    found += source_findings(as_of=as_of, usd_per_day=_per_day(total), likely=likely)
+    found += workspace_findings(likely)
     found += import_findings(as_of=as_of)
     found += month_findings(as_of=as_of)
     found += mapping_findings()

@@ -10,14 +10,19 @@ from typing import Final
 
 from django.db import connection
 
+from billing.core.default_workspace import Cell, LikelyDefault
 from billing.core.health import Finding, day_count, days_behind, is_stale, is_steady, unusual_gaps, usual_days
 from billing.core.periods import Period
 from billing.models import DailyUsage, Import, UsageRollup, UsageSource
 from billing.queries.counting import logs_above_reports, reports_of_nobody
+from billing.queries.imports import model_aliases
 from costgov.queries.health.words import day_words, link, some
 from costgov.templatetags.costgov_format import integer, period_text
 
 _SHOWN: Final = 6
+_DEFAULT_FIRST: Final = (
+    "First settle whether this is the default workspace (the warning that it may count twice). Else: "
+)
 _HOURS_SHOWN: Final = timedelta(days=60)
 
 
@@ -33,8 +38,11 @@ class _Covered:
         return (max(one.end for one in self.periods) - timedelta(microseconds=1)).date()
 
 
-def source_findings(*, as_of: datetime, usd_per_day: Decimal) -> list[Finding]:
-    """Findings about where usage comes from. `usd_per_day`: what a day costs on average, to say what a gap may hide."""
+def source_findings(*, as_of: datetime, usd_per_day: Decimal, likely: Sequence[LikelyDefault]) -> list[Finding]:
+    """Findings about where usage comes from. `usd_per_day`: what a day costs on average, to say what a gap may hide.
+
+    `likely`: workspaces that may be the default one, of which another finding speaks.
+    """
     held = _covered()
     return [
         *_stale(held, as_of),
@@ -42,7 +50,7 @@ def source_findings(*, as_of: datetime, usd_per_day: Decimal) -> list[Finding]:
         *_two_reports(),
         *_nobodys(),
         *_two_logs(),
-        *_above(),
+        *_above(likely),
     ]
 
 
@@ -261,9 +269,20 @@ def _two_logs() -> list[Finding]:
     ]
 
 
-def _above() -> list[Finding]:
+def _above(likely: Sequence[LikelyDefault]) -> list[Finding]:
+    """What a report tells of the default workspace by no name is no sign of a wrong log: it is told there."""
     by_place: dict[tuple[str, str], list[tuple[date, int, int]]] = defaultdict(list)
+    aliases = model_aliases() if likely else {}
+    fitting: dict[tuple[str, str], set[Cell]] = defaultdict(set)
+    for one in likely:
+        fitting[one.channel, one.workspace] |= one.cells
+    also: set[str] = set()
     for day, item in logs_above_reports():
+        cells = fitting.get((item.channel, item.workspace), set())
+        if (day, aliases.get(item.model, item.model)) in cells:
+            continue
+        if cells:
+            also.add(item.place)
         by_place[item.place, item.model].append((day, item.logged, item.reported))
     found = []
     for (place, model), places in by_place.items():
@@ -278,8 +297,9 @@ def _above() -> list[Finding]:
                 f"{'day' if len(days) == 1 else 'days'}",
                 text=f"Most on {day_words(day)}: {integer(logged)} logged, {integer(reported)} reported ({place}). "
                 "The logs count.",
-                remedy="Look for a log imported under another organisation, one written twice, or a report fetched "
-                "before the day was over.",
+                remedy=(_DEFAULT_FIRST if place in also else "")
+                + "Look for a log imported under another organisation, one written twice, or a report fetched before "
+                "the day was over.",
                 tokens=sum(max(0, one - other) for _, one, other in places),
                 first=days[0],
                 last=days[-1],

@@ -8,15 +8,14 @@ from billing.core.default_workspace import LikelyDefault
 from billing.core.health import Finding
 from billing.core.money import sum_usd
 from billing.core.usage import UNTOLD
-from billing.queries.default_workspace import default_workspaces_by_two_names
 from billing.queries.usage_sums import usage_sums
 from costgov.queries.health.words import link, some
 
 
-def workspace_findings() -> list[Finding]:
+def workspace_findings(likely: Sequence[LikelyDefault]) -> list[Finding]:
     """One per channel and organisation: of several workspaces that fit one at most can be the default one."""
     groups: dict[tuple[str, str], list[LikelyDefault]] = {}
-    for one in default_workspaces_by_two_names():
+    for one in likely:
         groups.setdefault((one.channel, one.organisation), []).append(one)
     return [_finding(found) for _, found in sorted(groups.items())]
 
