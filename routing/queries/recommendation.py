@@ -352,10 +352,10 @@ def _problem(
     estate: _Estate,
 ) -> ClassProblem | Unsolved:
     if not served or incumbent is None:
-        return Unsolved(row.slug, "no counted usage in the window", None)
+        return Unsolved(row.slug, _no_usage_text(estate.as_of.date()), None)
     current_cost_usd = current.cost_usd
     if current_cost_usd is None:
-        return Unsolved(row.slug, "part of its usage is unpriced: see the Prices page", None)
+        return Unsolved(row.slug, _unpriced_text(served, estate), None)
     traffic = _traffic(row, served, incumbent, estate)
     measured = estate.measured(row.slug, row.required_geo)
     passed = passed_on(served, incumbent=incumbent)
@@ -398,6 +398,21 @@ def _problem(
         is_protected=row.is_protected,
         failure_usd=row.failure_usd,
     )
+
+
+def _no_usage_text(end: date) -> str:
+    start, last = end - timedelta(days=WINDOW_DAYS), end - timedelta(days=1)
+    window = f"from {start:%d %b} to {last:%d %b %Y}"
+    return f"no counted usage {window}: import its usage, or map the API keys that are its own"
+
+
+def _unpriced_text(served: Sequence[ServedUsage], estate: _Estate) -> str:
+    """Which models have no price; a service tier, a region or searches without one are told on the Prices page."""
+    unpriced = sorted({row.model for row in served if isinstance(estate.rates(row.model), str)})
+    if not unpriced:
+        return "part of its usage is unpriced: the Prices page says which, add what is missing there"
+    have = "has" if len(unpriced) == 1 else "have"
+    return f"part of its usage is unpriced: {', '.join(unpriced)} {have} no price. Add it on the Prices page"
 
 
 def _traffic(row: RequestClass, served: Sequence[ServedUsage], incumbent: str, estate: _Estate) -> ClassTraffic:

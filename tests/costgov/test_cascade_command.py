@@ -139,7 +139,10 @@ def test_without_a_baseline_it_is_stated_and_told_why_nothing_is_said(people: di
 @pytest.mark.usefixtures("people")
 def test_a_class_without_usage_says_what_is_missing() -> None:
     said = told("drafting", "--try", *GIVEN)
-    assert said.endswith("nothing can be said: the class cannot be costed: no counted usage in the window")
+    assert said.endswith(
+        "nothing can be said: the class cannot be costed: no counted usage from 26 Oct to 22 Nov 2026: import its "
+        "usage, or map the API keys that are its own"
+    )
 
 
 # -- the guide ---------------------------------------------------------------------------------------------------------

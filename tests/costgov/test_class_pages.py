@@ -146,7 +146,9 @@ def test_a_class_without_usage_or_evidence() -> None:
     RequestClass.objects.create(slug="quiet", title="Quiet")
     view = shown("quiet")
     assert (view.candidates, view.days, view.suites, view.advice, view.levers) == ((), (), (), None, ())
-    assert view.no_advice == "no counted usage in the window"
+    assert view.no_advice == (
+        "no counted usage from 26 Oct to 22 Nov 2026: import its usage, or map the API keys that are its own"
+    )
 
 
 def test_without_a_baseline_the_verdicts_are_still_shown(client: Client) -> None:

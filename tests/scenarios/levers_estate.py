@@ -61,6 +61,7 @@ class Estate:
     def __init__(self, folder: Path, *, baseline: str = OPUS) -> None:
         self.folder = folder
         self.number = 0
+        self.log: list[dict[str, Any]] = []
         seed_list_prices(as_of=AS_OF - timedelta(days=300))
         save_organisation(actor=None, name="Northwind", baseline_model=baseline, as_of=AS_OF)
         viewer = User.objects.create_user("vic")
@@ -74,8 +75,7 @@ class Estate:
         save_class(actor=None, slug=slug, facts={"title": slug.title(), **facts}, as_of=AS_OF - timedelta(days=60))
 
     def requests(self, slug: str, model: str, count: int = MANY, **usage: Any) -> None:
-        """A request log of `count` requests, spread over the window. `usage` as the Messages API states it."""
-        rows = []
+        """`count` requests for the log, spread over the window. `usage` as the Messages API states it."""
         for n in range(count):
             self.number += 1
             at = AS_OF - timedelta(days=1 + n % DAYS, seconds=n % 3_600 + 1) + timedelta(hours=12)
@@ -84,7 +84,7 @@ class Estate:
                 w5, w1 = tokens.pop("w5", 0), tokens.pop("w1", 0)
                 tokens["cache_creation_input_tokens"] = w5 + w1
                 tokens["cache_creation"] = {"ephemeral_5m_input_tokens": w5, "ephemeral_1h_input_tokens": w1}
-            rows.append(
+            self.log.append(
                 envelope(
                     self.number,
                     at.isoformat().replace("+00:00", "Z"),
@@ -93,8 +93,14 @@ class Estate:
                     usage=tokens,
                 )
             )
-        path = write_lines(self.folder / f"log-{self.number}.jsonl", rows)
-        call_command("import_usage", str(path), stdout=StringIO())
+
+    def import_log(self) -> None:
+        """Bring in the requests that are not yet, as one log."""
+        if self.log:
+            path = write_lines(self.folder / f"log-{self.number}.jsonl", self.log)
+            call_command("import_usage", str(path), stdout=StringIO(), stderr=StringIO())
+            self.log = []
+            bump_data_version()
 
     def evals(
         self,
@@ -123,7 +129,7 @@ class Estate:
 
     def told(self, slug: str) -> Told:
         """Page, command and API of a class; fails where command and API are not the same document."""
-        bump_data_version()
+        self.import_log()
         answer = self.client.get("/api/v1/recommendation")
         assert answer.status_code == 200, answer.content
         assert json.loads(command("recommend", "--json")) == answer.json()

@@ -29,9 +29,8 @@ class Command(BaseCommand):
         named = [name.strip() for name in options["levers"].split(",") if name.strip()]
         unknown = sorted(set(named) - set(LEVERS))
         if unknown or not named:
-            self.stderr.write(
-                f"--levers {options['levers']}: unknown {', '.join(unknown)}; use some of {', '.join(LEVERS)}"
-            )
+            wrong = f"unknown {', '.join(unknown)}" if unknown else "names no lever"
+            self.stderr.write(f"--levers {options['levers']}: {wrong}; use some of {', '.join(LEVERS)}")
             sys.exit(2)
         levers: list[Lever] = [lever for lever in LEVERS if lever in named]
         day = options["as_of"]
@@ -45,8 +44,13 @@ class Command(BaseCommand):
 
 
 def _table(view: RecommendationView) -> str:
+    head = f"{view.start} to {view.end} (28 whole days before the second), uniform baseline {view.baseline_model}"
+    if not view.classes:
+        unsolved = [f"not solved: {row.request_class}: {row.reason}" for row in view.unsolved]
+        said = "Nothing is recommended:" if unsolved else f"Nothing is recommended: {_NO_CLASS}"
+        return "\n".join([head, said, *unsolved])
     lines = [
-        f"{view.start} to {view.end} (28 whole days before the second), uniform baseline {view.baseline_model}",
+        head,
         f"{'class':<24} {'now on':<20} {'recommended':<20} {'saves now':>12}  why",
     ]
     lines += [
@@ -92,6 +96,9 @@ def _table(view: RecommendationView) -> str:
         for row in view.missing_evidence
     ]
     return "\n".join(lines)
+
+
+_NO_CLASS = "no class is registered. Register one on the Classes page, or import evals with --create-classes."
 
 
 def _losing(row: ClassRow) -> list[str]:
