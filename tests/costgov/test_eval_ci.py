@@ -139,12 +139,17 @@ def test_what_pytest_wrote_just_now_is_brought_in(live_server, settings, tmp_pat
     save_class(actor=None, slug="triage", facts={"title": "Triage"}, as_of=AS_OF)
     (tmp_path / "test_triage.py").write_text(JUNIT_TESTS)
     words = ["-q", "-p", "no:cacheprovider", "--junitxml=results.xml", "-o", "junit_suite_name=triage"]
-    ran = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=tmp_path, capture_output=True, check=False)
-    assert ran.returncode == 1, "one case fails: a result, not a broken job"
+    # In an environment of its own: ours names settings that are not there.
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *words], cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert "1 failed, 39 passed" in ran.stdout, "one case fails: a result, not a broken job"
     line = steps()[0].replace("file=@results.json", "file=@results.xml -F request_class=triage")
     token = secret()
     code, told, _ = send(line, tmp_path, live_server.url, token)
-    assert (code, told["format"], told["cases"], told["left_out"]) == (0, "junit", 40, 0)
+    assert code == 0, told
+    assert (told["format"], told["cases"], told["left_out"]) == ("junit", 40, 0)
     assert EvalCase.objects.filter(score=0).count() == 1
     code, told, _ = send(line, tmp_path, live_server.url, token)
     assert (code, told["is_repeat"], EvalCase.objects.count()) == (0, True, 40)
