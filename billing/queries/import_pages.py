@@ -19,6 +19,7 @@ from billing.models import Import, UsageRollup, UsageSource
 from billing.queries.cost_imports import CostsBrought, cost_days, costs_brought
 from billing.queries.counting import COUNTED_WITH
 from billing.queries.imports import KINDS, read_steadily, recent_imports, request_store
+from billing.queries.uploads import why_refused
 
 TITLES: Final[Mapping[str, str]] = {item.name: item.what for item in GUIDE} | {
     "messages_api_log": "Request log",
@@ -75,6 +76,8 @@ class ImportRow:
     progress_note: str
     remarks: int
     kind: str = "usage"
+    why: str = ""
+    """Of a refused file, what was wrong first, in a clause."""
 
     @property
     def is_running(self) -> bool:
@@ -332,6 +335,7 @@ def _row(item: Import) -> ImportRow:
         progress_note=item.progress_note,
         remarks=len(item.findings),
         kind=item.kind,
+        why=why_refused(item),
     )
 
 

@@ -1,5 +1,6 @@
 """Imports of usage and costs: upload, progress, what each file brought, sources, what is odd about the data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -18,16 +19,19 @@ from billing.importers.base import ImportRefused
 from billing.importers.formats import ALL_FORMATS
 from billing.importers.records import INPUT_INCLUDES_CACHE, REQUEST_TIME, SWITCHES
 from billing.models import Import
-from billing.operations.imports import ImportOptions, cancel_import
+from billing.operations.imports import ImportOptions, ImportOutcome, cancel_import
 from billing.operations.source_settings import BadAnswer, read_answers
 from billing.operations.upkeep import DeletionRefused
 from billing.queries.import_pages import TITLES, ImportDetail, import_detail, import_row
+from billing.queries.uploads import UploadProgress, upload_progress
 from costgov.health import current_health
 from costgov.operations.usage import delete_import, start_usage_import
 from costgov.pages import now, page, right_required
 from costgov.queries.import_pages import ImportsPage, imports_page
 
 _LATEST = 8
+_NAMED = 3
+_LONGEST_NUMBER = 18  # digits; what is longer is no number of ours
 _CHOICES = [("", "Found out by itself"), *((item.name, TITLES.get(item.name, item.title)) for item in ALL_FORMATS)]
 
 
@@ -103,6 +107,8 @@ class ImportsView:
 
     data: ImportsPage
     form: UploadForm
+    uploaded: UploadProgress | None = None
+    """The upload that just began, of several files."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,17 @@ class DetailView:
 
 @require_safe
 def imports(request: HttpRequest) -> HttpResponse:
-    return _imports(request, UploadForm(initial=_wanted(request)))
+    first, _, last = request.GET.get("upload", "").partition("-")
+    asked = _upload(request, int(first), int(last)) if _is_number(first) and _is_number(last) else None
+    return _imports(request, UploadForm(initial=_wanted(request)), asked)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < _LONGEST_NUMBER
+
+
+def _upload(request: HttpRequest, first: int, last: int) -> UploadProgress | None:
+    return upload_progress(user_id=request.user.pk, first=first, last=last)
 
 
 def _wanted(request: HttpRequest) -> dict[str, Any]:
@@ -135,8 +151,8 @@ def _wanted(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _imports(request: HttpRequest, form: UploadForm) -> HttpResponse:
-    view = ImportsView(imports_page(health=current_health()), form)
+def _imports(request: HttpRequest, form: UploadForm, uploaded: UploadProgress | None = None) -> HttpResponse:
+    view = ImportsView(imports_page(health=current_health()), form, uploaded)
     rows = view.data.imports
     return page(
         request,
@@ -150,6 +166,7 @@ def _imports(request: HttpRequest, form: UploadForm) -> HttpResponse:
         or any(form[switch.name].value() or form[switch.name].errors for switch in SWITCHES),
         latest=rows[:_LATEST],
         earlier=rows[_LATEST:],
+        uploaded=uploaded,
     )
 
 
@@ -162,6 +179,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         return _imports(request, form)
     started: list[int] = []
     unknown: list[int] = []
+    repeats: list[ImportOutcome] = []
     for file in form.cleaned_data["files"]:
         try:
             outcome = start_usage_import(
@@ -177,14 +195,28 @@ def upload(request: HttpRequest) -> HttpResponse:
         if outcome.needs_mapping:
             unknown.append(outcome.import_id)
             continue
-        started.append(outcome.import_id)
         if outcome.is_repeat:
-            messages.info(request, outcome.message)
+            repeats.append(outcome)
+        else:
+            started.append(outcome.import_id)
+    if repeats:
+        messages.info(request, _repeated(repeats))
     if len(unknown) == 1 and not started:
         return redirect("describe-table", unknown[0])
-    if len(started) == 1 and len(form.cleaned_data["files"]) == 1:
-        return redirect("import-detail", started[0])
+    if len(form.cleaned_data["files"]) == 1 and (found := started or [one.import_id for one in repeats]):
+        return redirect("import-detail", found[0])
+    if started:
+        return redirect(f"{reverse('imports')}?upload={min(started)}-{max(started)}")
     return redirect("imports")
+
+
+def _repeated(repeats: Sequence[ImportOutcome]) -> str:
+    """Files whose bytes are in, in one sentence however many they are."""
+    if len(repeats) == 1:
+        return repeats[0].message
+    names = ", ".join(one.file_name for one in repeats[:_NAMED])
+    more = f" and {len(repeats) - _NAMED:,} more" if len(repeats) > _NAMED else ""
+    return f"{len(repeats):,} of the files came before, byte for byte, and change nothing: {names}{more}."
 
 
 @require_safe
@@ -218,13 +250,23 @@ def _ways_to_answer(found: ImportDetail, base: str) -> tuple[tuple[str, str], ..
 
 @never_cache
 @require_safe
+def upload_state(request: HttpRequest, first: int, last: int) -> HttpResponse:
+    """A fragment: how far the files of one's own upload are; it asks again until all have ended."""
+    uploaded = _upload(request, first, last) if max(first, last) < 10**_LONGEST_NUMBER else None
+    if uploaded is None:
+        raise Http404("You made no such upload.")
+    return render(request, "billing/_upload_progress.html", {"uploaded": uploaded})
+
+
+@never_cache
+@require_safe
 def progress(request: HttpRequest, import_id: int) -> HttpResponse:
     """A fragment of the running import; when it has ended the list gets its last row, its own page a reload."""
     row = import_row(import_id=import_id)
     if row is None:
         raise Http404(f"There is no import {import_id}.")
     if request.GET.get("as") == "row":
-        return render(request, "billing/_import_row.html", {"row": row})
+        return render(request, "billing/_import_row.html", {"row": row, "polls": True})
     if not row.is_running:
         return HttpResponse(headers={"HX-Refresh": "true"})
     return render(request, "billing/_progress.html", {"row": row})
@@ -265,6 +307,7 @@ def delete(request: HttpRequest, import_id: int) -> HttpResponse:
 urlpatterns = [
     path("imports/", imports, name="imports"),
     path("imports/upload/", upload, name="import-upload"),
+    path("imports/uploads/<int:first>-<int:last>/", upload_state, name="upload-progress"),
     path("imports/<int:import_id>/", detail, name="import-detail"),
     path("imports/<int:import_id>/progress/", progress, name="import-progress"),
     path("imports/<int:import_id>/cancel/", cancel, name="import-cancel"),

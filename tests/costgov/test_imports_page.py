@@ -125,8 +125,52 @@ def test_the_same_bytes_lead_to_their_import(engineer: Client) -> None:
 
 def test_several_files_lead_to_the_list(engineer: Client) -> None:
     answer = upload(engineer, log([envelope(1)], "a.jsonl"), log([envelope(2)], "b.jsonl"))
-    assert answer.url == "/imports/"
+    first, last = Import.objects.order_by("pk").values_list("pk", flat=True)
+    assert answer.url == f"/imports/?upload={first}-{last}"
     assert sorted(Import.objects.values_list("file_name", flat=True)) == ["a.jsonl", "b.jsonl"]
+
+
+def test_an_upload_of_many_files_is_followed_as_one(engineer: Client) -> None:
+    bad = log([envelope(9, usage={"output_tokens": -1})], "bad.jsonl")
+    answer = upload(engineer, log([envelope(1), envelope(2)], "a.jsonl"), log([envelope(2)], "b.jsonl"), bad)
+    waiting = text_of(engineer.get(answer.url))
+    assert "0 of 3 files are done" in waiting and "0 imported · 0 known before · 0 refused" in waiting
+    address = f"/imports/uploads/{answer.url.partition('=')[2]}/"
+    assert f'hx-get="{address}" hx-trigger="every 2s"' in waiting
+    for row in Import.objects.order_by("pk"):
+        try:
+            run_queued_import(import_id=row.pk, as_of=AS_OF)
+        except ImportRefused:
+            assert row.file_name == "bad.jsonl"
+    ended = text_of(engineer.get(address))
+    assert "All 3 files are done" in ended and "1 imported · 1 known before · 1 refused" in ended
+    assert "2 new rows" in ended and "hx-trigger" not in ended
+    assert "response.usage.output_tokens: a count cannot be negative" in ended
+    listed = text_of(engineer.get("/imports/"))
+    assert '<div class="sub">response.usage.output_tokens: a count cannot be negative</div>' in listed
+    assert visitor("procurement").get(address).status_code == 404  # somebody else's
+    assert engineer.get("/imports/uploads/900-901/").status_code == 404
+    assert engineer.get(f"/imports/uploads/1-{10**30}/").status_code == 404
+    for odd in ("x", "1", "1-", "-1", f"1-{10**30}", "9-1", "²-³"):
+        assert engineer.get("/imports/", {"upload": odd}).status_code == 200
+
+
+def test_many_files_that_came_before_are_said_in_one_sentence(engineer: Client) -> None:
+    def files() -> list[SimpleUploadedFile]:
+        return [log([envelope(n)], f"{n}.jsonl") for n in range(5)]
+
+    upload(engineer, *files())
+    answer = upload(engineer, *files())
+    assert answer.url == "/imports/"
+    assert (
+        "5 of the files came before, byte for byte, and change nothing: 0.jsonl, 1.jsonl, 2.jsonl and 2 more."
+    ) in text_of(engineer.get(answer.url))
+
+
+def test_rows_that_are_folded_away_do_not_ask_for_themselves(engineer: Client) -> None:
+    """Two hundred files of one upload would ask two hundred times a second."""
+    upload(engineer, *(log([envelope(n)], f"{n}.jsonl") for n in range(12)))
+    assert text_of(engineer.get("/imports/")).count('hx-trigger="every 1s"') == 8
 
 
 def test_an_empty_file_and_no_file_are_refused_in_the_form(engineer: Client) -> None:
