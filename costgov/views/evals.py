@@ -201,7 +201,7 @@ def build_matrix(shown: MatrixShown, question: MatrixQuestion, number: int) -> M
 
 
 _COLUMNS = ("class", "title", "model", "serves", "verdict", "stale", "pass_rate", "lower", "upper", "line", "bar",
-            "cases", "left_out", "cases_needed", "newest_case_at", "epoch")  # fmt: skip
+            "cases", "left_out", "cases_needed", "newest_case_at", "epoch", "live_alarm_month")  # fmt: skip
 
 
 @download("evals")
@@ -218,7 +218,7 @@ def matrix_table(request: HttpRequest) -> Table:
                 yield [
                     each.row.slug, each.row.title, column.model, cell.serves, cell.status, cell.stale, cell.pass_rate,
                     cell.lower, cell.upper if cell.cases else None, cell.line, cell.bar, cell.cases, cell.left_out,
-                    cell.cases_needed, cell.newest_case_at, cell.epoch,
+                    cell.cases_needed, cell.newest_case_at, cell.epoch, cell.alarm.month if cell.alarm else "",
                 ]  # fmt: skip
 
     kinds = ["moment" if name.endswith("_at") else "text" for name in _COLUMNS]

@@ -1,5 +1,7 @@
 """Live samples and their alarm as pages, the command and the API show them; the guide's file does what it says."""
 
+import csv
+import io
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -98,6 +100,9 @@ def test_an_alarm_reads_below_the_bar_everywhere(client: Client, people, tmp_pat
     assert "by live samples; evals stay as shown" in matrix
     assert "is below the bar on what serves it now" in matrix
     assert "by live samples; evals stay as shown" in get(client, "/evals/?verdict=falls_short&model=serves")
+    rows = list(csv.DictReader(io.StringIO(client.get("/download/evals.csv?verdict=falls_short").getvalue().decode())))
+    found = {(row["class"], row["model"]): (row["verdict"], row["live_alarm_month"]) for row in rows}
+    assert found["triage", world.HAIKU] == ("clears", "2026-11") and found["triage", world.OPUS] == ("clears", "")
     assert "Below the bar by live samples:" in get(client, reverse("eval-runs", args=["triage", world.HAIKU]))
     items = get(client, "/evals/work/?kind=monitor_alarm")
     assert item.text.replace("'", "&#x27;") in items and "/classes/triage/#live" in items
