@@ -13,6 +13,7 @@ from costgov.queries.recommendation import NoBaseline, recommended_report
 from routing.core.cascade_plan import CascadePlan, parse_plan
 from routing.core.evidence import suite_filter
 from routing.models import RequestClass
+from routing.queries.gathering import results_by_suite
 from routing.queries.recommendation import RecommendationReport
 
 
@@ -81,8 +82,8 @@ def _of_class(
             unsolved = {each.request_class: each.reason for each in report.recommendation.unsolved}
             why = f"the class cannot be costed: {unsolved.get(slug, 'it has no usage')}"
         counts = suite_filter(report.verdicts[slug].asked.suites)
-        results = report.facts.estate.results.get(slug, [])
-        suites = {each.suite for each in results if not counts(each.suite, each.suite_version)}
+        held = results_by_suite(slug=slug, as_of=report.facts.estate.as_of)
+        suites = {suite for suite, version in held if not counts(suite, version)}
     return ClassCascade(
         slug=slug,
         title=registered.title,
