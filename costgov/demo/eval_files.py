@@ -41,6 +41,24 @@ GENERATED: Final = (
     GeneratedSuite("record-extraction", "extraction@1", 450, {OPUS_45: 0.985, HAIKU_45: 0.975}),
     GeneratedSuite("record-extraction", "extraction@2", 450, {OPUS_45: 0.98, SONNET_46: 0.98, HAIKU_45: 0.86}),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GradedSuite:
+    """A suite graded by a rubric of twenty points: normal around each model's mean, cut at 0 and 1."""
+
+    request_class: str
+    name: str
+    cases: int
+    means: dict[str, float]
+    spread: float
+    passes_from: float
+
+
+GRADED: Final = GradedSuite(
+    "catalogue-texts", "catalogue-texts", 320, {SONNET_46: 0.90, HAIKU_45: 0.835}, spread=0.12, passes_from=0.7
+)
+OLD_RUBRIC_TAKES: Final = 0.06
 BENCH_CLASSES: Final = ("agentic-coding", "reasoning-analytics", "coding-subagent")
 
 
@@ -57,11 +75,16 @@ class Result:
     cost_usd: Decimal | None = None
     input_tok: int | None = None
     output_tok: int | None = None
+    grade: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EvalFile:
-    """One run. `models` empty = all of the suite. `broken`: its grader failed, and passes one case in eight."""
+    """One run. `models` empty = all of the suite. `broken`: its grader failed, and passes one case in eight.
+
+    `old_rubric`: graded by one that takes six points off every text. `set_aside`: why somebody set it aside, hours
+    later; '' = nobody did.
+    """
 
     label: str
     suite: str
@@ -69,6 +92,8 @@ class EvalFile:
     days_before: int
     models: tuple[str, ...] = ()
     broken: bool = False
+    old_rubric: bool = False
+    set_aside: str = ""
 
     @property
     def name_part(self) -> str:
@@ -85,8 +110,13 @@ class EvalFile:
         """When the organisation has the file."""
         return self.run_at(last) + timedelta(hours=2)
 
+    def set_aside_at(self, last: date) -> datetime:
+        return self.ready_at(last) + timedelta(hours=3)
+
     def results(self) -> list[Result]:
         rows = [row for row in suite_results(self.suite) if not self.models or row.model in self.models]
+        if self.old_rubric:
+            return [_graded(row, max((row.grade or 0) - OLD_RUBRIC_TAKES, 0.0)) for row in rows]
         return [replace(row, passed=number % 8 == 0) for number, row in enumerate(rows)] if self.broken else rows
 
     def write(self, folder: Path, last: date) -> Path:
@@ -109,6 +139,11 @@ EVAL_FILES: Final = (
     EvalFile("extraction-1_first", "extraction@1", "csv", FIRST_ROUND, (OPUS_45,)),
     EvalFile("extraction-1_haiku", "extraction@1", "csv", 145, (OPUS_45, HAIKU_45)),
     EvalFile("document-questions_haiku", "document-questions", "csv", 132, (HAIKU_45,)),  # nobody acted; stale today
+    EvalFile(
+        "catalogue-texts_old-rubric", "catalogue-texts", "csv", 24, (SONNET_46,), old_rubric=True,
+        set_aside="Graded with last year's rubric, which marks every text six points down. Run again with this year's.",
+    ),
+    EvalFile("catalogue-texts", "catalogue-texts", "csv", 22),
     EvalFile("swe-bench", "swe-bench", "csv", 20),
     EvalFile("swt-bench", "swt-bench", "csv", 19),
     EvalFile("bashkit", "bashkit", "promptfoo", 18),
@@ -118,7 +153,7 @@ EVAL_FILES: Final = (
     EvalFile("summaries", "summaries", "promptfoo", 12),
     EvalFile("extraction-2", "extraction@2", "csv", 8),
     EvalFile("support-answers_broken", "support-answers", "promptfoo", 3, (OPUS_45, SONNET_46), broken=True),
-)
+)  # fmt: skip
 
 
 def suite_results(suite: str) -> list[Result]:
@@ -126,6 +161,8 @@ def suite_results(suite: str) -> list[Result]:
     generated = next((item for item in GENERATED if item.name == suite), None)
     if generated is not None:
         return _drawn(generated)
+    if suite == GRADED.name:
+        return _drawn_grades()
     if suite == "sveltebench":
         return _repeated()
     return _benchmark(suite)
@@ -141,6 +178,21 @@ def _drawn(suite: GeneratedSuite) -> list[Result]:
             for i, flag in enumerate(passed.tolist())
         ]
     return found
+
+
+def _drawn_grades() -> list[Result]:
+    """The same texts on every model: what makes one hard is drawn per model."""
+    found = []
+    for position, (model, mean) in enumerate(GRADED.means.items()):
+        drawn = np.random.default_rng([SEED, 4, position]).normal(mean, GRADED.spread, GRADED.cases)
+        for i, grade in enumerate(np.clip(np.round(drawn * 20) / 20, 0, 1).tolist()):
+            row = Result(GRADED.name, f"{GRADED.name}-{i + 1:04d}", GRADED.request_class, model, passed=False)
+            found.append(_graded(row, grade))
+    return found
+
+
+def _graded(row: Result, grade: float) -> Result:
+    return replace(row, grade=round(grade, 2), passed=grade >= GRADED.passes_from)
 
 
 def _repeated() -> list[Result]:
@@ -203,12 +255,16 @@ def _exact_parts(row: dict[str, str], count: int, seed: Sequence[int]) -> list[D
 
 def _csv(results: Sequence[Result], run_at: datetime) -> bytes:
     out = io.StringIO()
-    names = ("suite", "request_class", "sample_id", "model", "run_at", "passed", "cost_usd", "repeat")
+    names = ["suite", "request_class", "sample_id", "model", "run_at", "passed", "cost_usd", "repeat"]
+    if any(row.grade is not None for row in results):
+        names.append("score")
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     for row in results:
+        grade = {} if row.grade is None else {"score": str(row.grade)}
         writer.writerow(
             {
+                **grade,
                 "suite": row.suite,
                 "request_class": row.request_class,
                 "sample_id": row.sample_id,

@@ -39,6 +39,7 @@ from costgov.demo.organisation import (
     NAME,
     NOTICE,
     OFFER_NAME,
+    PLANNED,
     DemoClass,
     offer_document,
     policy_document,
@@ -54,9 +55,10 @@ from costgov.operations.setup import create_user, save_organisation
 from costgov.operations.usage import import_usage
 from costgov.queries.recommendation import recommendation_view
 from gateway.document import content_hash
-from routing.models import Activation, ChangeRequest, ClassMapping, EvalImport, RequestClass
+from routing.models import Activation, ChangeRequest, ClassMapping, EvalImport, EvalRun, RequestClass
 from routing.operations.cascades import set_cascade
 from routing.operations.classes import map_usage, save_class
+from routing.operations.eval_runs import set_aside
 from routing.operations.evals import import_evals
 from routing.operations.policies import activate, approve, propose
 from routing.operations.suite_rules import set_suite_rule
@@ -119,6 +121,7 @@ class _Load:
         events: list[tuple[datetime, Callable[[], None]]] = [
             *((usage.ready_at, partial(self.usage, usage)) for usage in usage_files(self.last)),
             *((evals.ready_at(self.last), partial(self.evals, evals)) for evals in (*EVAL_FILES, *LIVE_FILES)),
+            *((evals.set_aside_at(self.last), partial(self.aside, evals)) for evals in EVAL_FILES if evals.set_aside),
             (self.at(_FIRST_POLICY[0], 15), self.first_policy),
             (self.at(_SECOND_POLICY[0], 15), self.second_policy),
             *((month.report_at, partial(self.settle, month)) for month in demo_months(self.last)),
@@ -156,6 +159,8 @@ class _Load:
                 as_of=opened,
                 is_demo=True,
             )
+        planned = {name: getattr(PLANNED, name) for name in ("title", "quality_owner", "bar", "tolerance", "note")}
+        _register(PLANNED.slug, {**planned, "spend_owner": "Procurement", "metric": "mean_score"}, opened)
         _register(DEFAULT_CLASS, {"title": DEFAULT_TITLE, "note": DEFAULT_NOTE}, opened)
         set_suite_rule(actor=_user(ERIN), pattern=LIVE_SUITE, slug=LIVE_CLASS, is_live=True, as_of=opened, is_demo=True)
 
@@ -186,6 +191,17 @@ class _Load:
         outcome = import_evals(actor=_user(ERIN), path=path, as_of=evals.ready_at(self.last), is_demo=True)
         path.unlink()
         self.told(f"{path.name}: {outcome.cases:,} results")
+
+    def aside(self, evals: EvalFile) -> None:
+        for run in EvalRun.objects.filter(eval_import__file_name=evals.name(self.last), set_aside_at=None):
+            set_aside(
+                actor=_user(ERIN),
+                run_id=run.pk,
+                reason=evals.set_aside,
+                as_of=evals.set_aside_at(self.last),
+                is_demo=True,
+            )
+            self.told(f"{evals.name(self.last)}: set aside")
 
     def first_policy(self) -> None:
         self.decide(

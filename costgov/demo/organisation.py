@@ -147,6 +147,28 @@ CLASSES: Final = (
         ),
     ),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedClass:
+    """Work that does not run yet: it is evaluated before anybody sends a request. Judged by its mean score."""
+
+    slug: str
+    title: str
+    quality_owner: str
+    bar: str
+    tolerance: str
+    note: str
+
+
+PLANNED: Final = PlannedClass(
+    "catalogue-texts",
+    "Catalogue texts",
+    "Knowledge tools",
+    "0.85",
+    "0.02",
+    f"Nothing of it runs yet. A rubric grades each text from 0 to 1; the mean is what is asked for. {GENERATED}",
+)
 # A key nobody mapped: unclassified in reports, caught by no rule (the default class) in logs. Part of it is a model
 # nobody has priced.
 SANDBOX: Final = DemoClass(

@@ -16,7 +16,7 @@ from billing.queries.commitments import sizing_record
 from billing.queries.imports import request_store, stored_imports
 from costgov.demo.eval_files import EVAL_FILES
 from costgov.demo.live_files import LIVE_CLASS, LIVE_FILES, LIVE_SUITE
-from costgov.demo.organisation import CLASSES
+from costgov.demo.organisation import CLASSES, PLANNED
 from costgov.demo.people import PEOPLE
 from costgov.demo.usage_files import usage_files
 from costgov.models import User
@@ -24,7 +24,8 @@ from costgov.queries.recommendation import recommendation_view
 from costgov.queries.savings import class_steps, savings
 from costgov.queries.spend import spend
 from costgov.templatetags.costgov_format import usd
-from routing.models import Activation, ChangeRequest, EvalImport, EvalRun, RequestClass, WorkItem
+from routing.models import Activation, ChangeRequest, EvalImport, EvalRun, RequestClass, VerdictRecord, WorkItem
+from routing.queries.kept_evidence import kept_verdicts
 from routing.queries.monitors import monitors
 from tests.demo import AS_OF, LAST, Demo, demo, demo_copy
 from tests.scenarios.demo_oracle import RATES, Usage, eval_sums, read
@@ -70,7 +71,8 @@ def sources(tmp_path_factory):
     for evals in sorted(EVAL_FILES, key=lambda item: -item.days_before):
         path = evals.write(folder, LAST)
         hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        texts.append((path.name, path.read_text()))
+        if not evals.set_aside:
+            texts.append((path.name, path.read_text()))
     for live in LIVE_FILES:
         path = live.write(folder, LAST)
         hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -119,9 +121,9 @@ def test_a_small_part_is_unpriced_and_unclassified(demo):
 
 def test_every_class_says_what_is_assumed(demo):
     notes = dict(RequestClass.objects.values_list("slug", "note"))
-    assert set(notes) == {row.slug for row in CLASSES} | {"general"}
-    assert all("drawn for the demo" in note for note in notes.values())
-    generated = {"chat-assistant", "long-document-chat", "summarisation-jobs", "record-extraction"}
+    assert set(notes) == {row.slug for row in CLASSES} | {"general", PLANNED.slug}
+    assert all("drawn for the demo" in note for slug, note in notes.items() if slug != PLANNED.slug)
+    generated = {PLANNED.slug, "chat-assistant", "long-document-chat", "summarisation-jobs", "record-extraction"}
     assert {slug for slug, note in notes.items() if "generated for the demo" in note} == generated
 
 
@@ -268,18 +270,39 @@ def test_a_cheap_check_lets_a_cascade_pay_and_a_dear_one_loses(printed):
 
 def test_what_somebody_has_to_look_at_is_open(demo):
     """Drift and service below the bar since extraction@2, a run whose grader failed, and evidence that grew old."""
-    items = WorkItem.objects.values_list("request_class__slug", "kind", "model", "closed_at")
+    items = WorkItem.objects.filter(closed_at=None).values_list("request_class__slug", "kind", "model")
     assert sorted(items) == [
-        ("chat-assistant", "run_looks_broken", "", None),
-        ("long-document-chat", "went_stale", HAIKU, None),
-        ("record-extraction", "below_bar", HAIKU, None),
-        ("record-extraction", "verdict_changed", HAIKU, None),
+        ("chat-assistant", "run_looks_broken", ""),
+        ("long-document-chat", "went_stale", HAIKU),
+        ("record-extraction", "below_bar", HAIKU),
+        ("record-extraction", "verdict_changed", HAIKU),
     ]
+    # The first run of what serves grew old before its cases were run again, 14 days before the end.
+    over = WorkItem.objects.exclude(closed_at=None).values_list("request_class__slug", "kind", "model")
+    assert list(over) == [("chat-assistant", "went_stale", OPUS_45)]
+    assert set(WorkItem.objects.exclude(closed_at=None).values_list("resolved_itself", flat=True)) == {True}
     broken = EvalRun.objects.exclude(findings=[])
     assert [(run.request_class.slug, run.run_at.date()) for run in broken] == [
         ("chat-assistant", LAST - timedelta(days=3))
     ]
     assert "scored 12.7% on 450 cases" in broken.get().findings[0]["text"]
+
+
+def test_graded_texts_are_judged_by_their_mean_and_the_old_rubric_is_set_aside(demo):
+    """320 texts on two models: one clears a line of 0.83, the other is too near to it; no request was ever sent."""
+    found = kept_verdicts(incumbents={}, as_of=AS_OF, slugs=[PLANNED.slug])[PLANNED.slug]
+    assert (found.asked.metric, found.line) == ("mean_score", pytest.approx(0.83))
+    told = {model: (verdict.status, verdict.passes, verdict.cases) for model, verdict in found.verdicts.items()}
+    assert told == {
+        SONNET_46: ("clears", pytest.approx(285.85), 320),
+        HAIKU: ("not_enough_evidence", pytest.approx(262.75), 320),
+    }
+    aside = EvalRun.objects.get(set_aside_at__isnull=False)
+    assert (aside.request_class.slug, aside.results, str(aside.set_aside_by)) == (PLANNED.slug, 320, "erin")
+    assert "last year's rubric" in aside.set_aside_reason
+    seen = VerdictRecord.objects.filter(request_class__slug=PLANNED.slug, model=SONNET_46).order_by("pk")
+    assert [row.status for row in seen] == ["not_enough_evidence", "no_evidence", "clears"]
+    assert PLANNED.slug not in {row.group["class"] for row in spend(by=("class",)).rows}
 
 
 def test_live_samples_are_watched_and_raise_no_alarm(demo):
