@@ -118,9 +118,10 @@ class _Load:
         self.told("Prices, people and classes")
         seed_list_prices(as_of=opened)
         self.set_up(opened)
+        files: tuple[EvalFile | LiveFile, ...] = (*EVAL_FILES, *LIVE_FILES)
         events: list[tuple[datetime, Callable[[], None]]] = [
             *((usage.ready_at, partial(self.usage, usage)) for usage in usage_files(self.last)),
-            *((evals.ready_at(self.last), partial(self.evals, evals)) for evals in (*EVAL_FILES, *LIVE_FILES)),
+            *((evals.ready_at(self.last), partial(self.evals, evals)) for evals in files),
             *((evals.set_aside_at(self.last), partial(self.aside, evals)) for evals in EVAL_FILES if evals.set_aside),
             (self.at(_FIRST_POLICY[0], 15), self.first_policy),
             (self.at(_SECOND_POLICY[0], 15), self.second_policy),
