@@ -53,7 +53,7 @@ def evidence_needed_page(request: HttpRequest) -> HttpResponse:
         view = evidence_needed_shown()
     except NoBaseline as reason:
         return _missing(request, str(reason))
-    return page(request, "costgov/evidence_needed.html", view, nav="savings")
+    return page(request, "costgov/evidence_needed.html", view, nav="savings", names=model_names())
 
 
 @require_safe
@@ -65,7 +65,7 @@ def model_outlook_page(request: HttpRequest, model: str) -> HttpResponse:
     except UnknownModel as reason:
         unknown = {"model": model, "reason": str(reason), "has_price": _has_price(model)}
         return page(request, "costgov/model_unplaced.html", unknown, nav="savings", status=404)
-    return page(request, "costgov/model_outlook.html", view, nav="savings")
+    return page(request, "costgov/model_outlook.html", view, nav="savings", names=model_names())
 
 
 def _has_price(model: str) -> bool:

@@ -136,7 +136,7 @@ def test_the_form_shows_it_before_anything_is_done(people: dict[str, Any]) -> No
     assert "1 of 2 verdicts would change." in shown
     assert "Triage: Haiku 4-5 would be recommended instead of Opus 4-5." in shown
     assert "85.3% of 300 cases 98.0% of 200 cases" in shown  # an arrow between them
-    assert "100.0% of 200 cases, as now" in shown
+    assert "100.0% of 200 cases passed, as now" in shown
     assert "a month (+$42.61)." in shown and "Nothing of this is done yet." in shown
     assert EvalRun.objects.get(pk=run.pk).set_aside_at is None
     client.post(reverse("eval-run-set-aside", args=[run.pk]), {"reason": "grader"})
