@@ -177,10 +177,16 @@ def test_with_very_many_results_the_page_does_not_wait_for_money(
     assert 'hx-get="/evals/money/"' in html and "The verdicts above are complete" in html
     assert "0 of 2 classes are served by a model shown to fall short" in html
     assert "98.0% · n 200" in html, "the verdicts are all there"
+    drawn = views._HELD["evals-verdicts"][1].drawn
     part = get(client, "/evals/money/")
+    assert views._HELD["evals"][1].drawn is drawn, "the same cells are drawn once"
     assert 'id="m-answer" hx-swap-oob="true"' in part and "<strong>0 of 2</strong> classes have a cheaper model" in part
     assert "Evidence worth having" in part and "<html" not in part
     assert 'hx-get="/evals/money/"' not in get(client, "/evals/"), "known now"
+    world.evals("drafting", world.OPUS, 90, 100, world.AS_OF - timedelta(days=1))
+    get(client, "/evals/money/")
+    shown = views._HELD["evals"][1]
+    assert shown.drawn != drawn and "90.0% · n 100" in str(shown.drawn), "others are drawn anew"
 
 
 def test_where_every_run_is_set_aside_the_matrix_says_so(client: Client, people) -> None:
