@@ -36,9 +36,17 @@ from billing.importers.records import RecordFormat, RequestRow, StagedRows, Unan
 from billing.importers.usage_formats import RECORD_FORMATS, REQUEST_FORMATS
 from billing.models import Import, PackedImport, StorePack, UsageSource
 from billing.operations.compaction import merge_lock
+from billing.operations.file_states import FileState, is_another, state_of
 from billing.operations.import_findings import excess_findings, known_models, model_findings, request_findings
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
-from billing.operations.import_run import DEFAULT_SOURCE, Attempt, audit_import, save_hours, saved_source, source_of
+from billing.operations.import_run import (
+    DEFAULT_SOURCE,
+    Attempt,
+    audit_import,
+    save_hours,
+    saved_source,
+    source_of,
+)
 from billing.operations.imports import USAGE, digest_of
 from billing.operations.record_rows import write_rows
 from billing.operations.rollups import recount_days
@@ -62,6 +70,7 @@ class _Small:
     place: int
     path: Path
     name: str
+    read_from: FileState | None
     digest: str
     size: int
     format: RequestFormat | RecordFormat
@@ -138,9 +147,12 @@ def _small(files: Sequence[tuple[Path, str]], options: ImportOptions) -> list[_S
                 continue
             if kind_of_format(identify_any(path, file_name=name, format_name=options.format)) != USAGE:
                 continue
+            read_from = state_of(path)
             digest, size = digest_of(path)
             source = options.source or DEFAULT_SOURCE.get(known.name, known.title)
-            found.setdefault(digest, _Small(place, path.resolve(), name, digest, size, known, compression, source))
+            found.setdefault(
+                digest, _Small(place, path.resolve(), name, read_from, digest, size, known, compression, source)
+            )
     held = set(Import.objects.filter(sha256__in=found, state__in=_STANDING).values_list("sha256", flat=True))
     return [item for digest, item in found.items() if digest not in held]
 
@@ -233,7 +245,7 @@ def _saved(
     digests = [item.digest for item in one.files]
     held = set(Import.objects.filter(sha256__in=digests, state__in=_STANDING).values_list("sha256", flat=True))
     existing = stored_imports()
-    known = [number for number, item in enumerate(one.files, start=1) if item.digest in held]
+    known = [number for number, item in enumerate(one.files, start=1) if item.digest in held or _is_another(item)]
     engine.set_aside(existing, also=known)
     days_of = engine.days_of_files()
     if not days_of:
@@ -283,6 +295,10 @@ def _saved(
     for row in rows.values():
         audit_import(row, one.options, action=Attempt.action, as_of=one.as_of, is_demo=one.is_demo)
     return {files[number].place: outcome_of(row) for number, row in rows.items()}
+
+
+def _is_another(item: _Small) -> bool:
+    return item.read_from is not None and is_another(item.path, item.read_from, item.digest, item.size)
 
 
 def _row(one: _Pass, item: _Small, source: UsageSource) -> Import:

@@ -36,6 +36,7 @@ from billing.importers.records import Learned, RecordFormat, RequestRow, StagedR
 from billing.importers.usage_formats import BUCKET_FORMATS, RECORD_FORMATS, REQUEST_FORMATS
 from billing.models import USAGE_KEY_FIELDS, Import, UsageSource
 from billing.operations.compaction import set_generation
+from billing.operations.file_states import FileState, is_another
 from billing.operations.import_findings import excess_findings, known_models, model_findings, request_findings
 from billing.operations.import_lease import Lease
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
@@ -94,6 +95,8 @@ class Attempt:
     learned: Sequence[Learned] = ()
     findings: Sequence[str] = ()
     mapped: MappedFormat | None = None
+    read_from: FileState | None = None
+    """The file when its digest was taken, where somebody else may write it meanwhile."""
 
     def carry_out(self) -> ImportOutcome:
         fmt, head = identify_usage(
@@ -165,6 +168,10 @@ class Attempt:
         """From here on nobody else saves. The same bytes may have been imported while this attempt read or waited."""
         self.lease.progress(share, "Looking for what is stored already")
         self.lease.lock_merge(share)
+        if self.read_from is not None and is_another(self.path, self.read_from, self.row.sha256, self.row.size_bytes):
+            raise ImportRefused.because(
+                self.row.file_name, "another file took its place while it was read", "Import it when its writer is done"
+            )
         if details_kept_from() != self.kept_from:
             raise ImportRefused.because(
                 self.row.file_name, "old details were forgotten while it was read", "Import the file again"

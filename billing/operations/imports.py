@@ -26,6 +26,7 @@ from billing.models import Import
 from billing.operations.column_mappings import expire_waiting_tables
 from billing.operations.cost_deliveries import parts_of
 from billing.operations.cost_imports import CostAttempt, still_stands
+from billing.operations.file_states import FileState, state_of
 from billing.operations.import_failures import refusal_of_machine
 from billing.operations.import_lease import ImportBusy, ImportStopped, Lease, held_lease, leased_imports
 from billing.operations.import_outcome import ImportOptions, ImportOutcome, outcome_of
@@ -119,6 +120,7 @@ def import_file(
     name = file_name or path.name
     if not path.is_file() and not (kind == COSTS and path.is_dir()):
         raise ImportRefused.because(name, "there is no such file", "Check the path")
+    read_from = state_of(path)
     digest, size = digest_of(path)
     with ExitStack() as stack:
         with transaction.atomic():
@@ -139,7 +141,7 @@ def import_file(
             )
             # Before others see the row: a worker that looks for abandoned imports must find this one held.
             lease = stack.enter_context(held_lease(row.pk))
-        return _run(lease, as_of=as_of, plan=plan, path=path, is_demo=is_demo)
+        return _run(lease, as_of=as_of, plan=plan, path=path, is_demo=is_demo, read_from=read_from)
 
 
 def run_import(*, import_id: int, as_of: datetime, plan: ClassifyPlan = NO_PLAN) -> ImportOutcome:
@@ -152,7 +154,13 @@ def run_import(*, import_id: int, as_of: datetime, plan: ClassifyPlan = NO_PLAN)
 
 
 def _run(
-    lease: Lease, *, as_of: datetime, plan: ClassifyPlan, path: Path | None = None, is_demo: bool = False
+    lease: Lease,
+    *,
+    as_of: datetime,
+    plan: ClassifyPlan,
+    path: Path | None = None,
+    is_demo: bool = False,
+    read_from: FileState | None = None,
 ) -> ImportOutcome:
     row = Import.objects.select_related("source", "created_by").get(pk=lease.import_id)
     if row.is_finished:
@@ -168,6 +176,7 @@ def _run(
     # No path at all: the command line began it, and its process was ended. An empty Path would be the folder we run in.
     where = path or (Path(row.file_path) if row.file_path else incoming_folder() / "nowhere")
     attempt = _ATTEMPTS[row.kind](row, options, where, as_of, plan, lease, is_demo)
+    attempt.read_from = read_from
     try:
         lease.progress(0.01, "Starting")
         _check_startable(attempt)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from audit.models import AuditEntry
 from billing.importers.base import ImportRefused
 from billing.models import Import, PackedImport, StorePack, UsageSource
-from billing.operations import import_many
+from billing.operations import import_many, imports
 from billing.operations.compaction import sweep_store
 from billing.operations.import_many import import_files, passes
 from billing.operations.imports import ImportOptions, ImportOutcome
@@ -240,6 +240,40 @@ def test_a_pass_that_fails_leaves_nothing(db: None, var: Path, tmp_path: Path, m
     assert len(together(files)) == 3
 
 
+@pytest.mark.parametrize("way", [together, one_by_one])
+@pytest.mark.parametrize("change", ["rotated", "grown"])
+def test_a_file_that_changes_while_it_is_read(
+    db: None, var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., Any], change: str
+) -> None:
+    """A rotated log must not stand under the digest of the one before it, which would then be taken for known."""
+    files = [write_lines(tmp_path / f"{n}.jsonl", [envelope(n)]) for n in range(2)]
+    first = files[0].read_bytes()
+    real = imports.digest_of
+
+    def then_change(path: Path) -> tuple[str, int]:
+        found = real(path)
+        if path.name == "0.jsonl" and path.read_bytes() == first:
+            new = write_lines(tmp_path / "new", [envelope(7)])
+            new.write_bytes((first if change == "grown" else b"") + new.read_bytes())
+            new.rename(path)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(imports, "digest_of", then_change)
+        patched.setattr(import_many, "digest_of", then_change)
+        way(files)
+    is_in = {row.file_name: row.accepted for row in Import.objects.filter(state="done")}
+    if change == "grown":
+        assert is_in == {"0.jsonl": 2, "1.jsonl": 1}
+        return
+    assert is_in == {"1.jsonl": 1}
+    old = tmp_path / "0.jsonl.1"
+    old.write_bytes(first)
+    one_by_one([old, files[0]])
+    assert Import.objects.filter(state="done").count() == 3
+    assert sum(Import.objects.filter(state="done").values_list("accepted", flat=True)) == 3
+
+
 _KILLED = """
 import os, signal, sys
 import django
@@ -247,7 +281,7 @@ import django
 django.setup()
 from datetime import datetime
 from pathlib import Path
-from billing.operations import import_many
+from billing.operations import import_many, imports
 from billing.operations.imports import ImportOptions
 from billing.store import NO_PLAN
 
