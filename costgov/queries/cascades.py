@@ -42,8 +42,9 @@ class CascadeRow:
     Costs are usd per request with the levers that pay; shares and rates in 0..1; None = it cannot be computed, `reason`
     says why. `outcome`: recommended, worth_an_eval, loses, below_line, not_needed or unknown. `saving_usd_per_month`,
     an estimate, is against what is recommended without it, and part of no other figure: it is None unless the cascade
-    pays. `loss_usd_per_month`: what it costs more than the strong model alone, or than what is recommended where that is
-    cheaper still; None unless it loses money. `cases` were run on both models. `evaluated_as`: the name its own evals have, with their verdict.
+    pays. `loss_usd_per_month`: what it costs more than the strong model alone, or than what is recommended where that
+    is cheaper still; None unless it loses money. `cases` were run on both models. `evaluated_as`: the name its own
+    evals have, with their verdict.
     """
 
     cheap: str

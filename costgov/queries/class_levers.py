@@ -16,9 +16,13 @@ _CASCADE_OUTCOMES = {"loses": "loses", "worth_an_eval": "unproven", "below_line"
 
 @dataclass(frozen=True, slots=True)
 class LeverRow:
-    """One lever. Shares in 0..1, None where there is nothing to show; `saving_usd` an estimate per month, None where
-    the lever is not part of the recommendation. `loss_usd`: what it would cost more a month, None unless it loses money.
-    `outcome`: pays, pays_less, loses or no_effect; of a cascade also unproven or below_line. `share_is`: measured, assumed (an owner's entry or a trace of other traffic) or planned."""
+    """One lever. Shares in 0..1, None where there is nothing to show.
+
+    `saving_usd`: an estimate per month, None where the lever is not part of the recommendation. `loss_usd`: what it
+    would cost more a month, None unless it loses money. `outcome`: pays, pays_less, loses or no_effect; of a cascade
+    also unproven or below_line. `share_is`: measured, assumed (an owner's entry or a trace of other traffic) or
+    planned.
+    """
 
     name: str
     measures: str

@@ -65,19 +65,18 @@ def cases_to_write(needed: int, *, held: int, so_far: int) -> int:
 
 
 def shortage_text(new: int, *, held: int, so_far: int) -> str:
-    """That the suites do not hold the cases a model needs and how many new ones it takes; '' = none.
+    """How many of the cases a model needs must be written as the suites do not hold them; '' = none.
 
     >>> shortage_text(24, held=200, so_far=150)
-    'the suites of this class hold 200 cases, 50 of them not judged on this model: 24 new ones have to be written'
+    '24 must be written: the suites hold 200 cases, 50 not judged on this model'
     """
     if not new:
         return ""
-    written = "1 new one has to be written" if new == 1 else f"{new:,} new ones have to be written"
     if not held:
-        return f"this class has no case yet: {written}"
-    left = held - so_far
-    untried = f"{left:,} of them not judged on this model" if left > 0 else "all of them judged on this model"
-    return f"the suites of this class hold {held:,} case{'' if held == 1 else 's'}, {untried}: {written}"
+        return f"{new:,} must be written: the class has no case yet"
+    cases = f"{held:,} case{'' if held == 1 else 's'}"
+    left = "all judged" if so_far >= held else f"{held - so_far:,} not judged" if so_far else "none judged"
+    return f"{new:,} must be written: the suites hold {cases}, {left} on this model"
 
 
 def eval_to_run(

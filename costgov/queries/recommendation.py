@@ -135,7 +135,7 @@ class ClassRow:
     any more: it shows in the spend of requests from the activation on. `target_share` of the class goes to `target`,
     the rest to `split_with` ('' = all of it moves). `cold_cache_usd`: the most the switch costs once, where the target
     caches. `low_usd`, `high_usd`: the recommended cost of the window at the ends of assumed tokens (None = measured).
-    `batch_loss_usd_per_month`: what sending in batch what can wait would cost more, None where that does not lose money.
+    `batch_loss_usd_per_month`: what sending in batch what can wait would cost more; None where that loses nothing.
     `cascade`: the one stated for the class (None = none is); recommended or not, it is in no other figure.
     """
 

@@ -20,7 +20,7 @@ from costgov.management.commands.cascades import OUTCOMES, Command
 from costgov.queries.class_cascade import class_cascade
 from routing.models import RequestClass
 from tests.costgov import small_world as world
-from tests.costgov.test_cascades import people  # noqa: F401  # the fixture is used by its name
+from tests.costgov.test_cascades import by_name, people  # noqa: F401  # the fixture is used by its name
 
 GUIDE = " ".join((Path(__file__).parents[2] / "docs/guide/cascades.md").read_text(encoding="utf-8").split())
 GIVEN = ["--cheap", world.HAIKU, "--check-usd", "0.0005", "--good-accepted", "0.95", "--bad-accepted", "0.1"]
@@ -84,8 +84,7 @@ def test_json_is_what_page_and_api_show(people: dict[str, Any]) -> None:  # noqa
     assert orjson.loads(told("--json")) == client.get("/api/v1/cascades").json() == [expected]
     page = client.get("/classes/triage/cascade/").content.decode()
     assert "Worth an eval: it could save <strong>$32</strong> a month" in page
-    reason = expected["row"]["reason"]
-    assert reason[0].upper() + reason[1:] in page
+    assert by_name(expected["row"]["reason"]) in page
 
 
 @pytest.mark.usefixtures("people")

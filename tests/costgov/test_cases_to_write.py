@@ -24,7 +24,7 @@ from routing.queries.kept_evidence import kept_verdicts
 from tests.costgov import small_world as world
 
 THEN = world.AS_OF - timedelta(days=20)
-HOLDS = "the suites of this class hold"
+HOLDS = "must be written: the suites hold"
 
 
 @pytest.fixture
@@ -73,18 +73,16 @@ def holds_everywhere(viewer: Client, shortage: str, new_cases: int, held: int) -
 def test_a_class_without_a_case_has_all_of_them_to_write(viewer: Client) -> None:
     found = needed()
     assert (found.cases, found.cases_held, found.new_cases) == (43, 0, 43)
-    assert found.shortage == "this class has no case yet: 43 new ones have to be written"
+    assert found.shortage == "43 must be written: the class has no case yet"
     assert f"drafting: {found.shortage}" in told("--model", world.HAIKU).splitlines()
-    assert "This class has no case yet: 43 new ones have to be written" in (
-        viewer.get("/evidence-needed/").content.decode()
-    )
+    assert "43 must be written: the class has no case yet" in (viewer.get("/evidence-needed/").content.decode())
 
 
 def test_a_suite_that_is_too_small_says_how_many_are_missing(viewer: Client) -> None:
     world.evals("drafting", world.SONNET, 27, 31, THEN)  # 87.1% is below the line: the fewest count
     found = needed()
     assert (found.cases, found.cases_held, found.new_cases) == (43, 31, 12)
-    shortage = f"{HOLDS} 31 cases, 31 of them not judged on this model: 12 new ones have to be written"
+    shortage = f"12 {HOLDS} 31 cases, none judged on this model"
     assert found.shortage == shortage
     holds_everywhere(viewer, shortage, 12, 31)
 
@@ -94,7 +92,7 @@ def test_a_suite_that_is_run_through_without_a_verdict_says_so(viewer: Client) -
     world.evals("drafting", world.HAIKU, 57, 60, THEN)
     found = needed()
     assert found.cases is not None and found.cases > 0
-    shortage = f"{HOLDS} 60 cases, all of them judged on this model: {found.cases:,} new ones have to be written"
+    shortage = f"{found.cases:,} {HOLDS} 60 cases, all judged on this model"
     assert (found.shortage, found.new_cases, found.cases_held) == (shortage, found.cases, 60)
     holds_everywhere(viewer, shortage, found.cases, 60)
 
@@ -165,3 +163,17 @@ def test_what_is_held_and_what_is_written_are_enough(more: int, held: int, so_fa
 def test_the_example_of_the_documentation() -> None:
     text = " ".join((Path(__file__).parents[2] / "docs/algorithms/recommendation.md").read_text("utf-8").split())
     assert f"74 of a suite of 60 not run yet, {cases_to_write(74, held=60, so_far=0)}." in text
+
+
+@pytest.mark.parametrize(
+    ("new", "held", "so_far", "words"),
+    [
+        (0, 9, 9, ""),
+        (62, 0, 0, "62 must be written: the class has no case yet"),
+        (51, 500, 0, "51 must be written: the suites hold 500 cases, none judged on this model"),
+        (1_024, 1_200, 150, "1,024 must be written: the suites hold 1,200 cases, 1,050 not judged on this model"),
+        (29, 1, 1, "29 must be written: the suites hold 1 case, all judged on this model"),
+    ],
+)
+def test_in_words(new: int, held: int, so_far: int, words: str) -> None:
+    assert shortage_text(new, held=held, so_far=so_far) == words

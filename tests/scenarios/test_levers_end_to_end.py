@@ -66,7 +66,7 @@ def test_caching_that_loses(
     assert D(row["current_cost_usd"]) == 42 + D(loss)
     assert D(row["steps"]["recommended_cost_usd"]) == D(row["steps"]["costs"]["routing"]) == 42
     assert D(row["saving_usd"]) == D(loss)
-    assert f"faq: {words}: {a_month(loss)} usd a month more" in told.lines
+    assert f"faq: {words}; {a_month(loss)} usd a month more" in told.lines
     assert f"Loses money ${a_month(loss)} a month, not recommended" in told.page
     assert f"{capital(words)}." in told.page
     assert f" {a_month(loss)} " in PROSE
@@ -86,7 +86,7 @@ def test_of_two_times_to_live_one_pays_and_the_other_loses(estate: Estate) -> No
     assert D(told.row["steps"]["costs"]["routing"]) - D(told.row["steps"]["recommended_cost_usd"]) == D("3.325")
     assert f"Loses money ${a_month('8.4')} a month, not recommended" in told.page
     assert f"{capital(hour['reason'])}. Assumed: a trace." in told.page
-    assert f"faq: {hour['reason']}: {a_month('8.4')} usd a month more" in told.lines
+    assert f"faq: {hour['reason']}; {a_month('8.4')} usd a month more" in told.lines
     assert not any(five["reason"] in line for line in told.lines)
 
 
@@ -180,7 +180,7 @@ def test_batch_of_cached_prompts_that_is_dearer(estate: Estate) -> None:
     assert (D(told.row["batch_share"]), told.row["batch_reason"]) == (D(0), reason)
     assert told.row["batch_loss_usd_per_month"] == a_month("16.45")
     assert D(told.row["steps"]["recommended_cost_usd"]) == D("44.1")
-    assert f"documents: {reason}: {a_month('16.45')} usd a month more" in told.lines
+    assert f"documents: {reason}; {a_month('16.45')} usd a month more" in told.lines
     assert f"{capital(reason)}." in told.page
     assert f"Loses money ${a_month('16.45')} a month, not recommended" in told.page
     assert f"1,400 requests of the second row lose {a_month('16.45')} usd a month." in PROSE
@@ -200,7 +200,7 @@ def test_a_batch_price_that_is_not_below_the_standard_price(estate: Estate) -> N
     assert (D(told.row["batch_share"]), told.row["batch_reason"]) == (D(0), reason)
     assert told.row["batch_loss_usd_per_month"] == a_month("1.47")
     assert D(told.row["steps"]["recommended_cost_usd"]) == D("14.7")
-    assert f"nightly: {reason}: {a_month('1.47')} usd a month more" in told.lines
+    assert f"nightly: {reason}; {a_month('1.47')} usd a month more" in told.lines
     assert f"{capital(reason)}." in told.page
     assert f"Loses money ${a_month('1.47')} a month, not recommended" in told.page
 
@@ -360,10 +360,10 @@ def test_a_cascade_that_loses(estate: Estate) -> None:
     assert (D(cascade["unit_cost_usd"]), cascade["saving_usd_per_month"]) == (D("0.0178625"), None)
     assert cascade["loss_usd_per_month"] == a_month("0.5075")
     assert D(told.row["steps"]["recommended_cost_usd"]) == D("24.5"), "a cascade is in no other figure"
-    assert f"triage: cascade not recommended: {reason}: {a_month('0.5075')} usd a month more" in told.lines
-    assert capital(reason) in told.page
+    assert f"triage: cascade not recommended: {reason}; {a_month('0.5075')} usd a month more" in told.lines
+    assert reason in told.page
     assert f"Loses money ${a_month('0.5075')} a month, not recommended" in told.page
     own = estate.page("/classes/triage/cascade/")
-    assert f"Loses money, ${a_month('0.5075')} a month: not recommended." in own and capital(reason) in own
+    assert f"Loses money, ${a_month('0.5075')} a month: not recommended." in own and reason in own
     assert estate.client.get("/api/v1/cascades").json()[0]["row"] == cascade
     assert f"  loses {a_month('0.5075')} usd a month (estimate)" in command("cascades", "triage").splitlines()

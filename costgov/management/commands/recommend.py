@@ -114,7 +114,7 @@ def _losing(row: ClassRow) -> list[str]:
 
 
 def _a_month(loss_usd: Decimal | None) -> str:
-    return "" if loss_usd is None else f": {signed(loss_usd, 2)} usd a month more"
+    return "" if loss_usd is None else f"; {signed(loss_usd, 2)} usd a month more"
 
 
 _STEP = {"routing": "routed", "caching": "cached", "batch": "batched"}
