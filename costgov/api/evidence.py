@@ -3,11 +3,13 @@
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from costgov.api.base import ApiView, actor_of, endpoint
 from costgov.pages import now
+from costgov.queries.set_aside_preview import SetAsidePreview, set_aside_preview
 from routing.operations.eval_moves import move_run
 from routing.operations.eval_runs import count_again, set_aside
 from routing.operations.suite_rules import remove_suite_rule, set_suite_rule
@@ -84,6 +86,14 @@ class EvalRunsApi(ApiView):
 
 
 class SetAsideApi(ApiView):
+    @endpoint(summary="What setting a run aside would change", tag=TAG, answers=SetAsidePreview)
+    def get(self, request: Request, run_id: int) -> Response:
+        """Verdicts of its class and savings a month as they are and would be; of a run set aside, counting it again."""
+        found = set_aside_preview(run_id=run_id, as_of=now())
+        if found is None:
+            raise NotFound(f"There is no eval run number {run_id} that is evidence: GET /api/v1/eval-runs lists them.")
+        return Response(found)
+
     @endpoint(
         summary="Set a run aside",
         tag=TAG,

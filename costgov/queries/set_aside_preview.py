@@ -98,14 +98,18 @@ class _State:
     no_money: str
 
 
-def set_aside_preview(*, run_id: int, sets_aside: bool, as_of: datetime) -> SetAsidePreview | None:
-    """What would follow from setting the run aside (or counting it again). Nothing is kept.
+def set_aside_preview(*, run_id: int, as_of: datetime, sets_aside: bool | None = None) -> SetAsidePreview | None:
+    """What would follow from setting the run aside, or counting it again; default: what it is not. Nothing is kept.
 
     None where there is nothing to ask: no such run, it is so already, or it holds live samples, which are no evidence.
     """
     run = EvalRun.objects.select_related("request_class").filter(pk=run_id, is_live=False).first()
-    if run is None or (run.set_aside_at is not None) == sets_aside:
+    if run is None:
         return None
+    is_aside = run.set_aside_at is not None
+    if is_aside == sets_aside:
+        return None
+    sets_aside = not is_aside
     slug = run.request_class.slug
     before = _state(slug, as_of)
     # The same questions over the runs as they would be: what is kept of evidence is known by its runs, so it is

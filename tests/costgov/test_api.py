@@ -116,6 +116,7 @@ NEEDS = [
     ("POST", "evals/9/delete", "evals:write"),
     ("GET", "eval-runs", "read"),
     ("POST", "eval-runs/9/move", "evals:write"),
+    ("GET", "eval-runs/9/set-aside", "read"),
     ("POST", "eval-runs/9/set-aside", "evals:write"),
     ("POST", "eval-runs/9/count-again", "evals:write"),
     ("GET", "work-items", "read"),

@@ -6,7 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -142,3 +144,22 @@ def test_the_form_shows_it_before_anything_is_done(people: dict[str, Any]) -> No
     client.post(reverse("eval-run-set-aside", args=[run.pk]), {"reason": "grader"})
     again = read(client, reverse("eval-run-count-again", args=[run.pk]))
     assert "98.0% of 200 cases 85.3% of 300 cases" in again and "(−$42.61)" in again
+
+
+def test_the_command_and_the_api_say_the_same(people: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of("broken")
+    call_command("eval_runs", "--set-aside", str(run.pk), "--try", "--json")
+    tried = orjson.loads(capsys.readouterr().out)
+    client = Client()
+    client.force_login(people["vic"])
+    address = f"/api/v1/eval-runs/{run.pk}/set-aside"
+    assert client.get(address).json() == tried == plain(set_aside_preview(run_id=run.pk, as_of=AS_OF))
+    call_command("eval_runs", "--set-aside", str(run.pk), "--try")
+    said_so = capsys.readouterr().out
+    assert "1 of 2 verdicts would change; nothing is done." in said_so
+    assert f"{HAIKU:<24} falls_short → clears (300 → 200 cases)" in said_so
+    assert EvalRun.objects.get(pk=run.pk).set_aside_at is None
+    assert client.get("/api/v1/eval-runs/9999999/set-aside").status_code == 404
+    for words in (["--try"], ["--count-again", str(run.pk), "--try"]):
+        with pytest.raises(SystemExit):
+            call_command("eval_runs", *words)

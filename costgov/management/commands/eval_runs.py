@@ -7,9 +7,11 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from audit.roles import Forbidden
+from billing.core.words import signed
 from costgov.jsonout import dumps
 from costgov.models import User
 from costgov.pages import now
+from costgov.queries.set_aside_preview import set_aside_preview
 from routing.operations.eval_moves import move_run
 from routing.operations.eval_runs import RunRefused, count_again, set_aside
 from routing.queries.eval_runs import RunLine, run_lines
@@ -27,6 +29,7 @@ class Command(BaseCommand):
         step.add_argument("--count-again", type=int, metavar="RUN", help="take that back")
         step.add_argument("--move", type=int, metavar="RUN", help="file it under another class (--to)")
         parser.add_argument("--to", default="", metavar="CLASS", help="the class it belongs to, for --move")
+        parser.add_argument("--try", dest="try_it", action="store_true", help="only say what that would change")
         parser.add_argument("--reason", default="", help="why it is set aside or moved")
         parser.add_argument("--user", default="", help="who does it (default: the system)")
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -38,6 +41,9 @@ class Command(BaseCommand):
                 raise RunRefused(f"There is no user {options['user']!r}.")
             if options["to"] and options["move"] is None:
                 raise RunRefused("--to names the class a run is moved to: say which run with --move.")
+            if options["try_it"]:
+                self.stdout.write(_tried(options))
+                return
             if options["set_aside"] is not None:
                 set_aside(actor=actor, run_id=options["set_aside"], reason=options["reason"], as_of=now())
             elif options["move"] is not None:
@@ -49,6 +55,32 @@ class Command(BaseCommand):
             sys.exit(2)
         found = run_lines(slug=options["slug"], only_flagged=options["flagged"], only_set_aside=options["aside"])
         self.stdout.write(dumps(found, indent=True).decode() if options["json"] else _table(found))
+
+
+def _tried(options: dict[str, Any]) -> str:
+    """What setting a run aside, or counting it again, would change."""
+    aside, again = options["set_aside"], options["count_again"]
+    if aside is None and again is None:
+        raise RunRefused("--try needs --set-aside RUN or --count-again RUN.")
+    run_id = aside if aside is not None else again
+    found = set_aside_preview(run_id=run_id, sets_aside=aside is not None, as_of=now())
+    if found is None:
+        raise RunRefused(f"Nothing to try: run {run_id} does not exist, is so already, or holds live samples.")
+    if options["json"]:
+        return dumps(found, indent=True).decode()
+    lines = [f"{len(found.changed)} of {len(found.verdicts)} verdicts would change; nothing is done."]
+    for row in found.verdicts:
+        step = f"{row.status_before} → {row.status_after}" if row.changes else row.status_after
+        stale = ", stale" if row.stale_after else ""
+        lines.append(f"  {row.model:<24} {step}{stale} ({row.cases_before:,} → {row.cases_after:,} cases)")
+    lines += [
+        f"  {row.slug}: {row.before or 'nothing'} → {row.after or 'nothing'} recommended" for row in found.targets
+    ]
+    lines += [
+        f"  {row.kind.lower()} saving a month: {signed(row.before_usd, 2)} → {signed(row.after_usd, 2)} usd"
+        for row in found.savings
+    ]
+    return "\n".join([*lines, *([f"  savings not known: {found.no_money}"] if found.no_money else [])])
 
 
 def _table(found: tuple[RunLine, ...]) -> str:
