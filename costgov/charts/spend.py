@@ -191,6 +191,12 @@ def moving_line(points: Sequence[RatePoint], yaxis: str) -> Figure:
     }
 
 
+def _narrow_name(label: str) -> str:
+    """A step's name in lines of nine letters: wider ones are turned on a phone, and the last is then left out."""
+    lines = "<br>".join(wrap(label, 9, break_long_words=False))
+    return lines.replace("Recommended", "Recom-<br>mended")
+
+
 def waterfall(parts: Sequence[Part], *, unit: str = "USD per month", after: str = "optimised") -> Figure:
     """Steps that sum: totals stand on the axis (grey, then the policy's colour), savings hang green."""
     running, base, size, colour, joints, names = 0.0, [], [], [], [], []
@@ -249,6 +255,6 @@ def waterfall(parts: Sequence[Part], *, unit: str = "USD per month", after: str 
     shape["yaxis"] = money_axis(unit, range=[bottom * 1.1, top * 1.13])
     brief = {f"annotations.{i}.text": usd_brief(part.usd) for i, part in enumerate(parts)}
     small = {f"annotations.{i}.font.size": 11 for i, _ in enumerate(parts)}
-    broken = {"xaxis.ticktext": ["<br>".join(wrap(part.label, 9, break_long_words=False)) for part in parts]}
+    broken = {"xaxis.ticktext": [_narrow_name(part.label) for part in parts], "xaxis.tickangle": 0}
     narrow = {"yaxis.title.text": "", "margin.l": 44, "xaxis.tickfont.size": 10.5, **broken, **brief, **small}
     return figure([bars], shape, narrow)

@@ -301,3 +301,16 @@ def test_an_assumed_cost_has_a_lying_whisker() -> None:
     assert "error_x" not in measured and "error_x" not in exact
     assert assumed["error_x"]["array"] == pytest.approx([0.002])
     assert assumed["error_x"]["arrayminus"] == pytest.approx([0.001])
+
+
+def test_names_of_steps_stay_level_on_a_phone() -> None:
+    """A turned row of names leaves the last one out; wide names break instead."""
+    steps = [
+        charts.Part("Baseline", 100, total=True),
+        charts.Part("Routed", -40),
+        charts.Part("Recommended", 60, total=True),
+    ]
+    figure = charts.waterfall(steps)
+    assert figure["layout"]["xaxis"]["ticktext"] == ["Baseline", "Routed", "Recommended"]
+    assert figure["narrow"]["xaxis.ticktext"] == ["Baseline", "Routed", "Recom-<br>mended"]
+    assert figure["narrow"]["xaxis.tickangle"] == 0
