@@ -250,6 +250,31 @@ def test_no_id(tmp_path: Path, shape: Shape) -> None:
     assert "missing" in problem.message, problem
 
 
+def paths_of(record: Mapping[str, Any], at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for key, value in record.items():
+        found.append((*at, key))
+        found += paths_of(value, (*at, key)) if isinstance(value, Mapping) else []
+    return found
+
+
+def without(record: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    key, *rest = path
+    if not rest:
+        return {name: value for name, value in record.items() if name != key}
+    return {**record, key: without(record[key], tuple(rest))}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=IDS)
+def test_a_field_that_is_missing_never_makes_a_failed_request_of_a_good_one(tmp_path: Path, shape: Shape) -> None:
+    """A failure may come without counts: a state that is not told, or by a new word, must not read as one."""
+    fmt, path = format_of(shape.name), tmp_path / "row.jsonl"
+    for missing in paths_of(shape.good):
+        path.write_text(line_of(without(shape.good, missing)) + "\n")
+        for item in fmt.rows(path, file_name=path.name, settings=ANSWERS):
+            assert not (isinstance(item, RequestRow) and item.is_failed), missing
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=IDS)
 def test_a_model_that_is_a_number(tmp_path: Path, shape: Shape) -> None:
     problem = refused(tmp_path, shape, line_of(changed(shape.good, shape.model, 7)))
