@@ -1,11 +1,12 @@
 """What a class rests on: its eval suites, the usage mapped to it, and its owners' exceptions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from django.db.models import Count, Max, Min, Q
 
-from routing.core.evidence import suite_filter
+from routing.core.evidence import epoch_suites, suite_filter
 from routing.models import ClassException, EvalRun, RequestClass
 from routing.queries.evidence import ClassVerdicts
 
@@ -50,7 +51,7 @@ class ExceptionRow:
 
 def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tuple[SuiteRow, ...]:
     """Suite versions with results, newest first. Current are those named in some model's epoch."""
-    epochs = " · ".join(verdict.epoch for verdict in verdicts.verdicts.values())
+    heads = {epoch_suites(verdict.epoch) for verdict in verdicts.verdicts.values()}
     found = (
         EvalRun.objects.filter(request_class=row, is_live=False, cases__run_at__lt=as_of)
         .values("suite", "suite_version")
@@ -64,6 +65,7 @@ def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tu
         )
         .order_by("-latest", "suite")
     )
+    current = _named(heads, [f"{each['suite']}@{each['suite_version']}" for each in found])
     oldest = as_of - timedelta(days=verdicts.asked.max_age_days)
     counts = suite_filter(verdicts.asked.suites)
     return tuple(
@@ -77,11 +79,25 @@ def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tu
             latest_run_at=each["latest"],
             files=each["files"],
             stale=each["latest"] < oldest,
-            is_current=f"{each['suite']}@{each['suite_version']}" in epochs,
+            is_current=f"{each['suite']}@{each['suite_version']}" in current,
             counts=counts(each["suite"], each["suite_version"]),
         )
         for each in found
     )
+
+
+def _named(heads: Iterable[str], suites: Iterable[str]) -> set[str]:
+    """The suites with version that lists like 'core@2, edge@1' name; those with commas of their own come out first."""
+    with_commas = sorted((name for name in suites if ", " in name), key=len, reverse=True)
+    found: set[str] = set()
+    for head in heads:
+        rest = f", {head}, "
+        for name in with_commas:
+            if f", {name}, " in rest:
+                found.add(name)
+                rest = rest.replace(f", {name}, ", ", ", 1)
+        found |= set(rest.split(", "))
+    return found
 
 
 def mappings_of(row: RequestClass, on: date) -> tuple[MappingRow, ...]:

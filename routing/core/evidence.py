@@ -16,6 +16,7 @@ from routing.core.models import model_snapshot
 
 PartAndValue = Callable[["CaseResult"], tuple[str, str]]
 _SUITE_VERSION: PartAndValue = attrgetter("suite", "suite_version")
+_NOT_SUITES = re.compile(" · (?=prompt |snapshot |mode )")
 _PROMPT_VERSION: PartAndValue = attrgetter("suite", "prompt_version")
 
 
@@ -340,6 +341,11 @@ def epoch_text(
     parts += [f"snapshot {', '.join(snapshots)}"] if snapshots else []
     parts += [f"mode {', '.join(modes)}"] if modes else []
     return " · ".join(parts)
+
+
+def epoch_suites(epoch: str) -> str:
+    """The suites an epoch's text names: 'core@2, edge@1' of 'core@2, edge@1 · prompt p7 · mode thinking'."""
+    return _NOT_SUITES.split(epoch, maxsplit=1)[0]
 
 
 def recount_of(rows: Sequence[CaseResult]) -> Recount:
