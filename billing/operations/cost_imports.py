@@ -55,7 +55,9 @@ class CostAttempt(Attempt):
         if not report.lines and report.skipped:
             raise ImportRefused.because(
                 self.row.file_name,
-                f"none of its {report.skipped:,} rows is about Claude",
+                "its only row is not about Claude"
+                if report.skipped == 1
+                else f"none of its {report.skipped:,} rows is about Claude",
                 "Check that it is the right bill; import with --all-rows to keep the rows of other services",
             )
         self.lock_merge(0.5)

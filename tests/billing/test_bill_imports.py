@@ -269,6 +269,9 @@ def test_a_bill_without_claude_is_refused_unless_asked_for(import_bill: ImportBi
     path = rewritten(FOCUS, tmp_path / "storage.csv", lambda rows: [{**row, **other, **texts} for row in rows])
     with pytest.raises(ImportRefused, match="none of its 12 rows is about Claude"):
         import_bill(path)
+    alone = rewritten(path, tmp_path / "one.csv", lambda rows: rows[:1])
+    with pytest.raises(ImportRefused, match="its only row is not about Claude"):
+        import_bill(alone)
     outcome = import_bill(path, all_rows=True)
     assert outcome.accepted == 12
     assert set(CostReportLine.objects.values_list("channel", flat=True)) == {"other"}
