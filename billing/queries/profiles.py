@@ -1,5 +1,7 @@
 """Counted usage of a window, per class and model: what serves a class now and how many tokens it takes."""
 
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
@@ -83,3 +85,36 @@ def served_usage(*, start: date, end: date) -> list[ServedUsage]:
         )
         for row in rows
     ]
+
+
+def served_by_day(*, classes: Collection[str], start: date, end: date) -> dict[date, list[ServedUsage]]:
+    """Requests and input tokens of each day of [start, end), per class and model; the other figures are 0."""
+    rows = (
+        DailyUsage.objects.filter(date__gte=start, date__lt=end, request_class__in=list(classes))
+        .values_list("date", "request_class", "model")
+        .annotate(
+            known=Sum("requests"),
+            unknown=Count("id", filter=Q(requests__isnull=True)),
+            uncached=Sum("uncached_input_tok"),
+            read=Sum("cache_read_tok"),
+            write_5m=Sum("cache_write_5m_tok"),
+            write_1h=Sum("cache_write_1h_tok"),
+        )
+        .order_by("date", "request_class", "model")
+    )
+    found: dict[date, list[ServedUsage]] = defaultdict(list)
+    for day, slug, model, requests, unknown, uncached, read, write_5m, write_1h in rows:
+        found[day].append(
+            ServedUsage(
+                request_class=slug,
+                model=model,
+                requests=None if unknown else int(requests),
+                batch_requests=None,
+                uncached_input_tok=int(uncached),
+                cache_read_tok=int(read),
+                cache_write_5m_tok=int(write_5m),
+                cache_write_1h_tok=int(write_1h),
+                output_tok=0,
+            )
+        )
+    return dict(found)

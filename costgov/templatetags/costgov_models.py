@@ -18,11 +18,13 @@ def in_words(text: str, names: Mapping[str, ModelName]) -> str:
 
 @register.simple_tag(takes_context=True)
 def named(context: template.Context, text: str, capital: bool = False) -> str:
-    """The same where the page has no names: read once for a page. `capital`: the sentence begins with a capital."""
+    """The same by the names of the page, else read once for it. `capital`: the sentence begins with a capital."""
     if not text:
         return ""
     request = context.get("request")
-    names: Mapping[str, ModelName] | None = getattr(request, "_model_names", None)
+    names: Mapping[str, ModelName] | None = getattr(context.get("view"), "names", None)
+    if names is None:
+        names = getattr(request, "_model_names", None)
     if names is None:
         names = model_names()
         if request is not None:

@@ -1,14 +1,10 @@
 """What served each class and what its bar asked, at every instant of a span: by policy, else by usage day by day."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from django.db.models import Count, Q, Sum
-
-from billing.models import DailyUsage
-from billing.queries.profiles import ServedUsage
+from billing.queries.profiles import ServedUsage, served_by_day
 from routing.core.bars import BarHistory
 from routing.core.monitor import InForce
 from routing.queries.incumbents import ActivePolicy, active_policies, incumbents
@@ -57,7 +53,11 @@ def served_before(*, slug: str, model: str, as_of: datetime) -> ServedBefore | N
     if settled_at is None:
         return None
     day = settled_at.astimezone(UTC).date()
-    usage = [row for row in _window(_usage([slug], day - WINDOW_DAYS * _DAY, day), day) if row.model != model]
+    usage = [
+        row
+        for row in _window(served_by_day(classes=[slug], start=day - WINDOW_DAYS * _DAY, end=day), day)
+        if row.model != model
+    ]
     found = incumbents(policy=None, usage=usage, slugs=[slug]).get(slug)
     return ServedBefore(found) if found is not None else None
 
@@ -79,7 +79,8 @@ def _serving(slugs: Collection[str], since: datetime, until: datetime) -> dict[s
         if not open_ones:
             continue
         if usage is None:
-            usage = _usage(slugs, since.astimezone(UTC).date() - WINDOW_DAYS * _DAY, until.astimezone(UTC).date())
+            first, last = (at.astimezone(UTC).date() for at in (since, until))
+            usage = served_by_day(classes=slugs, start=first - WINDOW_DAYS * _DAY, end=last)
         for at in _days(begins, ends):
             models = incumbents(policy=None, usage=_window(usage, at.date()), slugs=open_ones)
             for slug in open_ones:
@@ -111,39 +112,6 @@ def _days(begins: datetime, ends: datetime) -> Iterator[datetime]:
     while at < ends:
         yield at
         at = datetime.combine(at.date() + _DAY, time(), tzinfo=UTC)
-
-
-def _usage(slugs: Collection[str], start: date, end: date) -> _DayUsage:
-    """Counted usage of each day of [start, end), per class and model."""
-    rows = (
-        DailyUsage.objects.filter(date__gte=start, date__lt=end, request_class__in=list(slugs))
-        .values_list("date", "request_class", "model")
-        .annotate(
-            known=Sum("requests"),
-            unknown=Count("id", filter=Q(requests__isnull=True)),
-            uncached=Sum("uncached_input_tok"),
-            read=Sum("cache_read_tok"),
-            write_5m=Sum("cache_write_5m_tok"),
-            write_1h=Sum("cache_write_1h_tok"),
-        )
-        .order_by("date", "request_class", "model")
-    )
-    found: dict[date, list[ServedUsage]] = defaultdict(list)
-    for day, slug, model, requests, unknown, uncached, read, write_5m, write_1h in rows:
-        found[day].append(
-            ServedUsage(
-                request_class=slug,
-                model=model,
-                requests=None if unknown else int(requests),
-                batch_requests=None,
-                uncached_input_tok=int(uncached),
-                cache_read_tok=int(read),
-                cache_write_5m_tok=int(write_5m),
-                cache_write_1h_tok=int(write_1h),
-                output_tok=0,
-            )
-        )
-    return found
 
 
 def _window(usage: _DayUsage, end: date) -> list[ServedUsage]:

@@ -32,8 +32,8 @@ KINDS: Final = {
     "spend-lines", "audit", "settings", "patterns", "invoices", "month", "month-close", "invoice-add", "invoice-detail",
     "invoice-edit", "data-health", "column-mappings", "usage-formats", "spend", "showback", "cost-centres", "contracts",
     "contract-new", "savings", "evidence-needed", "price-scenarios", "price-scenario-new", "price-file",
-    "cost-centre-unmap", "eval-run-list", "eval-run", "eval-run-set-aside", "eval-run-move", "eval-cases", "eval-case", "work-items",
-    "work-item-close", "suite-rules", "eval-import-delete",
+    "cost-centre-unmap", "eval-run-list", "eval-run", "eval-run-set-aside", "eval-run-move", "eval-cases", "eval-case",
+    "work-items", "work-item-close", "suite-rules", "eval-import-delete",
 }  # fmt: skip
 
 VOID: Final = {"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
