@@ -207,8 +207,8 @@ def all_of_it(settings: Any, tmp_path: Any) -> World:
             Client().get("/api/v1/changes", headers=tokens[name])  # its latest use is written down once a minute
     ids = {
         **waiting_changes, "active": active, "run": run.pk, "import": run.eval_import_id, "aside": aside.pk,
-        "line": line, "invoice": invoice.pk, "reason": reason.pk, "queued": queued.pk, "done": done.pk, "discarded": waiting[0],
-        "waiting": waiting[1], "columns": ColumnMapping.objects.get().pk,
+        "line": line, "invoice": invoice.pk, "reason": reason.pk, "queued": queued.pk, "done": done.pk,
+        "discarded": waiting[0], "waiting": waiting[1], "columns": ColumnMapping.objects.get().pk,
         "evals": EvalImport.objects.create(
             file_name="w", sha256="w" * 64, state="queued", format="csv", imported_at=world.AS_OF,
             file_path=str(tmp_path / "gone"),
