@@ -37,7 +37,7 @@ def page_lines(text: str) -> dict[str, Line]:
     found = {}
     for row in table.split('<th scope="row"')[1:]:
         slug = re.search(r'href="/classes/([^/"]+)/"', row)
-        cells = re.findall(r'<td class="num"[^>]*>(?:<div>)?([^<]+)', row)
+        cells = re.findall(r'<td class="num[^"]*"[^>]*>(?:<div>)?([^<]+)', row)
         found[slug[1] if slug else "all classes"] = [amount(cell) for cell in cells]
     return found
 
