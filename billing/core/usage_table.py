@@ -6,7 +6,7 @@ number of 10^-places usd, where `places` is what the prices need, so sums of cos
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -35,7 +35,10 @@ class TooLarge(ArithmeticError):
 @dataclass(frozen=True)
 class UsageTable:
     """Rows of counted usage. `days`: ordinals (date.toordinal); `counts`: one row of numbers per counter, in the order
-    of COUNTERS; `requests`: −1 where the source does not say. `keys`: the values of `names`, one tuple per key."""
+    of COUNTERS; `requests`: −1 where the source does not say. `keys`: the values of `names`, one tuple per key.
+
+    `codings`: the code of each key by name, as asked for; parts share it, so a page that asks ten times sorts once.
+    """
 
     names: tuple[str, ...]
     keys: tuple[tuple[str, ...], ...]
@@ -43,14 +46,19 @@ class UsageTable:
     key: Small
     counts: Ints
     requests: Ints
+    codings: "dict[str, Codes]" = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.days)
 
     def part(self, rows: Rows) -> "UsageTable":
         """Some of the rows, with the same keys."""
-        return UsageTable(
-            self.names, self.keys, self.days[rows], self.key[rows], self.counts[:, rows], self.requests[rows]
+        return replace(
+            self,
+            days=self.days[rows],
+            key=self.key[rows],
+            counts=self.counts[:, rows],
+            requests=self.requests[rows],
         )
 
     def between(self, start: date, end: date) -> slice:
@@ -193,13 +201,14 @@ def missing_lines(table: UsageTable, costs: Costs, pricer: Pricer, kinds: Sequen
     rows = np.flatnonzero(costs.unpriced[[row for row, _ in asked]].any(axis=0))
     if not len(rows):
         return Missing((), None)
-    some, unpriced = _used_keys(table.part(rows)), costs.unpriced[:, rows]
+    some, unpriced = table.part(rows), costs.unpriced[:, rows]
     units = np.zeros_like(some.counts)
     for row, _ in asked:
         units[row] = np.where(unpriced[row], some.counts[row], 0)
     is_named, rest = _named_models(some, units, pricer.book.priced_models)
     if rest is not None:
-        some, units = _used_keys(some.part(is_named)), units[:, is_named]
+        some, units = some.part(is_named), units[:, is_named]
+    some = _used_keys(some)
     price_keys, place = _places(some, pricer)
     width = len(pricer.book.change_days()) + 1
     found = []
@@ -225,9 +234,12 @@ def _named_models(
     table: UsageTable, units: Ints, known: frozenset[str]
 ) -> tuple[NDArray[np.bool_], OtherUnpriced | None]:
     """Rows of models to be named, and what the others have together. `units` without a price, a line per counter."""
-    models = codes_of_keys(table, table.column("model"))
+    models = codes_of_name(table, "model")
     tokens, searches = units[:-1].sum(axis=0), units[-1]
     is_unknown = np.array([label not in known and label != "" for label in models.labels])
+    is_here = np.zeros(len(models.labels), dtype=bool)
+    is_here[models.code] = True
+    is_unknown &= is_here
     if int(is_unknown.sum()) <= UNKNOWN_SHOWN:
         return np.ones(len(table), dtype=bool), None
     by_model = np.zeros((2, len(models.labels)), dtype=units.dtype)
@@ -257,7 +269,7 @@ def _most_first(places: Ints, by_model: Ints) -> Ints:
 def _used_keys(table: UsageTable) -> UsageTable:
     """The same rows with only the keys they have."""
     used, key = np.unique(table.key, return_inverse=True)
-    return replace(table, keys=tuple(table.keys[n] for n in used.tolist()), key=key.astype(np.int32))
+    return replace(table, keys=tuple(table.keys[n] for n in used.tolist()), key=key.astype(np.int32), codings={})
 
 
 _Rates = dict[tuple[int, int], Decimal]  # by number of the kind and place
@@ -327,12 +339,24 @@ class Codes:
     labels: tuple[str, ...]
 
 
-def codes_of_keys(table: UsageTable, values: Sequence[str]) -> Codes:
-    """A dimension every key has one value of."""
+def codes_of_name(table: UsageTable, name: str) -> Codes:
+    """The dimension of one of the table's names."""
+    coding = table.codings.get(name)
+    if coding is None:
+        coding = table.codings[name] = _coded(table.column(name))
+    return Codes(coding.code[table.key] if len(coding.labels) > 1 else np.zeros(len(table), np.int64), coding.labels)
+
+
+def _coded(values: Sequence[str]) -> Codes:
     labels = tuple(sorted(set(values)))
     places = {label: n for n, label in enumerate(labels)}
-    of_key = np.array([places[value] for value in values], dtype=np.int64)
-    return Codes(of_key[table.key] if len(labels) > 1 else np.zeros(len(table), np.int64), labels)
+    return Codes(np.array([places[value] for value in values], dtype=np.int64), labels)
+
+
+def codes_in_words(codes: Codes, words: Sequence[str]) -> Codes:
+    """The same rows by other words, one for each label; labels with the same word become one."""
+    coding = _coded(words)
+    return Codes(coding.code[codes.code], coding.labels)
 
 
 def codes_of_days(table: UsageTable, word: Callable[[date], str]) -> Codes:

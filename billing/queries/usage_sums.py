@@ -19,8 +19,9 @@ from billing.core.usage_table import (
     Groups,
     Missing,
     UsageTable,
+    codes_in_words,
     codes_of_days,
-    codes_of_keys,
+    codes_of_name,
     codes_of_places,
     grouped,
     grouped_by_kind,
@@ -133,17 +134,17 @@ class _Known:
 
     def codes(self, table: UsageTable, name: str) -> Codes:
         if name in KEY_DIMENSIONS:
-            return codes_of_keys(table, table.column(KEY_DIMENSIONS[name]))
+            return codes_of_name(table, KEY_DIMENSIONS[name])
         if name in TIME_DIMENSIONS:
             return codes_of_days(table, _WORDS[name])
         if name == NAMED_MODEL:
-            models = table.column("model")
-            named = named_models(start=self._start, end=self._end)
-            told = frozenset(named or models)
-            return codes_of_keys(table, [model if model in told else OTHERS for model in models])
+            models = codes_of_name(table, "model")
+            told = frozenset(named_models(start=self._start, end=self._end) or models.labels)
+            return codes_in_words(models, [model if model in told else OTHERS for model in models.labels])
         if name == TIER:
             tiers = {model: facts.tier for model, facts in release_facts().items()}
-            return codes_of_keys(table, [tiers.get(model, "other") for model in table.column("model")])
+            models = codes_of_name(table, "model")
+            return codes_in_words(models, [tiers.get(model, "other") for model in models.labels])
         rules = Rules(self._rules if self._rules is not None else cost_rules())
         keys = list(zip(*(table.column(field) for field in FIELDS), strict=True))
         centres = [rules.over_time(values) for values in keys]

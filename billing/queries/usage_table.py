@@ -210,7 +210,7 @@ def _month_days(month: int) -> tuple[date, date]:
 def _together(first: UsageTable, second: UsageTable) -> UsageTable:
     """Two tables as one: keys both know are one key."""
     numbers: dict[tuple[str, ...], int] = {}
-    used = [key for n, key in enumerate(first.keys) if n in set(np.unique(first.key).tolist())]
+    used = [first.keys[n] for n in np.unique(first.key).tolist()]
     for key in (*used, *second.keys):
         numbers.setdefault(key, len(numbers))
     moved = []
