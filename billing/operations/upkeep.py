@@ -93,8 +93,10 @@ def delete_import(
 
 def _check_deletable(row: Import) -> None:
     if row.kind != "usage" or row.state != Import.State.DONE:
-        what = "costs: undo them on the month's page" if row.kind != "usage" else f"{row.get_state_display().lower()}"
-        raise DeletionRefused(f"Import {row.pk} ({row.file_name}) is {what}; only a finished usage import is deleted.")
+        name = f"Import {row.pk} ({row.file_name})"
+        if row.kind != "usage":
+            raise DeletionRefused(f"{name} states costs: these are not deleted, the right file replaces their days.")
+        raise DeletionRefused(f"{name} is {row.get_state_display().lower()}; only a finished usage import is deleted.")
     if row.period_start is None or row.period_end is None:
         return
     first, last = (at.astimezone(UTC).date() for at in (row.period_start, row.period_end))
