@@ -286,7 +286,7 @@ def test_class_detail_policies_prices_and_lists(people):
 @pytest.mark.parametrize(
     ("address", "status", "said"),
     [
-        ("spend?by=colour", 400, "unknown --by colour"),
+        ("spend?by=colour", 400, "unknown grouping colour"),
         ("spend?from=2026-11-08&to=2026-11-01", 400, "must be before"),
         ("spend?from=yesterday", 400, "from"),
         ("spend?group=class", 400, "Not a parameter here; it knows from, by, to, basis, prices, format, limit, class,"),

@@ -408,7 +408,7 @@ def test_folded_spend_is_the_same_whole(estate: dict[str, Any]) -> None:
     assert (folded.total, folded.unpriced, folded.unpriced_rest) == (whole.total, whole.unpriced, whole.unpriced_rest)
     assert {row.group["model"] for row in folded.rows} <= {row.group["model"] for row in whole.rows} | {OTHERS}
     assert len(folded.rows) < len(whole.rows)
-    with pytest.raises(UnknownDimension, match="unknown --by named_model"):
+    with pytest.raises(UnknownDimension, match="unknown grouping named_model"):
         spend(start=START, end=END, by=(NAMED_MODEL,))
     sums = usage_sums(start=START, end=END, by=(NAMED_MODEL,))
     assert int(sums.groups.unpriced[:-1].sum()) == whole.total.unpriced_tok
