@@ -182,7 +182,8 @@ def spend_rows(
 def _check_names(by: Sequence[str], where: Mapping[str, str]) -> None:
     unknown = [name for name in (*by, *where) if name not in SPEND_DIMENSIONS]
     if unknown:
-        raise UnknownDimension(f"unknown grouping {', '.join(unknown)}; choose from {', '.join(sorted(SPEND_DIMENSIONS))}")
+        known = ", ".join(sorted(SPEND_DIMENSIONS))
+        raise UnknownDimension(f"unknown grouping {', '.join(unknown)}; choose from {known}")
     if len(set(by)) < len(by):
         raise ValueError(f"a grouping is named twice: {', '.join(by)}")
 
