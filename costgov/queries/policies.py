@@ -18,6 +18,7 @@ from costgov.queries.recommendation import (
     DraftView,
     draft_view,
 )
+from costgov.queries.saving_scope import SavingScope, saving_scope
 from gateway.document import content_hash, validate_document
 from routing.core.policy_diff import PolicyDiff
 from routing.core.policy_text import AssignmentText, RuleText, assignment_texts, rule_texts
@@ -54,12 +55,13 @@ class AssignmentRow:
 
 @dataclass(frozen=True, slots=True)
 class Teaser:
-    """The recommended draft in two figures."""
+    """The recommended draft in two figures; `unknown`: why the figures are not known, what to do ('' = known)."""
 
     saving_usd: Decimal
     now_usd: Decimal
     moves: int
     changes: int
+    unknown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class DraftPage:
     content_hash: str
     evidence_hash: str
     open_changes: tuple[ChangeRow, ...]
+    scope: SavingScope
+    """The spend its figures are of."""
 
     @property
     def suggested_title(self) -> str:
@@ -188,6 +192,7 @@ def draft_page(*, as_of: datetime) -> DraftPage:
         content_hash=content,
         evidence_hash=evidence,
         open_changes=changes(environment=PROD, only_open=True),
+        scope=saving_scope(draft.recommendation),
     )
 
 
@@ -256,7 +261,9 @@ def assignment_rows(document: Mapping[str, Any]) -> tuple[AssignmentRow, ...]:
 def _teaser(draft: DraftPage | None) -> Teaser | None:
     if draft is None or not draft.changes_something:
         return None
-    return Teaser(draft.case.saving_usd, draft.case.now_usd, len(draft.case.moved), draft.diff.count)
+    case, scope = draft.case, draft.scope
+    unknown = "" if scope.is_known else scope.note
+    return Teaser(case.saving_usd, case.now_usd, len(case.moved), draft.diff.count, unknown)
 
 
 def _named(diff: PolicyDiff) -> PolicyDiff:

@@ -15,7 +15,8 @@ from costgov.queries.recommendation import (
     recommended_report,
     view_of,
 )
-from costgov.queries.spend import current_costs, spend
+from costgov.queries.saving_scope import SavingScope, saving_scope
+from costgov.queries.spend import SpendReport, current_costs, spend
 from routing.core.measured_saving import MeasuredSaving
 from routing.core.rounded_sides import CENT, rounded_sides
 from routing.queries.recommendation import WINDOW_DAYS, RecommendationReport
@@ -23,6 +24,7 @@ from routing.queries.served_baseline import served_baselines
 
 CLOSED_MONTHS = 6
 ZERO = Decimal(0)
+FOR_QUALITY = ("restore_quality", "avoid_failures")  # moves that may cost money
 NO_ARMS = (
     "Not measured: no decision records with a held-back arm are held. A rollout stage below 100% keeps one; "
     "about 1,500 conversations in it measure the saving to ± 10%."
@@ -97,9 +99,10 @@ class Realised:
 
 @dataclass(frozen=True, slots=True)
 class SavingKinds:
-    """The recommendation's saving a month by how sure it is; the three are apart and sum to `total_usd`.
+    """The recommendation's saving a month by how sure it is; the kinds are apart.
 
-    `proven_usd` and `unproven_usd` are still to be won; `decided_usd` is what the policy in force does already.
+    proven + unproven + decided − quality = `total_usd`. `proven_usd` and `unproven_usd` are still to be won;
+    `decided_usd` is what the policy in force does already; `quality_usd` is what moves for quality cost, no saving.
     `waiting_usd`: what missing evidence could add, the best model of each class; in none of the sums.
     """
 
@@ -110,6 +113,8 @@ class SavingKinds:
     waiting_usd: Decimal
     waiting_classes: int
     unproven: tuple["UnprovenRow", ...] = ()
+    quality_usd: Decimal = ZERO
+    quality: tuple["QualityRow", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,20 @@ class UnprovenRow:
     title: str
     model: str
     saving_usd_per_month: Decimal
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRow:
+    """A recommended move that costs money: it restores quality or avoids failures. `why`: what is not shown of it."""
+
+    request_class: str
+    title: str
+    incumbent: str
+    model: str
+    move: str
+    reason: str
+    cost_usd_per_month: Decimal
     why: str
 
 
@@ -154,11 +173,16 @@ class Waterfall:
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """Everything about savings as of one moment. `shown`: the period looked at, among `periods`."""
+    """Everything about savings as of one moment. `shown`: the period looked at, among `periods`.
+
+    `scope`: the spend the figures are of. `waterfall` and `kinds` are None where no class has a figure: then nothing
+    is known of what can be saved, which is not 0; `scope.note` says what to do.
+    """
 
     recommendation: RecommendationView
-    waterfall: Waterfall
-    kinds: SavingKinds
+    scope: SavingScope
+    waterfall: Waterfall | None
+    kinds: SavingKinds | None
     periods: tuple[Realised, ...]
     shown: Realised
     measured: MeasuredSaving | None = None
@@ -179,12 +203,22 @@ def savings(*, as_of: datetime, period: str = "") -> Savings:
     shown = next((each for each in periods if each.key == (period or "28d")), None)
     if shown is None:
         raise NoSuchPeriod(f"no realised saving for {period!r}: use one of {', '.join(each.key for each in periods)}")
-    return Savings(view, waterfall(view), saving_kinds(view), periods, shown)
+    is_known = bool(view.classes)
+    return Savings(
+        recommendation=view,
+        scope=saving_scope(view),
+        waterfall=waterfall(view) if is_known else None,
+        kinds=saving_kinds(view) if is_known else None,
+        periods=periods,
+        shown=shown,
+    )
 
 
 def saving_kinds(view: RecommendationView) -> SavingKinds:
     """The saving a month of a recommendation by how sure it is."""
-    open_rows = [row for row in view.classes if not row.is_in_force]
+    not_in_force = [row for row in view.classes if not row.is_in_force]
+    quality = [row for row in not_in_force if row.move in FOR_QUALITY and row.saving_usd_per_month < 0]
+    open_rows = [row for row in not_in_force if row not in quality]
     unproven = [row for row in open_rows if not row.is_proven]
     best: dict[str, Decimal] = {}
     for gap in view.missing_evidence:
@@ -199,6 +233,20 @@ def saving_kinds(view: RecommendationView) -> SavingKinds:
         unproven=tuple(
             UnprovenRow(row.request_class, row.title, row.target, row.saving_usd_per_month, why_unproven(row))
             for row in unproven
+        ),
+        quality_usd=-_sum(row.saving_usd_per_month for row in quality),
+        quality=tuple(
+            QualityRow(
+                request_class=row.request_class,
+                title=row.title,
+                incumbent=row.incumbent,
+                model=row.target,
+                move=row.move,
+                reason=row.reason,
+                cost_usd_per_month=-row.saving_usd_per_month,
+                why=why_unproven(row),
+            )
+            for row in quality
         ),
     )
 
@@ -230,12 +278,14 @@ def _realised(report: RecommendationReport, *, key: str, start: date, end: date,
     current = current_costs(start=start, end=end, on=on)
     report_of_days = spend(start=start, end=end, book=price_book())
     billed = {row.group["class"]: row for row in report_of_days.rows}
+    is_unpriced = any(row.unpriced_tok for row in report_of_days.rows)
+    by_model = spend(start=start, end=end, by=("class", "model"), book=price_book()) if is_unpriced else None
     known, unknown = [], []
     for each in served_baselines(report, start=start, end=end, on=on, current=current):
         cost, row = current.get(each.request_class), billed.get(each.request_class)
         list_usd = row.cost_usd if row is not None and not row.unpriced_tok else None
         if cost is None or cost.cost_usd is None or list_usd is None:
-            reason = "part of its usage is unpriced: see the Prices page"
+            reason = _unpriced_text(each.request_class, by_model)
             unknown.append(RealisedUnknown(each.request_class, each.title, reason, None))
         elif each.cost_usd is None:
             unknown.append(RealisedUnknown(each.request_class, each.title, each.source, list_usd))
@@ -286,6 +336,13 @@ def _realised(report: RecommendationReport, *, key: str, start: date, end: date,
         price_change_usd=_sum(row.price_change_usd for row in rows),
         list_usd=_sum(row.list_usd for row in rows),
     )
+
+
+def _unpriced_text(request_class: str, by_model: SpendReport | None) -> str:
+    """Which models of a class have usage without a price of its day; of the last day alone, the Prices page tells."""
+    rows = by_model.rows if by_model is not None else ()
+    models = sorted({row.group["model"] for row in rows if row.group["class"] == request_class and row.unpriced_tok})
+    return f"part of its usage{' on ' + ', '.join(models) if models else ''} is unpriced: see the Prices page"
 
 
 def _cent(usd: Decimal) -> Decimal:

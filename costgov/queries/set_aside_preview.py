@@ -177,7 +177,12 @@ def _savings(before: RecommendationView | None, after: RecommendationView | None
     return tuple(SavingStep(kind, *_amounts(old, new, name)) for kind, name in _KINDS)
 
 
-_KINDS = (("Proven", "proven_usd"), ("Unproven", "unproven_usd"), ("In force", "decided_usd"))
+_KINDS = (
+    ("Proven", "proven_usd"),
+    ("Unproven", "unproven_usd"),
+    ("In force", "decided_usd"),
+    ("Cost of quality", "quality_usd"),
+)
 
 
 def _amounts(old: SavingKinds, new: SavingKinds, name: str) -> tuple[Decimal, Decimal]:

@@ -16,7 +16,7 @@ from costgov.model_words import in_words
 from costgov.pages import page
 from costgov.queries.evidence_needed import UnknownModel
 from costgov.queries.recommendation import NoBaseline, RecommendationView
-from costgov.queries.savings import NoSuchPeriod, Realised, Savings, class_steps
+from costgov.queries.savings import NoSuchPeriod, Realised, Waterfall, class_steps
 from costgov.shown import evidence_needed_shown, model_outlook_shown, savings_shown
 from costgov.templatetags.costgov_format import month, usd
 from routing.core.attribution import split_exactly
@@ -43,7 +43,7 @@ def savings_page(request: HttpRequest) -> HttpResponse:
         names=names,
         period_choices=[(each.key, _period_name(each)) for each in view.periods],
         steps=class_steps(view.recommendation),
-        **_waterfall(view, names),
+        **(_waterfall(view.waterfall, view.recommendation, names) if view.waterfall is not None else {}),
     )
 
 
@@ -80,12 +80,11 @@ def _period_name(period: Realised) -> str:
     return month(period.start) if period.is_closed else "Last 28 days"
 
 
-def _waterfall(view: Savings, names: Mapping[str, ModelName]) -> dict[str, Any]:
+def _waterfall(found: Waterfall, view: RecommendationView, names: Mapping[str, ModelName]) -> dict[str, Any]:
     """The 28 days in the order routed → cached → batched, with the split that has no order beside each step."""
-    found = view.waterfall
     running = found.baseline_usd
     saved = found.baseline_usd - found.recommended_usd
-    order_free = _order_free(view.recommendation, saved)
+    order_free = _order_free(view, saved)
     parts = [charts.Part("Baseline", running, total=True)]
     rows = [[f"All on {in_words(found.baseline_model, names)}", usd(running), "", ""]]
     for lever, saved_usd in zip(found.levers, found.saved_usd, strict=True):

@@ -82,7 +82,9 @@ def test_a_price_that_changes_within_the_period_is_a_row_of_its_own() -> None:
 def test_the_kinds_are_apart_and_sum_to_the_recommendation() -> None:
     found = savings(as_of=world.AS_OF)
     kinds = found.kinds
+    assert kinds is not None
     assert kinds.proven_usd + kinds.unproven_usd + kinds.decided_usd == kinds.total_usd
+    assert not kinds.quality and kinds.quality_usd == 0 and found.scope.note == ""
     assert kinds.total_usd == found.recommendation.saving_usd_per_month
     assert all(row.why for row in kinds.unproven)
     for step in class_steps(found.recommendation):

@@ -59,7 +59,12 @@ def reality(slug: str) -> tuple[dict[str, tuple[str, bool, int]], dict[str, Deci
     kinds = saving_kinds(view)
     return (
         {model: (each.status, each.stale, each.cases) for model, each in verdicts.items()},
-        {"Proven": kinds.proven_usd, "Unproven": kinds.unproven_usd, "In force": kinds.decided_usd},
+        {
+            "Proven": kinds.proven_usd,
+            "Unproven": kinds.unproven_usd,
+            "In force": kinds.decided_usd,
+            "Cost of quality": kinds.quality_usd,
+        },
         {row.request_class: row.target for row in view.classes},
     )
 

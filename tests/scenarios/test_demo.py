@@ -438,7 +438,11 @@ def test_recommendation_equals_an_independent_computation(printed, sources, requ
 def test_the_savings_of_every_kind_add_up_on_the_demo(demo):
     found = savings(as_of=AS_OF)
     kinds, shown = found.kinds, found.shown
-    assert kinds.proven_usd + kinds.unproven_usd + kinds.decided_usd == kinds.total_usd
+    assert kinds is not None and found.waterfall is not None
+    assert kinds.proven_usd + kinds.unproven_usd + kinds.decided_usd - kinds.quality_usd == kinds.total_usd
+    assert kinds.quality_usd == sum(row.cost_usd_per_month for row in kinds.quality)
+    scope = found.scope
+    assert scope.covered_usd + scope.unsolved_usd + scope.unregistered_usd + scope.unclassified_usd == scope.spend_usd
     assert shown.saving_usd == shown.baseline_usd - shown.served_usd == sum(row.saving_usd for row in shown.rows)
     assert shown.saving_usd == shown.measured_usd + shown.assumed_usd
     # One quantity, one figure: the window's baseline as realised and as the waterfall begins, class by class too.

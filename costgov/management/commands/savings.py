@@ -11,7 +11,7 @@ from billing.core.words import percent, signed
 from costgov.jsonout import dumps
 from costgov.pages import now
 from costgov.queries.recommendation import NoBaseline
-from costgov.queries.savings import NoSuchPeriod, Savings, savings
+from costgov.queries.savings import NoSuchPeriod, Realised, SavingKinds, Savings, savings
 
 
 class Command(BaseCommand):
@@ -34,16 +34,44 @@ class Command(BaseCommand):
 
 
 def _table(found: Savings) -> str:
-    kinds, shown = found.kinds, found.shown
-    lines = [
+    shown = found.shown
+    lines = [*_kinds(found.kinds), *([found.scope.note] if found.scope.note else []), ""]
+    if shown.rows or shown.unknown:
+        lines += _realised(shown)
+    else:
+        lines.append(f"Realised {shown.start} to {shown.end}: not known, no class served a priced request")
+    lines += [
+        f"{each.key}: saved {signed(each.saving_usd, 2)} usd ({percent(each.share) if each.share is not None else '–'})"
+        if each.rows
+        else f"{each.key}: not known"
+        for each in found.periods
+    ]
+    lines.append(found.measured_note)
+    return "\n".join(lines)
+
+
+def _kinds(kinds: SavingKinds | None) -> list[str]:
+    if kinds is None:
+        return []
+    return [
         "A month, estimates:",
         f"  proven       {signed(kinds.proven_usd, 2):>12} usd",
         f"  unproven     {signed(kinds.unproven_usd, 2):>12} usd",
         f"  in force     {signed(kinds.decided_usd, 2):>12} usd  the active policy does it already",
+        *([f"  for quality  {signed(-kinds.quality_usd, 2):>12} usd  moves that cost money"] if kinds.quality else []),
         f"  = recommended{signed(kinds.total_usd, 2):>12} usd",
         f"  not in it: up to {signed(kinds.waiting_usd, 2)} usd with evidence for {kinds.waiting_classes} classes",
         *(f"  unproven: {row.request_class} on {row.model}: {row.why}" for row in kinds.unproven),
-        "",
+        *(
+            f"  for quality: {row.request_class} to {row.model}: costs {signed(row.cost_usd_per_month, 2)} usd; "
+            f"{row.reason}{'; ' + row.why if row.why else ''}"
+            for row in kinds.quality
+        ),
+    ]
+
+
+def _realised(shown: Realised) -> list[str]:
+    lines = [
         f"Realised {shown.start} to {shown.end}, all on {shown.baseline_model} at prices of {shown.prices_on}:",
         f"{'class':<24} {'on baseline':>14} {'as served':>14} {'saved':>14} {'price change':>14}  tokens on baseline",
     ]
@@ -57,10 +85,4 @@ def _table(found: Savings) -> str:
         f"{signed(shown.saving_usd, 2):>14} {signed(shown.price_change_usd, 2):>14}  "
         f"{signed(shown.measured_usd, 2)} measured, {signed(shown.assumed_usd, 2)} on assumed tokens"
     )
-    lines += [f"not known: {row.request_class}: {row.reason}" for row in shown.unknown]
-    lines += [
-        f"{each.key}: saved {signed(each.saving_usd, 2)} usd ({percent(each.share) if each.share is not None else '–'})"
-        for each in found.periods
-    ]
-    lines.append(found.measured_note)
-    return "\n".join(lines)
+    return [*lines, *(f"not known: {row.request_class}: {row.reason}" for row in shown.unknown)]
