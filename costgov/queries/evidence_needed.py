@@ -63,8 +63,22 @@ class NeededRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Untried:
+    """A model that may serve, that nobody has used or evaluated. `total_usd`: a month, if it cleared every bar."""
+
+    model: str
+    name: str
+    tier: str
+    total_usd: Decimal
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceNeeded:
-    """Every eval worth running, the best first. `total_usd` counts one model per class: only one can serve it."""
+    """Every eval worth running, the best first. `total_usd` counts one model per class: only one can serve it.
+
+    `untried`: placed models that are no candidate of any recommendation yet, by what they could save; in no sum.
+    """
 
     start: date
     end: date
@@ -72,6 +86,7 @@ class EvidenceNeeded:
     rows: tuple[NeededRow, ...]
     total_usd: Decimal
     classes: int
+    untried: tuple[Untried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +142,8 @@ def evidence_needed(*, as_of: datetime) -> EvidenceNeeded:
     """Cheaper models that lack evidence or whose evidence is stale, by what they would save. Raises NoBaseline."""
     report = recommended_report(as_of=as_of)
     gaps = {row.request_class: {gap.model for gap in row.missing_evidence} for row in report.recommendation.classes}
-    costs = plan_costs(report, models=gaps, on=report.end)
+    untried = _untried_models(report)
+    costs = plan_costs(report, models={slug: models | untried for slug, models in gaps.items()}, on=report.end)
     held = cases_held({slug: report.verdicts[slug] for slug, models in gaps.items() if models}, as_of=as_of)
     names, rows = model_names(), []
     for row in report.recommendation.classes:
@@ -163,7 +179,37 @@ def evidence_needed(*, as_of: datetime) -> EvidenceNeeded:
     rows.sort(key=lambda row: (row.to_run.cases is None, -row.saving_usd, row.request_class, row.model))
     best = [row for row in rows if row.is_best_of_class]
     total = sum((row.saving_usd for row in best), Decimal(0))
-    return EvidenceNeeded(report.start, report.end, report.baseline_model, tuple(rows), total, len(best))
+    return EvidenceNeeded(
+        start=report.start,
+        end=report.end,
+        baseline_model=report.baseline_model,
+        rows=tuple(rows),
+        total_usd=total,
+        classes=len(best),
+        untried=_untried(report, untried, costs),
+    )
+
+
+def _untried_models(report: RecommendationReport) -> set[str]:
+    """Models that policy allows now, but that are no candidate: not used, planned for a class, or in any eval."""
+    estate = report.facts.estate
+    return {model for model in release_facts().keys() - set(estate.models) if not _refusal(model, "", estate)}
+
+
+def _untried(report: RecommendationReport, models: set[str], costs: Mapping[str, PlanCosts]) -> tuple[Untried, ...]:
+    """Those that would be cheaper somewhere, the largest saving first: the sums their own outlook shows."""
+    levers, names, found = frozenset(report.recommendation.levers), model_names(), []
+    for model in models:
+        savings = [
+            row.recommended_cost_usd - window_cost_usd(row.units, cost.unit_cost_usd(levers))
+            for row in report.recommendation.classes
+            if model != row.target and (cost := costs[row.request_class].by_model.get(model)) is not None
+        ]
+        monthly = [_month(saving, report) for saving in savings if saving > 0]
+        if monthly:
+            name = model_name(names, model)
+            found.append(Untried(model, name.name, name.tier, sum(monthly, Decimal(0)), len(monthly)))
+    return tuple(sorted(found, key=lambda row: (-row.total_usd, row.model)))
 
 
 def model_outlook(*, model: str, as_of: datetime) -> ModelOutlook:

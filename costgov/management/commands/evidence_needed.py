@@ -54,6 +54,11 @@ def _list(found: EvidenceNeeded) -> str:
     ]
     lines += [f"{row.request_class} on {row.model}: {row.to_run.shortage}" for row in found.rows if row.to_run.shortage]
     lines.append(f"Up to {_usd(found.total_usd)} usd a month in {found.classes} classes (one model each), estimates.")
+    lines += [
+        f"Not considered, as nobody has used or evaluated it: {row.model}, up to {_usd(row.total_usd)} usd a month in "
+        f"{row.classes} classes if it cleared; see --model {row.model}"
+        for row in found.untried
+    ]
     return "\n".join(lines)
 
 
