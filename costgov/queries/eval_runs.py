@@ -133,7 +133,7 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
         known = ", ".join(each.model for each in row.models) or "none yet"
         raise UnknownClass(f"Model {model!r} never ran a case of {slug}. Models with cases: {known}.")
     other = row.of(row.incumbent or "")
-    results = _results(facts.verdicts[slug], {model, *([other.model] if other is not None else [])}, as_of)
+    results = _results(facts.verdicts[slug], model, other.model if other is not None else None, as_of)
     own = results.current[model]
     cases = _cases(own, row.metric)
     failing = [case for case in cases if case.score is not None and case.score < 1]
@@ -166,32 +166,40 @@ def model_runs(*, slug: str, model: str, as_of: datetime) -> ModelRuns:
 
 @dataclass(frozen=True, slots=True)
 class _Results:
-    """Results of some models of a class, by candidate: all of them, and those of the epoch that counts."""
+    """Results by candidate: all that were read, and those of the epoch that counts."""
 
     every: dict[str, list[CaseResult]]
     current: dict[str, list[CaseResult]]
 
 
-def _results(verdicts: ClassVerdicts, models: Collection[str], as_of: datetime) -> _Results:
-    """Only results of these models are read: a class may hold a million of others."""
-    named = names_held()
+def _results(verdicts: ClassVerdicts, model: str, other: str | None, as_of: datetime) -> _Results:
+    """Every result of the model, and those of the other on samples that the model was run on too.
+
+    No more is read: a class may hold a million results of the model that serves, hardly any on shared cases.
+    """
+    named, models = names_held(), {model, *([other] if other is not None else [])}
     seen = EvalRunPart.objects.filter(run__request_class__slug=verdicts.slug).order_by()
-    spelt = [raw for raw, held in seen.values_list("model_raw", "model").distinct() if named(raw, held) in models]
+    spelt: dict[str, list[str]] = {each: [] for each in models}
+    for raw, held in seen.values_list("model_raw", "model").distinct():
+        if (candidate := named(raw, held)) in models:
+            spelt[candidate].append(raw)
     parts = parts_that_count(slug=verdicts.slug, asked=asked_of(verdicts.asked), as_of=as_of, named=named)
     since = {
         (part.batch, part.suite, part.suite_version, part.candidate_raw, part.prompt_version, part.mode): part.since
-        for model in models
-        for part in parts.get(model, ())
+        for each in models
+        for part in parts.get(each, ())
     }
-    found = _Results({model: [] for model in models}, {model: [] for model in models})
-    read = case_results(slugs=[verdicts.slug], as_of=as_of, raw_names=spelt).get(verdicts.slug, [])
-    for row in read:
-        if row.candidate not in found.every:
-            continue
-        found.every[row.candidate].append(row)
-        part = (row.batch, row.suite, row.suite_version, row.candidate_raw, row.prompt_version, row.mode)
-        if part in since and ((start := since[part]) is None or row.run_at >= start):
-            found.current[row.candidate].append(row)
+    found = _Results({each: [] for each in models}, {each: [] for each in models})
+    for each in models:
+        shared_with = None if each == model else spelt[model]
+        read = case_results(slugs=[verdicts.slug], as_of=as_of, raw_names=spelt[each], shared_with=shared_with)
+        for row in read.get(verdicts.slug, []):
+            if row.candidate != each:  # one spelling may stand for both
+                continue
+            found.every[each].append(row)
+            part = (row.batch, row.suite, row.suite_version, row.candidate_raw, row.prompt_version, row.mode)
+            if part in since and ((start := since[part]) is None or row.run_at >= start):
+                found.current[each].append(row)
     return found
 
 

@@ -89,18 +89,28 @@ class ClassVerdicts:
 
 
 def case_results(
-    *, slugs: Iterable[str] | None = None, as_of: datetime, raw_names: Iterable[str] | None = None
+    *,
+    slugs: Iterable[str] | None = None,
+    as_of: datetime,
+    raw_names: Iterable[str] | None = None,
+    shared_with: Iterable[str] | None = None,
 ) -> dict[str, list[CaseResult]]:
     """Every eval result run before `as_of`, by class, its model under the name held now (as usage is counted).
 
     Runs that somebody set aside by then are left out, and so are samples of live traffic. `raw_names`: only models
-    the files spell so.
+    the files spell so. `shared_with`: only of samples that models spelt so have a result of in these classes.
     """
     rows = EvalCase.objects.filter(run_at__lt=as_of, run__is_live=False).exclude(run__set_aside_at__lte=as_of)
+    slugs = None if slugs is None else list(slugs)
     if slugs is not None:
-        rows = rows.filter(run__request_class__slug__in=list(slugs))
+        rows = rows.filter(run__request_class__slug__in=slugs)
     if raw_names is not None:
         rows = rows.filter(model_raw__in=list(raw_names))
+    if shared_with is not None:
+        there = EvalCase.objects.filter(model_raw__in=list(shared_with))
+        if slugs is not None:
+            there = there.filter(run__request_class__slug__in=slugs)
+        rows = rows.filter(sample_id__in=there.values("sample_id"))
     found: dict[str, list[CaseResult]] = defaultdict(list)
     named, model, raw = names_held(), _CASE_FIELDS.index("model"), _CASE_FIELDS.index("model_raw")
     for slug, suite, version, *values in rows.order_by("id").values_list(
