@@ -1,7 +1,8 @@
 """Importing eval files in the browser, and what each file brought."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from django import forms
@@ -20,12 +21,18 @@ from costgov.queries.eval_imports import ImportDetail, ImportRow, eval_import, e
 from costgov.timespan import only
 from routing.core.eval_columns import ColumnsError, EvalColumns, parse_eval_columns
 from routing.importers import IMPORTERS, EvalImportError, ReadOptions
-from routing.importers.bad_rows import BadRowGroup, count_of, grouped, rows_of
+from routing.importers.bad_rows import BadRowGroup, EvalRowsRefused, count_of, grouped, rows_of
 from routing.models import EvalImport, RequestClass
 from routing.operations.eval_deletion import EvalDeletionRefused, delete_eval_import
 from routing.operations.eval_queue import cancel_eval_import
 from routing.operations.evals import EvalImportResult, Said
 
+_FIELDS = {
+    "class": "request_class", "columns": "columns", "create-classes": "create_classes", "format": "format",
+    "metric": "metric", "mode": "mode", "model": "model", "run-at": "run_at", "scorer": "scorer", "suite": "suite",
+}  # fmt: skip
+_OPTION = re.compile(rf"(?<![\w-])--({'|'.join(_FIELDS)})(?![\w-])")
+_NO_MAP = re.compile(r", or --map(?=\))")  # the form has rules of suites only
 _ALWAYS_ASKED = ("file", "format", "request_class")
 
 
@@ -37,12 +44,19 @@ class Refused:
     count: int
     listed: int
     bad: tuple[BadRowGroup, ...]
+    has_bad_rows: bool  # whether rows are wrong, which the import can leave out, and not the file as a whole
 
     @classmethod
     def of(cls, error: EvalImportError) -> "Refused":
         rows, count = rows_of(error), count_of(error)
         text = str(error) if count == 1 else f"{rows[0].file} has {count:,} bad rows. Nothing of it was saved."
-        return cls(text, count, len(rows), grouped(rows))
+        bad = tuple(replace(group, remedy=in_fields(group.remedy)) for group in grouped(rows))
+        return cls(in_fields(text), count, len(rows), bad, isinstance(error, EvalRowsRefused))
+
+
+def in_fields(text: str) -> str:
+    """What readers say of options of the command, as fields of the form: '(--model)' is '(“Model”)'."""
+    return _OPTION.sub(lambda found: f"“{EvalImportForm.base_fields[_FIELDS[found[1]]].label}”", _NO_MAP.sub("", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +212,9 @@ def _say(request: HttpRequest, outcome: EvalImportResult) -> None:
         at = f" on {outcome.earlier_at:%d %b %Y}" if outcome.earlier_at else ""
         messages.info(request, f"{outcome.file_name} was imported before{at}: nothing changed.")
     else:
-        messages.success(request, f"{outcome.file_name}: {outcome.cases:,} results imported.")
+        messages.success(
+            request, f"{outcome.file_name}: {outcome.cases:,} result{'' if outcome.cases == 1 else 's'} imported."
+        )
     for warning in outcome.warnings:
         messages.warning(request, warning)
 

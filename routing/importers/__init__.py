@@ -78,10 +78,19 @@ def detect(
         raise EvalImportError(f"is claimed by {names}", remedy="Say which with --format", file=path.name)
     if claims:
         return claims[0]
+    if _is_utf16(head):
+        remedy = "Save it as UTF-8 (as 'CSV UTF-8' in Excel, with iconv -f UTF-16 -t UTF-8)"
+        raise EvalImportError("is text in UTF-16", remedy=remedy, file=path.name)
     if is_promptfoo_csv(head):
         problem = "is promptfoo's CSV, which names no model and no cost"
         raise EvalImportError(problem, remedy="Export promptfoo eval --output results.json", file=path.name)
     raise EvalImportError("is no known format of eval results", remedy=_formats(importers), file=path.name)
+
+
+def _is_utf16(head: bytes) -> bool:
+    """By its mark, or by every other byte being zero, as in Latin text without one."""
+    zeros = head[0:40:2].count(0), head[1:40:2].count(0)
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or (min(zeros) == 0 and max(zeros) > 8)
 
 
 def _formats(importers: tuple[EvalImporter, ...]) -> str:

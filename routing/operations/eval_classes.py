@@ -59,12 +59,14 @@ class ClassesOfFile:
                 field="request_class",
             )
         if self._unknown:
+            one = len(self._unknown) == 1
+            them = "it" if one else "them"
             raise EvalImportError(
-                "no class of this id is registered",
-                remedy="Register it on the Classes page, or let the import do so with the default bar "
+                "no class of this id is registered" if one else f"no classes {_listed(self._unknown)} are registered",
+                remedy=f"Register {them} on the Classes page, or let the import do so with the default bar "
                 "(--create-classes)",
                 field="request_class",
-                value=_listed(self._unknown),
+                value=_listed(self._unknown) if one else None,
             )
 
     def is_live(self, suite: str) -> bool:

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
+from billing.importers.base import EARLIEST
 from routing.core.evidence import CaseResult
 from routing.importers import NO_OPTIONS, About, EvalImportError, ReadOptions, RejectedRow, importer_for
 from routing.importers.bad_rows import BadRow, BadRows, EvalRowsRefused
@@ -223,7 +224,7 @@ class _Reading:
     def _read(self, rows: Iterable[CaseResult | RejectedRow]) -> None:
         named, found = names_held(), 0
         for row in rows:
-            error = row.error if isinstance(row, RejectedRow) else _too_late(row, self.latest)
+            error = row.error if isinstance(row, RejectedRow) else _implausible(row, self.latest)
             if error is not None:
                 self.bad.add(error)
                 continue
@@ -330,12 +331,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _too_late(result: CaseResult, latest: datetime) -> EvalImportError | None:
-    """A case from the future would be saved and then count nowhere: refused instead."""
-    if result.run_at <= latest:
+def _implausible(result: CaseResult, latest: datetime) -> EvalImportError | None:
+    """A case from the future, or from before there was Claude, would be saved and count nowhere: refused instead."""
+    if EARLIEST <= result.run_at <= latest:
         return None
+    is_old = result.run_at < EARLIEST
     return EvalImportError(
-        "is in the future",
+        f"is before {EARLIEST.year}, when there was no Claude to ask" if is_old else "is in the future",
         remedy="Correct the time of the run (UTC) or the clock of the machine that ran it",
         field="run_at",
         value=result.run_at.isoformat(),

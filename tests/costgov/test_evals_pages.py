@@ -239,6 +239,23 @@ def test_upload_shows_what_a_file_brought(client: Client, people):
             b"suite,sample_id,model,passed,run_at,request_class\na,1,m,true,2026-11-09,nope\n",
             "request_class = &#x27;nope&#x27;: no class of this id is registered",
         ),
+        (
+            "classes.csv",
+            b"suite,sample_id,model,passed,run_at,request_class\na,1,m,true,2026-11-09,two\na,1,m,true,2026-11-09,one\n",
+            "no classes one, two are registered. Register them on the Classes page, or let the import do so with the "
+            "default bar (“Register unknown classes with the default bar”)",
+        ),
+        ("wide.csv", "suite,sample_id".encode("utf-16"), "wide.csv: is text in UTF-16. Save it as UTF-8"),
+        (
+            "wide.csv",
+            "suite,sample_id,model,passed".encode("utf-16-le"),
+            "wide.csv: is text in UTF-16. Save it as UTF-8",
+        ),
+        (
+            "old.csv",
+            b"suite,sample_id,model,passed,run_at,request_class\na,1,m,true,0001-01-01,triage\n",
+            "is before 2020, when there was no Claude to ask. Correct the time of the run",
+        ),
     ],
 )
 def test_refused_uploads_say_why_and_save_nothing(client: Client, people, name, content, words):
@@ -248,6 +265,14 @@ def test_refused_uploads_say_why_and_save_nothing(client: Client, people, name, 
     html = " ".join(answer.content.decode().split())
     assert answer.status_code == 400 and words in html and "Nothing was saved." in html
     assert (EvalImport.objects.count(), EvalCase.objects.count()) == before
+    assert ("choose “Import the good rows”" in html) == (name in ("bad.csv", "old.csv"))
+    assert "(--" not in html and "or --" not in html
+
+
+def test_one_result_is_one(client: Client, people):
+    client.force_login(people["eva"])
+    line = b"suite,sample_id,model,passed,run_at,request_class\na,1,m,true,2026-11-09,triage\n"
+    assert "one.csv: 1 result imported." in get(client, upload(client, "one.csv", line)["Location"])
 
 
 def test_a_refused_upload_lists_every_bad_row(client: Client, people):

@@ -16,6 +16,7 @@ from django.test import Client
 from audit.models import AuditEntry
 from billing.models import ModelAlias, ModelRelease, Price
 from costgov.jsonout import dumps, plain
+from costgov.models import User
 from costgov.queries.class_bar import class_bar
 from costgov.queries.class_lines import class_lines
 from costgov.queries.class_page import class_page
@@ -516,3 +517,13 @@ def test_the_form_explains_what_cannot_be(
 def test_defaults_of_the_core_are_those_of_the_register() -> None:
     row = save_class(actor=None, slug="new", facts={"title": "New"}, as_of=REGISTERED)
     assert class_bar(slug="new", as_of=world.AS_OF).bar == Bar() and row.bar_version == 1
+
+
+def test_commands_say_who_may_not(estate: dict[str, Any]) -> None:
+    User.objects.create_user("looker")  # of no role
+    code, _, err = run("pairs", "--bar", "0.9", "--set", "--reason", "r", "--user", "looker")
+    assert code == 2 and "may not" in err
+    told = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("constraints", "--set", "--move", "0.5", "--reason", "r", "--user", "looker", stderr=told)
+    assert ended.value.code == 2 and "may not" in told.getvalue()

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from audit.roles import Forbidden
 from billing.core.words import percent, percent_as_set, signed
 from costgov.jsonout import dumps
 from costgov.models import User
@@ -41,7 +42,7 @@ class Command(BaseCommand):
                     raise ConstraintsRefused(f"There is no user {options['user']!r}.")
                 set_constraints(actor=actor, limits=limits, reason=options["reason"], as_of=now())
             tried = checked_limits(limits) if options["is_trial"] else None
-        except ConstraintsRefused as error:
+        except (ConstraintsRefused, Forbidden) as error:
             self.stderr.write(str(error))
             sys.exit(2)
         view = constraints_view(as_of=now(), tried=tried)

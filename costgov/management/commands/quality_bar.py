@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from audit.roles import Forbidden
 from billing.core.words import percent, percent_as_set
 from costgov.jsonout import dumps
 from costgov.models import User
@@ -61,7 +62,7 @@ class Command(BaseCommand):
                     as_of=now(),
                 )
                 view = class_bar(slug=slug, as_of=now())
-        except (ClassRefused, UnknownClass) as error:
+        except (ClassRefused, UnknownClass, Forbidden) as error:
             self.stderr.write(str(error))
             sys.exit(2)
         self.stdout.write(dumps(view, indent=True).decode() if options["json"] else _table(view))
