@@ -182,7 +182,7 @@ def test_unregistered_classes_are_listed_and_nothing_is_saved(tmp_path):
     with pytest.raises(EvalImportError) as caught:
         load(SAMPLES / "pass_fail.csv")
     said = str(caught.value)
-    assert "request_class = 'classify, extract'" in said and "--create-classes" in said
+    assert "request_class: no classes classify, extract are registered" in said and "--create-classes" in said
     assert counts() == (0, 0, 0, 0)
 
 
