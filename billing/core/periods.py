@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 DAY: Final = timedelta(days=1)
+# No Claude request is older: an earlier time is a mistake of its writer.
+EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}", re.ASCII)
 _INSTANT: Final = re.compile(

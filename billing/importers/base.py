@@ -14,12 +14,13 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 import zstandard
 
+from billing.core.periods import EARLIEST as EARLIEST
 from billing.core.usage import UsageBucket
 
 MAX_TOKENS: Final = 10**12 - 1  # one request cannot hold more; keeps every sum inside a bigint
@@ -32,9 +33,6 @@ MAX_WHOLE_BYTES: Final = 64 * 1024**2  # of a file that has to be read as one JS
 BROKEN_COMPRESSION: Final = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)
 PARQUET_MAGIC: Final = (b"PAR1", b"PARE")  # the second is encrypted
 _SHOWN: Final = 60
-EARLIEST: Final = datetime(
-    2020, 1, 1, tzinfo=UTC
-)  # no Claude request is older: an earlier time is a mistake of its writer
 CLOCK_SKEW: Final = timedelta(days=1)  # so far a logger's clock may run ahead of ours
 
 
@@ -103,6 +101,7 @@ def shown(value: object) -> str:
 def implausible_time(at: datetime, *, as_of: datetime) -> str:
     """Why usage cannot be of `at`; '' where it can. One wrong year would stretch every history and forecast.
 
+    >>> from datetime import UTC
     >>> implausible_time(datetime(1970, 1, 1, tzinfo=UTC), as_of=datetime(2026, 11, 10, tzinfo=UTC))
     'before 2020, when there was no Claude to ask'
     """

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from audit import operations as audit
 from audit.roles import Right, require
-from billing.importers.base import EARLIEST
+from billing.core.periods import EARLIEST
 from routing.core.evidence import CaseResult
 from routing.importers import NO_OPTIONS, About, EvalImportError, ReadOptions, RejectedRow, importer_for
 from routing.importers.bad_rows import BadRow, BadRows, EvalRowsRefused
