@@ -19,7 +19,7 @@ from costgov.queries.saving_scope import SavingScope, saving_scope
 from costgov.queries.spend import SpendReport, current_costs, spend
 from routing.core.measured_saving import MeasuredSaving
 from routing.core.rounded_sides import CENT, rounded_sides
-from routing.queries.recommendation import WINDOW_DAYS, RecommendationReport
+from routing.queries.recommendation import MODELS_IN_A_SENTENCE, WINDOW_DAYS, RecommendationReport
 from routing.queries.served_baseline import served_baselines
 
 CLOSED_MONTHS = 6
@@ -342,7 +342,8 @@ def _unpriced_text(request_class: str, by_model: SpendReport | None) -> str:
     """Which models of a class have usage without a price of its day; of the last day alone, the Prices page tells."""
     rows = by_model.rows if by_model is not None else ()
     models = sorted({row.group["model"] for row in rows if row.group["class"] == request_class and row.unpriced_tok})
-    return f"part of its usage{' on ' + ', '.join(models) if models else ''} is unpriced: see the Prices page"
+    which = f" on {', '.join(models)}" if 0 < len(models) <= MODELS_IN_A_SENTENCE else ""
+    return f"part of its usage{which} is unpriced: see the Prices page"
 
 
 def _cent(usd: Decimal) -> Decimal:

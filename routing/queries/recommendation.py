@@ -34,6 +34,7 @@ from routing.queries.incumbents import ActivePolicy, active_policy, incumbents
 from routing.queries.kept_evidence import asked_of, kept_costs, kept_verdicts
 
 WINDOW_DAYS = 28
+MODELS_IN_A_SENTENCE = 5  # of very many unknown names a sentence would be a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +410,7 @@ def _no_usage_text(end: date) -> str:
 def _unpriced_text(served: Sequence[ServedUsage], estate: _Estate) -> str:
     """Which models have no price; a service tier, a region or searches without one are told on the Prices page."""
     unpriced = sorted({row.model for row in served if isinstance(estate.rates(row.model), str)})
-    if not unpriced:
+    if not unpriced or OTHERS in unpriced or len(unpriced) > MODELS_IN_A_SENTENCE:
         return "part of its usage is unpriced: the Prices page says which, add what is missing there"
     have = "has" if len(unpriced) == 1 else "have"
     return f"part of its usage is unpriced: {', '.join(unpriced)} {have} no price. Add it on the Prices page"

@@ -1,7 +1,7 @@
 """The mapping of a table of evals: its document, what contradicts itself, and what is guessed of a header."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from routing.core.eval_columns import (
@@ -120,6 +120,7 @@ JSON = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the document
 @given(st.dictionaries(st.sampled_from(["schema", "columns", "constants", "score_max", "pass_at", "delimiter"]), JSON))
 def test_any_document_is_a_mapping_or_an_error_that_says_why(document):
     try:

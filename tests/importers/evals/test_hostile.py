@@ -141,7 +141,7 @@ def test_latin_1_is_said(tmp_path, key):
 def test_utf_16_is_said(tmp_path, key):
     path = written(tmp_path, sample(key).read_text().encode("utf-16"), NAMES[key])
     assert attempt(path, key)[1]
-    with pytest.raises(EvalImportError, match="is no known format"):
+    with pytest.raises(EvalImportError, match=r"is text in UTF-16\. Save it as UTF-8"):
         detect(path)
 
 

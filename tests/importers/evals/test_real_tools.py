@@ -9,6 +9,7 @@ import pytest
 
 from routing.core.evidence import CaseResult, cases_of_epoch
 from routing.importers import About, EvalImportError, ReadOptions, all_or_nothing, detect
+from routing.importers.base import PROMPTS_UNKNOWN, TELL_ALL_THREE
 from tests.importers.evals.tools.install import Promptfoo, inspect_python, or_skip, promptfoo, run
 
 pytestmark = [pytest.mark.tools, pytest.mark.xdist_group("eval-tools")]
@@ -332,8 +333,9 @@ def test_pytest_is_run_and_its_xml_imported(tmp_path: Path) -> None:
     assert {r.graded_score for r in results if r.score is not None} == {0.5}
     assert about.tool == "pytest"
     assert about.warnings == [
+        f"7 tests tell {PROMPTS_UNKNOWN} {TELL_ALL_THREE}",
         "1 test ended in an exception that is no assertion (RuntimeError): left out, not failed. Assert on the answer "
-        "where such a case should count as failed."
+        "where such a case should count as failed.",
     ]
 
 
