@@ -62,7 +62,8 @@ class RuleInput(serializers.Serializer[Any]):
         required=False, min_value=0, max_value=1_000_000, help_text="The first rule that matches counts; default last."
     )
     is_live = serializers.BooleanField(
-        required=False, default=False, help_text="Its cases are live samples: they feed the monitor and no verdict."
+        required=False,
+        help_text="Its cases are live samples: they feed the monitor and no verdict. Default: as it was; new: no.",
     )
 
     def get_fields(self) -> dict[str, Any]:
@@ -189,7 +190,7 @@ class SuiteRulesApi(ApiView):
             pattern=given["pattern"],
             slug=given["class"],
             position=given.get("position"),
-            is_live=given["is_live"],
+            is_live=given.get("is_live"),
             as_of=now(),
         )
         return Response(suite_rules(), status=201)

@@ -1,14 +1,15 @@
 """What a class rests on: its eval suites, the usage mapped to it, and its owners' exceptions."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from django.db.models import Count, Max, Min, Q
 
-from routing.core.evidence import epoch_suites, suite_filter
+from routing.core.evidence import suite_filter
 from routing.models import ClassException, EvalRun, RequestClass
-from routing.queries.evidence import ClassVerdicts
+from routing.queries.evidence import ClassVerdicts, names_held
+from routing.queries.gathering import parts_that_count
+from routing.queries.kept_evidence import asked_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class ExceptionRow:
 
 
 def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tuple[SuiteRow, ...]:
-    """Suite versions with results, newest first. Current are those named in some model's epoch."""
-    heads = {epoch_suites(verdict.epoch) for verdict in verdicts.verdicts.values()}
+    """Suite versions with results, newest first. Current are those in some model's latest epoch."""
+    parts = parts_that_count(slug=row.slug, asked=asked_of(verdicts.asked), as_of=as_of, named=names_held())
+    current = {(part.suite, part.suite_version) for own in parts.values() for part in own}
     found = (
         EvalRun.objects.filter(request_class=row, is_live=False, cases__run_at__lt=as_of)
         .values("suite", "suite_version")
@@ -65,7 +67,6 @@ def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tu
         )
         .order_by("-latest", "suite")
     )
-    current = _named(heads, [f"{each['suite']}@{each['suite_version']}" for each in found])
     oldest = as_of - timedelta(days=verdicts.asked.max_age_days)
     counts = suite_filter(verdicts.asked.suites)
     return tuple(
@@ -79,25 +80,11 @@ def suites_of(row: RequestClass, verdicts: ClassVerdicts, as_of: datetime) -> tu
             latest_run_at=each["latest"],
             files=each["files"],
             stale=each["latest"] < oldest,
-            is_current=f"{each['suite']}@{each['suite_version']}" in current,
+            is_current=(each["suite"], each["suite_version"]) in current,
             counts=counts(each["suite"], each["suite_version"]),
         )
         for each in found
     )
-
-
-def _named(heads: Iterable[str], suites: Iterable[str]) -> set[str]:
-    """The suites with version that lists like 'core@2, edge@1' name; those with commas of their own come out first."""
-    with_commas = sorted((name for name in suites if ", " in name), key=len, reverse=True)
-    found: set[str] = set()
-    for head in heads:
-        rest = f", {head}, "
-        for name in with_commas:
-            if f", {name}, " in rest:
-                found.add(name)
-                rest = rest.replace(f", {name}, ", ", ", 1)
-        found |= set(rest.split(", "))
-    return found
 
 
 def mappings_of(row: RequestClass, on: date) -> tuple[MappingRow, ...]:

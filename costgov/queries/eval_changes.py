@@ -3,13 +3,13 @@
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from django.db.models import Q, Sum
 
 from billing.queries.series import ModelName, model_name, model_names
 from costgov.queries.eval_imports import ImportRow, import_state
 from costgov.queries.eval_run_pages import RunPage, run_page
+from routing.core.evidence import rule_matches
 from routing.models import EvalImport, EvalRun, EvalRunPart, EvalSuiteRule, RequestClass, VerdictRecord
 from routing.queries.evidence import names_held
 from routing.queries.work_items import VerdictChange, verdict_changes
@@ -82,14 +82,8 @@ def move_view(*, run_id: int) -> MoveView:
         .values_list("request_class__slug", "results")
     )
     others = RequestClass.objects.exclude(slug=run.slug).order_by("title", "slug").values_list("slug", "title")
-    rule = next(
-        (
-            row
-            for row in EvalSuiteRule.objects.select_related("request_class")
-            if fnmatchcase(run.suite, row.pattern.replace("[", "[[]"))  # only * and ? are special in a rule
-        ),
-        None,
-    )
+    rules = EvalSuiteRule.objects.select_related("request_class")
+    rule = next((row for row in rules if rule_matches(row.pattern, run.suite)), None)
     return MoveView(
         page=page,
         classes=tuple((slug, title, same_suite.get(slug, 0)) for slug, title in others),

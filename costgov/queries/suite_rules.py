@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from django.db.models import Sum
 
+from routing.core.evidence import rule_matches
 from routing.models import EvalRun
 from routing.queries.eval_runs import SuiteRuleRow, suite_rules
 
@@ -53,7 +53,7 @@ def suite_rules_view() -> SuiteRulesView:
     shadowed: dict[int, list[str]] = defaultdict(list)
     without = []
     for suite in seen:
-        matching = [rule for rule in rules if matches(rule.pattern, suite.suite)]
+        matching = [rule for rule in rules if rule_matches(rule.pattern, suite.suite)]
         if not matching:
             without.append(suite)
             continue
@@ -73,19 +73,14 @@ def rule_preview(*, pattern: str, position: int | None = None) -> RulePreview:
         rule for rule in suite_rules() if rule.pattern != said and (position is None or rule.position < position)
     ]
     for suite in _seen():
-        if not matches(said, suite.suite):
+        if not rule_matches(said, suite.suite):
             continue
-        first = next((rule for rule in earlier if matches(rule.pattern, suite.suite)), None)
+        first = next((rule for rule in earlier if rule_matches(rule.pattern, suite.suite)), None)
         if first is None:
             takes.append(suite)
         else:
             kept.append((suite.suite, first.class_title))
     return RulePreview(said, tuple(takes), tuple(kept))
-
-
-def matches(pattern: str, suite: str) -> bool:
-    """As the import does it: * and ? stand for any text, everything else for itself."""
-    return fnmatchcase(suite, pattern.replace("[", "[[]"))
 
 
 def _seen() -> Sequence[SeenSuite]:

@@ -16,7 +16,6 @@ from routing.core.models import model_snapshot
 
 PartAndValue = Callable[["CaseResult"], tuple[str, str]]
 _SUITE_VERSION: PartAndValue = attrgetter("suite", "suite_version")
-_NOT_SUITES = re.compile(" · (?=prompt |snapshot |mode )")
 _PROMPT_VERSION: PartAndValue = attrgetter("suite", "prompt_version")
 
 
@@ -343,9 +342,13 @@ def epoch_text(
     return " · ".join(parts)
 
 
-def epoch_suites(epoch: str) -> str:
-    """The suites an epoch's text names: 'core@2, edge@1' of 'core@2, edge@1 · prompt p7 · mode thinking'."""
-    return _NOT_SUITES.split(epoch, maxsplit=1)[0]
+def rule_matches(pattern: str, suite: str) -> bool:
+    """Whether a suite rule is about a suite: * and ? stand for any text, everything else for itself.
+
+    >>> rule_matches("core[1]*", "core[1]-nightly"), rule_matches("core[1]", "core1")
+    (True, False)
+    """
+    return fnmatchcase(suite, pattern.replace("[", "[[]"))
 
 
 def recount_of(rows: Sequence[CaseResult]) -> Recount:

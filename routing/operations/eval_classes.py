@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from django.contrib.auth.models import AbstractBaseUser
 
-from routing.core.evidence import CaseResult
+from routing.core.evidence import CaseResult, rule_matches
 from routing.importers import EvalImportError
 from routing.models import EvalSuiteRule, RequestClass
 from routing.operations.classes import ClassRefused, save_class
@@ -36,7 +35,7 @@ class ClassesOfFile:
     _unknown: set[str] = field(default_factory=set)
     _by_suite: dict[str, str] = field(default_factory=dict)
     _classes: dict[str, RequestClass | None] = field(default_factory=dict)
-    _rules: list[tuple[str, str, bool]] | None = None
+    _rules: list[EvalSuiteRule] | None = None
 
     def of(self, result: CaseResult) -> RequestClass | None:
         """None where it has none; `check` then raises. Raises EvalImportError for an id nobody can register."""
@@ -72,21 +71,19 @@ class ClassesOfFile:
     def is_live(self, suite: str) -> bool:
         """Whether the first rule that matches a suite says its cases are samples of live traffic, whatever class the
         file names."""
-        return next((is_live for pattern, _, is_live in self._kept_rules() if fnmatchcase(suite, pattern)), False)
+        return next((rule.is_live for rule in self._kept_rules() if rule_matches(rule.pattern, suite)), False)
 
     def _of_suite(self, suite: str) -> str:
         """What the person says, else the first rule whose pattern matches; '' = none."""
         found = self._by_suite.get(suite)
         if found is None:
-            matching = (slug for pattern, slug, _ in self._kept_rules() if fnmatchcase(suite, pattern))
+            matching = (rule.request_class.slug for rule in self._kept_rules() if rule_matches(rule.pattern, suite))
             found = self._by_suite[suite] = self.said.get(suite) or next(matching, "")
         return found
 
-    def _kept_rules(self) -> list[tuple[str, str, bool]]:
+    def _kept_rules(self) -> list[EvalSuiteRule]:
         if self._rules is None:
-            rows = EvalSuiteRule.objects.select_related("request_class")
-            # Only * and ? are special in a rule: names of suites may hold brackets.
-            self._rules = [(row.pattern.replace("[", "[[]"), row.request_class.slug, row.is_live) for row in rows]
+            self._rules = list(EvalSuiteRule.objects.select_related("request_class"))
         return self._rules
 
     def _registered(self, slug: str) -> RequestClass | None:

@@ -1,14 +1,12 @@
-"""Which suites the page of a class calls current: exactly those its epochs name."""
+"""Which suites the page of a class calls current: exactly those its epochs hold."""
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.test import Client
 
 from costgov.queries.class_page import class_page
-from routing.core.evidence import epoch_suites, epoch_text
 from routing.operations.evals import import_evals
 from tests.costgov import small_world as world
 
@@ -38,14 +36,6 @@ def test_names_that_hold_commas_or_end_like_others(tmp_path: Path) -> None:
     world.whole()
     bring(tmp_path, "old, suite", "my-suite", "suite@2")
     assert suites() == {"my-suite@1": True, "old, suite@1": True, "suite@2": True, "suite@1": False}
-
-
-@pytest.mark.parametrize(
-    ("prompts", "snapshots", "modes"), [((), (), ()), (("p7",), (), ()), ((), ("20251001",), ("thinking",))]
-)
-def test_an_epoch_s_text_names_its_suites_first(prompts: Any, snapshots: Any, modes: Any) -> None:
-    text = epoch_text([("core", "2"), ("edge · mode-d", "1")], prompts, snapshots, modes)
-    assert epoch_suites(text) == "core@2, edge · mode-d@1"
 
 
 def test_a_page_shows_a_hundred_suites_and_says_how_many_there_are(tmp_path: Path, client: Client) -> None:

@@ -23,6 +23,7 @@ from routing.operations.suite_rules import set_suite_rule
 from routing.queries.monitors import monitors
 from tests.costgov import small_world as world
 from tests.costgov.page_checks import problems
+from tests.costgov.policy_world import token
 
 pytestmark = pytest.mark.django_db
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "verdicts-and-runs.md"
@@ -160,6 +161,26 @@ def test_a_rule_is_declared_on_the_page_and_by_command(client: Client, people, c
     said = told("suite_rules", "--set", "graded", "triage", "--live", capsys=capsys)
     assert "graded → triage, live samples" in said
     assert json.loads(told("suite_rules", "--json", capsys=capsys))[0].keys() >= {"pattern", "is_live"}
+
+
+def test_a_rule_stays_one_of_live_samples_where_nobody_says_otherwise(client: Client, people, capsys) -> None:
+    """Else whoever moves a rule to another class would turn live samples into evidence."""
+
+    def is_live() -> bool:
+        return EvalSuiteRule.objects.get(pattern="graded").is_live
+
+    told("suite_rules", "--set", "graded", "triage", "--live", capsys=capsys)
+    told("suite_rules", "--set", "graded", "drafting", capsys=capsys)
+    assert is_live()
+    _, headers = token(people["eva"], "evals:write")
+    client.post("/api/v1/suite-rules", {"pattern": "graded", "class": "triage"}, "application/json", headers=headers)
+    assert EvalSuiteRule.objects.get(pattern="graded").request_class.slug == "triage"
+    assert is_live()
+    said = {"pattern": "graded", "class": "triage", "is_live": False}
+    client.post("/api/v1/suite-rules", said, "application/json", headers=headers)
+    assert not is_live()
+    told("suite_rules", "--set", "graded", "triage", "--no-live", capsys=capsys)
+    assert not is_live()
 
 
 def test_a_model_that_does_not_serve_is_counted_beside(people, tmp_path) -> None:

@@ -8,7 +8,8 @@ from django.core.cache import cache
 from django.test import Client
 
 from audit.models import AuditEntry
-from costgov.queries.suite_rules import matches, rule_preview, suite_rules_view
+from costgov.queries.suite_rules import rule_preview, suite_rules_view
+from routing.core.evidence import rule_matches
 from routing.models import EvalRun, EvalSuiteRule
 from routing.operations.evals import import_evals
 from routing.operations.suite_rules import set_suite_rule
@@ -54,7 +55,7 @@ def get(client: Client, path: str, status: int = 200) -> str:
     ],
 )
 def test_only_star_and_question_mark_stand_for_something(pattern: str, suite: str, expected: bool) -> None:
-    assert matches(pattern, suite) is expected
+    assert rule_matches(pattern, suite) is expected
 
 
 def test_each_rule_with_the_suites_it_decides(people) -> None:

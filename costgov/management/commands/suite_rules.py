@@ -1,14 +1,14 @@
 """manage.py suite_rules: which class the cases of a suite belong to where a file names none."""
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from audit.roles import Forbidden
 from costgov.jsonout import dumps
-from costgov.models import User
+from costgov.management.acting import UnknownUser, acting_user
 from costgov.pages import now
 from routing.operations.suite_rules import RuleRefused, remove_suite_rule, set_suite_rule
 from routing.queries.eval_runs import suite_rules
@@ -23,16 +23,16 @@ class Command(BaseCommand):
         step.add_argument("--remove", type=int, metavar="RULE")
         parser.add_argument("--position", type=int, help="the first rule that matches counts (default: last)")
         parser.add_argument(
-            "--live", action="store_true", help="with --set: its cases are live samples, for the monitor and no verdict"
+            "--live",
+            action=BooleanOptionalAction,
+            help="with --set: its cases are live samples, for the monitor and no verdict (default: as it was)",
         )
         parser.add_argument("--user", default="", help="who does it (default: the system)")
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            actor = User.objects.filter(username=options["user"]).first() if options["user"] else None
-            if options["user"] and actor is None:
-                raise RuleRefused(f"There is no user {options['user']!r}.")
+            actor = acting_user(options["user"])
             if options["set"]:
                 pattern, slug = options["set"]
                 set_suite_rule(
@@ -45,7 +45,7 @@ class Command(BaseCommand):
                 )
             elif options["remove"] is not None:
                 remove_suite_rule(actor=actor, rule_id=options["remove"], as_of=now())
-        except (RuleRefused, Forbidden) as error:
+        except (RuleRefused, Forbidden, UnknownUser) as error:
             self.stderr.write(str(error))
             sys.exit(2)
         found = suite_rules()
