@@ -98,7 +98,7 @@ def test_json_is_what_page_and_api_show(people: dict[str, Any]) -> None:  # noqa
         (["nope"], "There is no class 'nope'. It may have been renamed; search the list of classes."),
         (["nope", "--try", *GIVEN], "nope: no such class is registered. Register it first."),
         (["triage", "--set", *GIVEN], "triage: say why: whoever reads its levers must know where this comes from."),
-        (["triage", "--set", *GIVEN, "--reason", "x", "--user", "zoe"], "There is no user 'zoe'."),
+        (["triage", "--set", *GIVEN, "--reason", "x", "--user", "zoe"], "There is no user 'zoe': leave out --user"),
         (["triage", "--set", *GIVEN, "--reason", "x", "--user", "priya"], "priya may not edit classes"),
         (["triage", "--try", *GIVEN[2:]], "triage: cheap is empty: name the model that is asked first."),
         (["triage", "--try", *GIVEN, "--cheap", "m"], "cheap 'm' is not on the Prices page: name a model that is."),

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from audit.roles import Forbidden
 from billing.core.words import percent, signed
 from costgov.jsonout import dumps
-from costgov.models import User
+from costgov.management.acting import UnknownUser, acting_user
 from costgov.pages import now
 from costgov.queries.cascades import CascadeRow
 from costgov.queries.class_cascade import ClassCascade, class_cascade, stated_cascades
@@ -58,10 +58,10 @@ class Command(BaseCommand):
             _check_words(slug, facts, options)
             tried = checked_cascade(slug=slug, document=facts) if options["is_trial"] else None
             if options["is_set"] or options["is_removal"]:
-                actor = _user(options["user"])
+                actor = acting_user(options["user"])
                 set_cascade(actor=actor, slug=slug, document=facts, reason=options["reason"], as_of=as_of)
             found = class_cascade(slug=slug, as_of=as_of, tried=tried) if slug else stated_cascades(as_of=as_of)
-        except (ClassRefused, UnknownClass, Forbidden) as error:
+        except (ClassRefused, UnknownClass, Forbidden, UnknownUser) as error:
             self.stderr.write(str(error))
             sys.exit(2)
         if options["json"]:
@@ -87,15 +87,6 @@ def _check_words(slug: str, facts: dict[str, str], options: dict[str, Any]) -> N
 
 def _flags(facts: dict[str, str]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in facts)
-
-
-def _user(name: str) -> User | None:
-    if not name:
-        return None
-    found = User.objects.filter(username=name).first()
-    if found is None:
-        raise ClassRefused(f"There is no user {name!r}.")
-    return found
 
 
 def _told(view: ClassCascade) -> str:

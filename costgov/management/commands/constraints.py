@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from audit.roles import Forbidden
 from billing.core.words import percent, percent_as_set, signed
 from costgov.jsonout import dumps
-from costgov.models import User
+from costgov.management.acting import UnknownUser, acting_user
 from costgov.pages import now
 from costgov.queries.estate import ConstraintsView, constraints_view
 from routing.core.coupling import Limits
@@ -37,12 +37,10 @@ class Command(BaseCommand):
             if not limits.is_empty and not (options["is_trial"] or options["is_set"]):
                 raise ConstraintsRefused("Say --try to see what these constraints do, or --set to set them.")
             if options["is_set"]:
-                actor = User.objects.filter(username=options["user"]).first() if options["user"] else None
-                if options["user"] and actor is None:
-                    raise ConstraintsRefused(f"There is no user {options['user']!r}.")
+                actor = acting_user(options["user"])
                 set_constraints(actor=actor, limits=limits, reason=options["reason"], as_of=now())
             tried = checked_limits(limits) if options["is_trial"] else None
-        except (ConstraintsRefused, Forbidden) as error:
+        except (ConstraintsRefused, Forbidden, UnknownUser) as error:
             self.stderr.write(str(error))
             sys.exit(2)
         view = constraints_view(as_of=now(), tried=tried)

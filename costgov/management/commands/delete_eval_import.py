@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 
 from audit.roles import Forbidden
 from costgov.jsonout import dumps
-from costgov.models import User
+from costgov.management.acting import UnknownUser, acting_user
 from costgov.pages import now
 from costgov.queries.eval_changes import DeletionView, deletion_view
 from routing.models import EvalImport
@@ -37,14 +37,12 @@ class Command(BaseCommand):
             if not options["yes"]:
                 self.stdout.write(dumps(view, indent=True).decode() if options["json"] else _going(view))
                 return
-            actor = User.objects.filter(username=options["user"]).first() if options["user"] else None
-            if options["user"] and actor is None:
-                raise EvalDeletionRefused(f"There is no user {options['user']!r}.")
+            actor = acting_user(options["user"])
             gone = delete_eval_import(actor=actor, import_id=number, reason=options["reason"], as_of=now())
         except EvalImport.DoesNotExist:  # it went between the two
             self.stderr.write(f"There is no import of eval results number {number}.")
             sys.exit(2)
-        except (EvalDeletionRefused, Forbidden) as refused:
+        except (EvalDeletionRefused, Forbidden, UnknownUser) as refused:
             self.stderr.write(str(refused))
             sys.exit(2)
         if options["json"]:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from audit.roles import Forbidden
 from billing.core.words import signed
 from costgov.jsonout import dumps
-from costgov.models import User
+from costgov.management.acting import UnknownUser, acting_user
 from costgov.pages import now
 from costgov.queries.set_aside_preview import set_aside_preview
 from routing.operations.eval_moves import move_run
@@ -36,9 +36,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            actor = User.objects.filter(username=options["user"]).first() if options["user"] else None
-            if options["user"] and actor is None:
-                raise RunRefused(f"There is no user {options['user']!r}.")
+            actor = acting_user(options["user"])
             if options["to"] and options["move"] is None:
                 raise RunRefused("--to names the class a run is moved to: say which run with --move.")
             if options["try_it"]:
@@ -50,7 +48,7 @@ class Command(BaseCommand):
                 move_run(actor=actor, run_id=options["move"], slug=options["to"], reason=options["reason"], as_of=now())
             elif options["count_again"] is not None:
                 count_again(actor=actor, run_id=options["count_again"], as_of=now())
-        except (RunRefused, Forbidden) as error:
+        except (RunRefused, Forbidden, UnknownUser) as error:
             self.stderr.write(str(error))
             sys.exit(2)
         found = run_lines(slug=options["slug"], only_flagged=options["flagged"], only_set_aside=options["aside"])

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from audit.roles import Forbidden
 from billing.core.words import percent, percent_as_set
 from costgov.jsonout import dumps
-from costgov.models import User
+from costgov.management.acting import UnknownUser, acting_user
 from costgov.pages import now
 from costgov.queries.class_bar import ClassBar, class_bar
 from costgov.queries.class_page import UnknownClass
@@ -54,7 +54,7 @@ class Command(BaseCommand):
             view = class_bar(slug=slug, as_of=now(), tried=facts if options["is_trial"] else None)
             if options["is_set"]:
                 set_bar(
-                    actor=_user(options["user"]),
+                    actor=acting_user(options["user"]),
                     slug=slug,
                     facts=facts,
                     reason=options["reason"],
@@ -62,7 +62,7 @@ class Command(BaseCommand):
                     as_of=now(),
                 )
                 view = class_bar(slug=slug, as_of=now())
-        except (ClassRefused, UnknownClass, Forbidden) as error:
+        except (ClassRefused, UnknownClass, Forbidden, UnknownUser) as error:
             self.stderr.write(str(error))
             sys.exit(2)
         self.stdout.write(dumps(view, indent=True).decode() if options["json"] else _table(view))
@@ -73,15 +73,6 @@ def _facts(options: dict[str, Any]) -> dict[str, Any]:
     for name, none in (("suites", "all_suites"), ("plan", "no_plan")):
         if options[none]:
             found[name] = []
-    return found
-
-
-def _user(name: str) -> User | None:
-    if not name:
-        return None
-    found = User.objects.filter(username=name).first()
-    if found is None:
-        raise ClassRefused(f"There is no user {name!r}.")
     return found
 
 

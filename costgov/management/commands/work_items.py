@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 
 from audit.roles import Forbidden
 from costgov.jsonout import dumps
-from costgov.models import User
+from costgov.management.acting import UnknownUser, acting_user
 from costgov.pages import now
 from routing.operations.evidence_changed import judge_again
 from routing.operations.work_items import ItemRefused, close_work_item
@@ -29,14 +29,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            actor = User.objects.filter(username=options["user"]).first() if options["user"] else None
-            if options["user"] and actor is None:
-                raise ItemRefused(f"There is no user {options['user']!r}.")
+            actor = acting_user(options["user"])
             if options["judge"]:
                 judge_again(as_of=now())
             if options["close"] is not None:
                 close_work_item(actor=actor, item_id=options["close"], note=options["note"], as_of=now())
-        except (ItemRefused, Forbidden) as error:
+        except (ItemRefused, Forbidden, UnknownUser) as error:
             self.stderr.write(str(error))
             sys.exit(2)
         found = work_items(slug=options["slug"], with_closed=options["closed"])
