@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
-from costgov.queries.months import CENT, per_month
+from billing.core.money import round_usd
+from costgov.queries.months import per_month
 from routing.core.cascade_plan import (
     CascadePlan,
     JudgedCascade,
@@ -86,7 +87,7 @@ def cascade_shown(plan: CascadePlan, row: ClassRecommendation, report: Recommend
     strong = plan.strong or row.target
     costs = {model: _unit_cost(row, model, levers) for model in (plan.cheap, strong)}
     is_counted = row.unit_name == "request"  # the cost of a check is one of a request
-    results = report.facts.estate.results.get(row.request_class, [])
+    results = report.facts.estate.results(row.request_class)
     evaluated = verdicts.of(plan.evaluated_as) if plan.evaluated_as else None
     is_shown = evaluated is not None and not evaluated.stale
     checked = check_cases(results, plan=plan, suites=asked.suites, metric=asked.metric) if plan.check_suite else None
@@ -154,7 +155,7 @@ def _shown(
 
 
 def _month(usd: Decimal, report: RecommendationReport) -> Decimal:
-    return per_month(usd, report.days).quantize(CENT, ROUND_HALF_UP)
+    return round_usd(per_month(usd, report.days))
 
 
 def _unit_cost(row: ClassRecommendation, model: str, levers: LeverSet) -> Decimal | None:

@@ -1,6 +1,6 @@
 """The quality bar of a class: everything a verdict is asked by, in versions (methods.md §3.1, §3.4, §3.5)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -8,7 +8,7 @@ from typing import Any
 
 from billing.core.words import percent_as_set
 from routing.core.evalues import MIN_CASES
-from routing.core.evidence import CaseResult, Evidence, Metric, cases_of_epoch
+from routing.core.evidence import Evidence, Metric
 from routing.core.freshness import ModelChanges
 from routing.core.verdicts import Standard, Verdict, asked_text, judge_evidence, line_of, points
 
@@ -106,19 +106,6 @@ class BarHistory:
         return self.versions[0][1] if self.versions else self.newest
 
 
-def judge_by(
-    bar: Bar,
-    results: Iterable[CaseResult],
-    *,
-    incumbent: str | None,
-    as_of: datetime,
-    changes: Mapping[str, ModelChanges] | None = None,
-) -> dict[str, Verdict]:
-    """The verdict on every model of one class by a bar, from all its results run before `as_of`."""
-    evidence = cases_of_epoch(results, as_of=as_of, incumbent=incumbent, suites=bar.suites, metric=bar.metric)
-    return judge_evidence_by(bar, evidence, incumbent=incumbent, as_of=as_of, changes=changes)
-
-
 def judge_evidence_by(
     bar: Bar,
     evidence: Mapping[str, Evidence],
@@ -127,7 +114,7 @@ def judge_evidence_by(
     as_of: datetime,
     changes: Mapping[str, ModelChanges] | None = None,
 ) -> dict[str, Verdict]:
-    """The same from evidence already gathered with the bar's own suites and metric, against this incumbent."""
+    """The verdict on every model of one class by a bar, from evidence gathered with the bar's own suites and metric."""
     return judge_evidence(
         evidence,
         incumbent=incumbent,

@@ -2,8 +2,8 @@
 
 The factors between two models need of the cases run on both no more than how many they are, the sums of what they took
 and, for the bound on the mean costs, the sums of squares. A case's cost is linear in what it took, so sums of the five
-token counts, of stated costs and of their products two by two say what any prices make of it, exactly. Equal to
-`profiles.factors_measured_in_evals` on the results themselves; the tests hold one against the other.
+token counts, of stated costs and of their products two by two say what any prices make of it, exactly. The tests hold
+it against the same factors from the results one by one.
 """
 
 import math
@@ -14,7 +14,6 @@ from itertools import combinations_with_replacement
 from operator import add
 from typing import Any
 
-from routing.core.levers import Rates
 from routing.core.profiles import MIN_PAIRED_CASES, Z_95_ONE_SIDED, EvalFactors, RatesOf, factors_reason
 
 TOKEN_KINDS = 5  # uncached input, cache read, cache write of 5 minutes and of 1 hour, output
@@ -117,7 +116,11 @@ class PricedCases:
     rates_of: RatesOf
 
     def factors(self, candidate: str, incumbent: str, *, min_cases: int = MIN_PAIRED_CASES) -> EvalFactors:
-        """`profiles.factors_measured_in_evals` of the two models, cases priced from their tokens or as stated."""
+        """Input factor, output factor and cost ratio of two models over the cases (suite, version, sample) run on both.
+
+        A repeated case counts once, with its mean. A case with unknown tokens (or cost) on either side is not used for
+        that figure. Cases are priced from their tokens, else as the eval tool states.
+        """
         ours, theirs = self._over(candidate, incumbent), self._over(incumbent, candidate)
         mine, other = self._is_priced(candidate), self._is_priced(incumbent)
         with localcontext(_EXACT):
@@ -159,9 +162,9 @@ class PricedCases:
         results = sum(sums.cases * sums.full for _, sums in self._over(tokens_of, tokens_of))
         if isinstance(rates, str) or not results:
             return None
-        prices = _prices(rates.standard)
         with localcontext(_EXACT):
-            total = sum((_priced(prices, sums.tokens) for _, sums in self._over(tokens_of, tokens_of)), Decimal(0))
+            costs = (rates.standard.cost_usd(sums.tokens) for _, sums in self._over(tokens_of, tokens_of))
+            total = sum(costs, Decimal(0))
         return total / results, results
 
     def _over(self, model: str, other: str) -> tuple[Cell, ...]:
@@ -186,7 +189,7 @@ class PricedCases:
         rates = self.rates_of(model)
         if isinstance(rates, str):
             return Decimal(stated_usd), Decimal(stated_square)
-        prices = _prices(rates.standard)
+        prices = rates.standard.by_kind
         squares = (
             (1 if one == two else 2) * prices[one] * prices[two] * product
             for (one, two), product in zip(TOKEN_PAIRS, sums.token_products, strict=True)
@@ -194,7 +197,7 @@ class PricedCases:
         )
         mixed = sum((price * product for price, product in zip(prices, sums.rest_tokens, strict=True)), Decimal(0))
         square = sum(squares, Decimal(0)).scaleb(2 * _PER_TOKEN) + 2 * mixed.scaleb(_PER_TOKEN) + rest_square
-        return _priced(prices, sums.tokens) + rest_usd, square
+        return rates.standard.cost_usd(sums.tokens) + rest_usd, square
 
 
 def _with_cost(cells: Sequence[Cell], is_priced: bool, other_is_priced: bool) -> list[CaseSums]:
@@ -218,21 +221,15 @@ def _tokens(cells: Sequence[Cell], scale: int) -> tuple[int, Decimal, Decimal]:
     return cases, Decimal(asked), Decimal(answered)
 
 
-def _prices(rates: Rates) -> tuple[Decimal, ...]:
-    """Usd per million tokens of each kind, in the order of a result's counts."""
-    return (rates.uncached_input, rates.cache_read, rates.cache_write_5m, rates.cache_write_1h, rates.output)
-
-
-def _priced(prices: Sequence[Decimal], tokens: Sequence[int]) -> Decimal:
-    return sum((price * count for price, count in zip(prices, tokens, strict=True)), Decimal(0)).scaleb(_PER_TOKEN)
-
-
 def _ratio(mine: Decimal, other: Decimal) -> Decimal | None:
     return mine / other if other else None
 
 
 def _upper_bound(mine: _Side, other: _Side) -> float | None:
-    """`profiles.ratio_upper_bound` of means over the same number of cases."""
+    """One-sided 95 % upper bound of μ_m/μ_0: exp(ln(μ_m/μ_0) + 1.645·√(s_m²/(n μ_m²) + s_0²/(n μ_0²))), the same cases.
+
+    s is the sample standard deviation (n − 1). None with fewer than two cases or a mean not above 0.
+    """
     if mine.cases < 2 or mine.total <= 0 or other.total <= 0:
         return None
     with localcontext(_EXACT):

@@ -7,33 +7,13 @@ is asked first then has nobody else to ask.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from billing.core.words import signed
-from routing.core.levers import MTOK, Rates
 from routing.core.profiles import RatesOf
+from routing.core.traffic import Served
 
-
-class _Counted(Protocol):
-    """Counted usage of a class on one model in the window (billing.queries.profiles.ServedUsage)."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def requests(self) -> int | None: ...
-    @property
-    def uncached_input_tok(self) -> int: ...
-    @property
-    def cache_read_tok(self) -> int: ...
-    @property
-    def cache_write_5m_tok(self) -> int: ...
-    @property
-    def cache_write_1h_tok(self) -> int: ...
-    @property
-    def output_tok(self) -> int: ...
-
-
-_Row = TypeVar("_Row", bound=_Counted)
+_Row = TypeVar("_Row", bound=Served)
 
 
 def passed_on(served: Sequence[_Row], *, incumbent: str) -> list[_Row]:
@@ -49,7 +29,7 @@ def passed_usd(passed: Sequence[_Row], model: str, rates_of: RatesOf) -> Decimal
     One without a price is none, too: a class of which part has no price is not solved.
     """
     priced = ((row, rates_of(row.model)) for row in passed if row.model != model)
-    return sum((_tokens_usd(row, each.standard) for row, each in priced if not isinstance(each, str)), Decimal(0))
+    return sum((each.standard.cost_usd(_tokens(row)) for row, each in priced if not isinstance(each, str)), Decimal(0))
 
 
 def passed_text(passed: Sequence[_Row], model: str, usd_per_unit: Decimal) -> str:
@@ -58,12 +38,11 @@ def passed_text(passed: Sequence[_Row], model: str, usd_per_unit: Decimal) -> st
     return f"; {signed(usd_per_unit, 6)} usd of it is passed on to {others}" if others else ""
 
 
-def _tokens_usd(row: _Counted, rates: Rates) -> Decimal:
-    parts = (
-        row.uncached_input_tok * rates.uncached_input,
-        row.cache_read_tok * rates.cache_read,
-        row.cache_write_5m_tok * rates.cache_write_5m,
-        row.cache_write_1h_tok * rates.cache_write_1h,
-        row.output_tok * rates.output,
+def _tokens(row: Served) -> tuple[int, ...]:
+    return (
+        row.uncached_input_tok,
+        row.cache_read_tok,
+        row.cache_write_5m_tok,
+        row.cache_write_1h_tok,
+        row.output_tok,
     )
-    return sum(parts, Decimal(0)) / MTOK

@@ -6,7 +6,7 @@ tokens and are absolute for every kind and service tier: no multiplier is ever a
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
@@ -36,6 +36,15 @@ class Rates:
     cache_write_5m: Decimal
     cache_write_1h: Decimal
     output: Decimal
+
+    @property
+    def by_kind(self) -> tuple[Decimal, ...]:
+        """In the order in which tokens are counted everywhere."""
+        return (self.uncached_input, self.cache_read, self.cache_write_5m, self.cache_write_1h, self.output)
+
+    def cost_usd(self, counts: Sequence[int]) -> Decimal:
+        """Of so many tokens of each kind, in the order of `by_kind`; unrounded within the decimal context."""
+        return sum((price * count for price, count in zip(self.by_kind, counts, strict=True)), ZERO) / MTOK
 
 
 @dataclass(frozen=True, slots=True)

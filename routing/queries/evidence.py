@@ -7,13 +7,10 @@ from datetime import datetime
 
 from billing.core.models import canonical_model
 from billing.queries.imports import model_aliases
-from routing.core.bars import Bar, BarHistory, judge_by
+from routing.core.bars import Bar, BarHistory
 from routing.core.evidence import CaseResult, Evidence
-from routing.core.freshness import ModelChanges
 from routing.core.verdicts import Verdict, judge
-from routing.models import EvalCase, RequestClass
-from routing.queries.bars import bar_histories
-from routing.queries.freshness import model_changes
+from routing.models import EvalCase
 
 _CASE_FIELDS = (
     "sample_id",
@@ -135,49 +132,3 @@ def names_held() -> Callable[[str, str], str]:
         return model
 
     return named
-
-
-def class_verdicts(
-    *,
-    results: Mapping[str, list[CaseResult]],
-    incumbents: Mapping[str, str],
-    as_of: datetime,
-    slugs: Iterable[str] | None = None,
-) -> dict[str, ClassVerdicts]:
-    """Verdicts of every registered class (or of `slugs`), from `case_results` and each class's incumbent.
-
-    Each is judged by the bar in force at `as_of`: its suites, its metric, its comparison, its age.
-    """
-    rows = RequestClass.objects.all()
-    if slugs is not None:
-        rows = rows.filter(slug__in=list(slugs))
-    classes = list(rows)
-    bars, changes = bar_histories(classes), model_changes(as_of=as_of)
-    return {
-        row.slug: _judged(row, bars[row.slug], results.get(row.slug, []), incumbents.get(row.slug), as_of, changes)
-        for row in classes
-    }
-
-
-def _judged(
-    row: RequestClass,
-    bars: BarHistory,
-    results: list[CaseResult],
-    incumbent: str | None,
-    as_of: datetime,
-    changes: Mapping[str, ModelChanges],
-) -> ClassVerdicts:
-    asked = bars.at(as_of)
-    return ClassVerdicts(
-        slug=row.slug,
-        title=row.title,
-        bar=float(asked.bar),
-        tolerance=float(asked.tolerance),
-        line=asked.line,
-        alpha=float(asked.alpha),
-        note=row.note,
-        incumbent=incumbent,
-        verdicts=judge_by(asked, results, incumbent=incumbent, as_of=as_of, changes=changes),
-        asked=asked,
-        bars=bars,
-    )

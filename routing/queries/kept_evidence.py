@@ -73,7 +73,7 @@ def kept_costs(*, asked: Mapping[str, Asked], as_of: datetime) -> dict[str, Clas
 def kept_verdicts(
     *, incumbents: Mapping[str, str], as_of: datetime, slugs: Iterable[str] | None = None
 ) -> dict[str, ClassVerdicts]:
-    """`evidence.class_verdicts` without reading the results: verdicts of registered classes (or of `slugs`)."""
+    """Verdicts of every registered class (or of `slugs`), each by its bar in force at `as_of`; no result is read."""
     rows = RequestClass.objects.all()
     if slugs is not None:
         rows = rows.filter(slug__in=list(slugs))

@@ -1,7 +1,7 @@
 """The facts a recommendation rests on, read once, and the recommendation itself (methods.md §2, §4)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -104,25 +104,6 @@ class PlanCosts:
     by_model: Mapping[str, LeverCosts]
 
 
-class ResultsOnDemand(Mapping[str, Sequence[CaseResult]]):
-    """Eval results of every suite of a class, read when somebody asks for the class: hardly any is asked for."""
-
-    def __init__(self, as_of: datetime) -> None:
-        self._as_of = as_of
-        self._read: dict[str, Sequence[CaseResult]] = {}
-
-    def __getitem__(self, slug: str) -> Sequence[CaseResult]:
-        if slug not in self._read:
-            self._read[slug] = case_results(slugs=[slug], as_of=self._as_of).get(slug, [])
-        return self._read[slug]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(RequestClass.objects.values_list("slug", flat=True))
-
-    def __len__(self) -> int:
-        return RequestClass.objects.count()
-
-
 @dataclass(frozen=True, slots=True)
 class _Estate:
     """Everything read for a recommendation. `costs`: what the cases took, of suites that count by the class's bar."""
@@ -132,7 +113,6 @@ class _Estate:
     generations: Mapping[str, int | None]
     routable: frozenset[str]
     retirements: Mapping[str, date | None]
-    results: ResultsOnDemand
     costs: Mapping[str, ClassCosts]
     verdicts: Mapping[str, ClassVerdicts]
     exceptions: frozenset[tuple[str, str]]
@@ -141,6 +121,13 @@ class _Estate:
     geo_prices: Mapping[str, Mapping[str, ModelPrices]] = field(default_factory=dict)
     # Asked for once per pair of models: built once per model and set of prices.
     known_rates: dict[tuple[str, str], ModelRates | str] = field(default_factory=dict)
+    known_results: dict[str, Sequence[CaseResult]] = field(default_factory=dict)
+
+    def results(self, slug: str) -> Sequence[CaseResult]:
+        """Eval results of every suite of a class, read when asked for: hardly any class has a cascade."""
+        if slug not in self.known_results:
+            self.known_results[slug] = case_results(slugs=[slug], as_of=self.as_of).get(slug, [])
+        return self.known_results[slug]
 
     def measured(self, slug: str, geo: str = "") -> PricedCases:
         """What the cases of a class measured, at the prices held (those of an inference geo)."""
@@ -336,7 +323,6 @@ def _read_estate(
         geo_prices=_geo_prices(classes, day),
         routable=routable_models(on=day),
         retirements={name: row.retires_on for name, row in releases.items()},
-        results=ResultsOnDemand(as_of),
         costs=kept_costs(asked={slug: asked_of(each.asked) for slug, each in verdicts.items()}, as_of=as_of),
         verdicts=verdicts,
         exceptions=frozenset(exceptions.values_list("request_class__slug", "model")),

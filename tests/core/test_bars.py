@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.core.bars import Bar, BarHistory, bar_changes, judge_by
+from routing.core.bars import Bar, BarHistory, bar_changes
 from routing.core.evalues import log_e_values
 from routing.core.evidence import CaseResult, Evidence, suite_filter
 from routing.core.freshness import ModelChanges, Recount, stale_reasons
-from routing.core.history import EvidenceHistory
 from routing.core.verdicts import Standard, Verdict, judge
+from tests.slow_evidence import EvidenceHistory, judge_by
 
 TEXT = (Path(__file__).parents[2] / "docs" / "algorithms" / "quality.md").read_text(encoding="utf-8").replace("\n", " ")
 AT = datetime(2026, 11, 23, tzinfo=UTC)

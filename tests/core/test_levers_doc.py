@@ -12,9 +12,9 @@ from billing.core.words import percent
 from routing.core import levers as lv
 from routing.core.cascades import Check, JointQuality, cascade
 from routing.core.evidence import CaseResult
-from routing.core.profiles import factors_measured_in_evals
 from tests.core.test_levers import LONG, OPUS, OPUS_BATCH, PROFILE, RATES, REUSED, batch_costs
 from tests.core.test_reuse import mooncake, needs_data  # noqa: F401  # the fixture is used by its name
+from tests.slow_factors import factors_measured_in_evals
 
 TEXT = (Path(__file__).parents[2] / "docs" / "algorithms" / "levers.md").read_text(encoding="utf-8")
 AT = datetime(2026, 11, 1, tzinfo=UTC)

@@ -13,11 +13,12 @@ import pytest
 from routing.core.evidence import CaseResult, cases_of_epoch
 from routing.core.levers import LEVERS, ModelRates, Rates
 from routing.core.options import Candidate, ClassProblem
-from routing.core.profiles import EvalFactors, case_price, factors_measured_in_evals
+from routing.core.profiles import EvalFactors
 from routing.core.recommendation import recommend
 from routing.core.traffic import class_traffic, model_costs, model_factors
 from routing.core.verdicts import judge
 from tests.core.public_evals import BY_LIST_PRICE, LINES, collected, figures
+from tests.slow_factors import case_price, factors_measured_in_evals
 
 EXPECTED: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "public_evals.json").read_text())
 DOC = (Path(__file__).parents[2] / "docs" / "algorithms" / "recommendation.md").read_text(encoding="utf-8")

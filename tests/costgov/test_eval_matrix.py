@@ -15,9 +15,10 @@ from costgov.queries.matrix_selection import MatrixQuestion, select, shortened, 
 from costgov.views import evals as views
 from costgov.views.evals import CLASSES_A_PAGE
 from routing.models import EvalRun, RequestClass
-from routing.queries.evidence import case_results, class_verdicts
+from routing.queries.evidence import case_results
 from tests.costgov import small_world as world
 from tests.costgov.page_checks import problems
+from tests.slow_evidence import class_verdicts
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from routing.core.case_sums import ClassCosts, PricedCases, as_document, of_document
 from routing.core.evidence import CaseResult, suite_filter
 from routing.core.levers import ModelRates, Rates
-from routing.core.profiles import EvalFactors, case_price, factors_measured_in_evals
+from routing.core.profiles import EvalFactors
 from routing.models import ClassEvidence, EvalCase, EvalImport, EvalRun, RequestClass
 from routing.operations.classes import save_class
 from routing.operations.eval_parts import write_parts
@@ -25,6 +25,7 @@ from routing.queries.case_costs import gathered_costs, models_in_evals
 from routing.queries.evidence import case_results, names_held
 from routing.queries.gathering import Asked
 from routing.queries.kept_evidence import kept_costs
+from tests.slow_factors import case_price, factors_measured_in_evals
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

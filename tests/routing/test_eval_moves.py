@@ -18,8 +18,9 @@ from routing.operations.eval_moves import move_run
 from routing.operations.eval_runs import RunRefused, set_aside
 from routing.operations.evals import import_evals
 from routing.operations.judging_lock import lock_judging
-from routing.queries.evidence import case_results, class_verdicts
+from routing.queries.evidence import case_results
 from routing.queries.kept_evidence import kept_verdicts
+from tests.slow_evidence import class_verdicts
 
 AS_OF = datetime(2026, 11, 24, tzinfo=UTC)
 HAIKU = "claude-haiku-4-5"

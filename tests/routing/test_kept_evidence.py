@@ -13,7 +13,6 @@ from billing.models import ModelAlias, ModelRelease
 from routing.core import decisions
 from routing.core.class_summary import as_document, of_document
 from routing.core.evidence import cases_of_epoch
-from routing.core.history import EvidenceHistory
 from routing.models import ClassEvidence, EvalCase, EvalImport, EvalRun, RequestClass
 from routing.operations.bars import set_bar
 from routing.operations.classes import save_class
@@ -21,10 +20,11 @@ from routing.operations.eval_parts import write_parts
 from routing.operations.evidence_changed import judge_again
 from routing.operations.kept_evidence import keep_evidence
 from routing.queries.bars import bar_histories
-from routing.queries.evidence import case_results, class_verdicts, names_held
+from routing.queries.evidence import case_results, names_held
 from routing.queries.gathering import Asked, gathered
 from routing.queries.kept_evidence import class_summaries, kept_verdicts
 from routing.queries.past_evidence import past_evidence
+from tests.slow_evidence import EvidenceHistory, class_verdicts
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -11,8 +11,8 @@ import pytest
 from billing.queries.series import DayOfUsage
 from routing.core.bars import Bar, BarHistory
 from routing.core.evidence import CaseResult, cases_of_epoch
-from routing.core.history import EvidenceHistory
 from routing.queries.tiers import class_weeks, tier_series, week_ends
+from tests.slow_evidence import EvidenceHistory
 
 END = date(2026, 11, 23)
 START = END - timedelta(days=60)  # eight whole weeks and four days

@@ -18,9 +18,10 @@ from routing.operations.suite_rules import RuleRefused, remove_suite_rule, set_s
 from routing.operations.verdict_records import record_verdicts
 from routing.operations.work_items import ItemRefused, close_work_item
 from routing.queries.eval_runs import run_lines, suite_rules
-from routing.queries.evidence import case_results, class_verdicts
+from routing.queries.evidence import case_results
 from routing.queries.work_items import open_items_by_class, verdict_changes, work_items
 from tests.costgov.small_world import use
+from tests.slow_evidence import class_verdicts
 
 pytestmark = pytest.mark.django_db
 AS_OF = datetime(2026, 11, 24, tzinfo=UTC)
