@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
 from functools import cache as cache_once
 from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.core.cache import cache
@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from audit.queries import data_version
 from audit.roles import Right, require
+from billing.core.periods import EARLIEST
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -122,16 +123,12 @@ def day(request: HttpRequest, name: str, default: date) -> date:
         raise BadQuery(f"?{name}={value} is not a date; write it as 2026-11-22.") from error
 
 
-# Nothing we hold is older, and the windows before a moment must be moments too.
-EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-
-
 def looked_back_to(as_of: datetime) -> datetime:
     """The moment a verdict is asked for. Raises ValueError for one to come: nobody knows what runs till then."""
     if as_of > now():
         raise ValueError(f"{as_of:%Y-%m-%d %H:%M} UTC is in the future: ask for a moment up to now.")
     if as_of < EARLIEST:
-        raise ValueError(f"{as_of.isoformat()} is before 2000: nothing is held of that time.")
+        raise ValueError(f"{as_of.isoformat()} is before {EARLIEST.year}: nothing is held of that time.")
     return as_of
 
 

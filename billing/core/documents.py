@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from billing.core.money import MoneyError, parse_usd
+from billing.core.money import AmountOutOfRange, MoneyError, parse_usd
 from billing.core.periods import PeriodError, parse_day
 
 MAX_DOCUMENT_BYTES: Final = 2_000_000
@@ -94,7 +94,8 @@ def _decimal(value: Any, where: str, problems: list[str]) -> Decimal | None:
     try:
         return parse_usd(value.replace("−", "-"))
     except MoneyError as error:
-        said = "is too large or has too many places" if "out of range" in str(error) else "is not a number"
+        is_number = isinstance(error, AmountOutOfRange)
+        said = "is too large or has too many places" if is_number else "is not a number"
         problems.append(f'{where}: {shown(value)} {said}; write it like "-20" or "12.50".')
         return None
 

@@ -34,6 +34,10 @@ class MoneyError(ValueError):
     """An amount that cannot be money: not a number, not finite, out of range, or not exactly representable."""
 
 
+class AmountOutOfRange(MoneyError):
+    """A number, but of no amount of money: too large, or with too many places."""
+
+
 def line_cost(quantity: int, usd_per_unit: Decimal, *, unit_exponent: int = 6) -> Decimal:
     """Cost in usd of `quantity` at a price per 10^unit_exponent of them, exact and unrounded (methods.md §1.2).
 
@@ -131,7 +135,7 @@ def parse_usd(text: str) -> Decimal:
     amount = Decimal(cleaned)
     exponent = amount.as_tuple().exponent
     if amount.adjusted() > _MAX_MAGNITUDE or (isinstance(exponent, int) and exponent < -_MAX_PLACES):
-        raise MoneyError(f"{_shown(text)} is out of range for an amount of money")
+        raise AmountOutOfRange(f"{_shown(text)} is out of range for an amount of money")
     return amount
 
 

@@ -23,6 +23,7 @@ FIRST_MONTH: Final = date(2020, 1, 1)  # nobody was invoiced for Claude before
 MONTHS_AHEAD: Final = 12  # a prepayment is invoiced before the month it is for
 CATEGORIES: Final = tuple(InvoiceLine.Category.values)
 LINE_KINDS: Final = (*PRICED_KINDS, "code_execution", "session_usage")
+_ONCE: Final = "billing_invoice_number_once"
 _LOWERING: Final = ("credit", "discount")
 
 
@@ -120,7 +121,10 @@ def save_invoice(
     try:
         with transaction.atomic():
             row.save()
-    except IntegrityError as error:  # somebody kept the same one in this very moment: a double click
+    except IntegrityError as error:
+        if _ONCE not in str(error):
+            raise
+        # Somebody kept the same one in this very moment: a double click.
         raise InvoiceRefused({"number": _entered_already(entry)}) from error
     row.lines.all().delete()
     InvoiceLine.objects.bulk_create(

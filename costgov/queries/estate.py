@@ -6,8 +6,9 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
+from billing.core.money import CENT, round_usd
 from billing.queries.series import model_name, model_names
-from costgov.queries.recommendation import CENT, LimitsRow, NoBaseline, limits_row, per_month, recommended_report
+from costgov.queries.recommendation import LimitsRow, NoBaseline, limits_row, per_month, recommended_report
 from routing.core.coupling import Limits
 from routing.core.options import Candidate, ClassProblem
 from routing.core.recommendation import EstateFrontier, estate_frontier, recommend
@@ -138,7 +139,7 @@ def constraints_view(*, as_of: datetime, tried: Limits | None = None) -> Constra
     return ConstraintsView(
         versions=versions,
         effect=limits_row(coupled, report.days),
-        cost_usd_per_month=per_month(cost, report.days).quantize(CENT) if found.classes else None,
+        cost_usd_per_month=round_usd(per_month(cost, report.days)) if found.classes else None,
         quality=quality,
         moved_share=moved,
         models=_served_models(report),
@@ -313,4 +314,4 @@ def _unit_name(report: RecommendationReport) -> str:
 
 
 def _month(usd: float, report: RecommendationReport) -> Decimal:
-    return per_month(Decimal(str(usd)), report.days).quantize(CENT)
+    return round_usd(per_month(Decimal(str(usd)), report.days))

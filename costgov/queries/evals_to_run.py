@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Literal
 
+from billing.core.money import round_usd
 from billing.core.words import percent
-from costgov.queries.months import CENT
 from routing.core.class_summary import ClassSummary
 from routing.core.evalues import MIN_CASES, MOST_CASES_NEEDED, cases_without_failure, log_e_values, log_threshold
 from routing.core.recommendation import ClassRecommendation
@@ -95,7 +95,7 @@ def eval_to_run(
         if cases is None:
             words = verdict.reason
     per_case, source = _case_cost(report, row, model, plan)
-    run = None if per_case is None or cases is None else _cents(per_case * cases)
+    run = None if per_case is None or cases is None else round_usd(per_case * cases)
     new = cases_to_write(cases if kind == "run" and cases is not None else 0, held=held, so_far=verdict.cases)
     return EvalToRun(
         kind=kind,
@@ -170,7 +170,3 @@ def _case_cost(
     if costs is not None and row.unit_name == "request":
         return costs.unit_cost_usd(frozenset()), "assumed: a case takes the tokens of a request"
     return None, "not known: no case of this class has tokens"
-
-
-def _cents(usd: Decimal) -> Decimal:
-    return usd.quantize(CENT, ROUND_HALF_UP)

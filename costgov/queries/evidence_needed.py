@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Literal
 
+from billing.core.money import round_usd
 from billing.queries.prices import release_facts
 from billing.queries.series import model_name, model_names
 from costgov.queries.eval_commands import SuiteToRun, suites_to_run
 from costgov.queries.evals_to_run import EvalToRun, cases_held, eval_to_run
-from costgov.queries.recommendation import CENT, per_month, recommended_report
+from costgov.queries.recommendation import per_month, recommended_report
 from routing.core.levers import LeverCosts
 from routing.core.recommendation import ClassRecommendation, window_cost_usd
 from routing.core.traffic import tokenizer_factor
@@ -171,7 +172,7 @@ def evidence_needed(*, as_of: datetime) -> EvidenceNeeded:
                     high_usd=high,
                     tokens=option.cost_source,
                     to_run=to_run,
-                    usd_per_case=_cents(saving / to_run.cases) if to_run.cases else None,
+                    usd_per_case=round_usd(saving / to_run.cases) if to_run.cases else None,
                     net_usd=None if to_run.run_usd is None else saving - to_run.run_usd,
                     is_best_of_class=place == 0,
                 )
@@ -320,8 +321,4 @@ def _saving_range(
 
 
 def _month(usd: Decimal, report: RecommendationReport) -> Decimal:
-    return _cents(per_month(usd, report.days))
-
-
-def _cents(usd: Decimal) -> Decimal:
-    return usd.quantize(CENT, ROUND_HALF_UP)
+    return round_usd(per_month(usd, report.days))

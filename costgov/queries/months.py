@@ -6,7 +6,6 @@ from routing.core.attribution import MICRO_USD
 from routing.queries.recommendation import WINDOW_DAYS
 
 MONTH_DAYS = Decimal("30.4375")
-CENT = Decimal("0.01")
 
 
 def per_month(usd: Decimal, days: int = WINDOW_DAYS) -> Decimal:

@@ -5,10 +5,10 @@ From a recommendation, fresh or frozen into a change: the same value either way.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
-from fractions import Fraction
+from decimal import Decimal
 from typing import Any
 
+from billing.core.money import round_usd
 from billing.queries.series import ModelName, model_name, model_names
 from costgov.jsonin import Unreadable, read
 from costgov.model_words import in_words
@@ -19,12 +19,11 @@ from costgov.queries.recommendation import (
     RecommendationView,
     UnsolvedRow,
     VerdictRow,
+    order_free_usd,
     per_month,
     per_month_in_cents,
 )
-from routing.core.attribution import split_exactly
 
-CENT = Decimal("0.01")
 _LEVER_WORDS = {"routing": "Routing", "caching": "Caching", "batch": "Batch"}
 
 
@@ -157,7 +156,7 @@ def case_of(view: RecommendationView, document: Mapping[str, Any]) -> Case:
         row.request_class: _follows(row, document["assignments"].get(row.request_class), view.levers)
         for row in view.classes
     }
-    saving = _cents(view.saving_usd_per_month)
+    saving = round_usd(view.saving_usd_per_month)
     now_by_class = per_month_in_cents({row.request_class: row.current_cost_usd for row in view.classes}, view.days)
     now = sum(now_by_class.values(), Decimal(0))
     moves = tuple(
@@ -193,26 +192,17 @@ def case_of(view: RecommendationView, document: Mapping[str, Any]) -> Case:
 def lever_steps(view: RecommendationView, *, after_usd: Decimal) -> tuple[LeverStep, ...]:
     """The bill a month after each lever, rounded once per level: the savings are differences of what is shown,
     so they sum to the whole exactly."""
-    level = _cents(per_month(view.total.uniform_cost_usd, view.days))
-    order_free = _order_free(view, level - after_usd)
+    level = round_usd(per_month(view.total.uniform_cost_usd, view.days))
+    order_free = order_free_usd(view, level - after_usd)
     steps = [LeverStep("uniform", level, None, None)]
     cost = view.total.uniform_cost_usd
     for index, part in enumerate(view.total.parts):
         cost -= part.saving_usd
         is_last = index == len(view.total.parts) - 1
-        below = after_usd if is_last else _cents(per_month(cost, view.days))
+        below = after_usd if is_last else round_usd(per_month(cost, view.days))
         steps.append(LeverStep(_LEVER_WORDS[part.lever], below, level - below, order_free[part.lever]))
         level = below
     return tuple(steps)
-
-
-def _order_free(view: RecommendationView, total_usd: Decimal) -> dict[str, Decimal]:
-    """The order-free parts of the window, scaled to a month in cents that sum to `total_usd`."""
-    parts = {part.lever: Fraction(part.shapley_usd) for part in view.total.parts}
-    whole = sum(parts.values(), Fraction(0))
-    if not whole:
-        return dict.fromkeys(parts, Decimal(0))
-    return split_exactly({lever: part * Fraction(total_usd) / whole for lever, part in parts.items()}, CENT)
 
 
 # -- parts -----------------------------------------------------------------------------------------------------
@@ -245,7 +235,7 @@ def _move(
 ) -> MoveRow:
     model = target or row.incumbent
     before, after = model_name(names, row.incumbent), model_name(names, model)
-    saving = _cents(row.saving_usd_per_month) if is_recommended else None
+    saving = round_usd(row.saving_usd_per_month) if is_recommended else None
     verdict = _verdict_of(row, model)
     return MoveRow(
         request_class=row.request_class,
@@ -335,9 +325,5 @@ def _missing(gap: MissingRow, view: RecommendationView, names: dict[str, ModelNa
         tier=shown.tier,
         cases_needed=gap.cases_needed,
         verdict_text=gap.verdict_text,
-        saving_usd=_cents(gap.saving_usd_per_month),
+        saving_usd=round_usd(gap.saving_usd_per_month),
     )
-
-
-def _cents(usd: Decimal) -> Decimal:
-    return usd.quantize(CENT, ROUND_HALF_UP)

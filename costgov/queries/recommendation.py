@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from billing.core.money import CENT, round_usd
 from billing.models import Organisation
 from billing.queries.prices import release_facts
 from costgov.queries.cascades import CascadeRow, cascade_row
-from costgov.queries.months import CENT, MONTH_DAYS, per_month
+from costgov.queries.months import MONTH_DAYS, per_month
 from costgov.queries.spend import current_costs
-from routing.core.attribution import shapley, split_exactly, waterfall
+from routing.core.attribution import scaled_exactly, shapley, split_exactly, waterfall
 from routing.core.coupling import Coupled
 from routing.core.drafts import (
     AssignmentChange,
@@ -379,12 +380,12 @@ def limits_row(coupled: Coupled | None, days: int) -> LimitsRow | None:
             BindingLimit(
                 each.name,
                 each.text,
-                per_month(Decimal(str(each.usd_per_point)), days).quantize(CENT),
-                per_month(Decimal(str(each.usd)), days).quantize(CENT),
+                round_usd(per_month(Decimal(str(each.usd_per_point)), days)),
+                round_usd(per_month(Decimal(str(each.usd)), days)),
             )
             for each in coupled.binding
         ),
-        cost_usd_per_month=per_month(cost, days).quantize(CENT),
+        cost_usd_per_month=round_usd(per_month(cost, days)),
         quality=coupled.quality,
         unlimited_quality=coupled.unlimited_quality,
         moved_share=coupled.moved_share,
@@ -457,7 +458,7 @@ def _class_row(
         is_in_force=_is_in_force(row, report),
         target_share=row.target_share,
         split_with=row.split_with,
-        cold_cache_usd=cold.quantize(CENT, ROUND_HALF_UP) if row.target != row.incumbent and cold else None,
+        cold_cache_usd=round_usd(cold) if row.target != row.incumbent and cold else None,
         low_usd=window_cost_usd(row.units, ends[0]) if ends is not None else None,
         high_usd=window_cost_usd(row.units, ends[1]) if ends is not None else None,
         batch_loss_usd_per_month=_loss(row, costs.batch_loss_usd, report.days),
@@ -465,11 +466,16 @@ def _class_row(
     )
 
 
+def order_free_usd(view: RecommendationView, total_usd: Decimal) -> dict[str, Decimal]:
+    """The order-free parts of the estate's saving in cents, scaled to what the steps show that save together."""
+    return scaled_exactly({part.lever: part.shapley_usd for part in view.total.parts}, total_usd, CENT)
+
+
 def _loss(row: ClassRecommendation, extra_usd: Decimal, days: int) -> Decimal | None:
     """What a lever that costs that much more a unit of the target loses a month; None where it loses nothing."""
     if extra_usd <= 0:
         return None
-    return per_month(row.units * row.target_share * extra_usd, days).quantize(CENT, ROUND_HALF_UP)
+    return round_usd(per_month(row.units * row.target_share * extra_usd, days))
 
 
 def _is_in_force(row: ClassRecommendation, report: RecommendationReport) -> bool:

@@ -3,22 +3,24 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from itertools import pairwise
 
+from billing.core.money import round_usd
 from billing.core.periods import next_month
 from billing.models import BillingPeriod
 from billing.queries.prices import price_book
 from costgov.queries.recommendation import (
     ClassRow,
     RecommendationView,
+    order_free_usd,
     recommended_report,
     view_of,
 )
 from costgov.queries.saving_scope import SavingScope, saving_scope
 from costgov.queries.spend import SpendReport, current_costs, spend
 from routing.core.measured_saving import MeasuredSaving
-from routing.core.rounded_sides import CENT, rounded_sides
+from routing.core.rounded_sides import rounded_sides
 from routing.queries.recommendation import MODELS_IN_A_SENTENCE, WINDOW_DAYS, RecommendationReport
 from routing.queries.served_baseline import served_baselines
 
@@ -159,6 +161,7 @@ class Waterfall:
     """Baseline → routed → cached → batched in cents of the window [start, end), class by class and in total.
 
     Rows and columns sum: baseline − Σ saved = recommended in each row and in the total, which is the sum of the rows.
+    `order_free_usd`: the same saving split by lever whatever the order (Shapley), in cents with the same sum.
     """
 
     start: date
@@ -169,6 +172,7 @@ class Waterfall:
     baseline_usd: Decimal
     saved_usd: tuple[Decimal, ...]
     recommended_usd: Decimal
+    order_free_usd: tuple[Decimal, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +226,7 @@ def saving_kinds(view: RecommendationView) -> SavingKinds:
     unproven = [row for row in open_rows if not row.is_proven]
     best: dict[str, Decimal] = {}
     for gap in view.missing_evidence:
-        best[gap.request_class] = max(best.get(gap.request_class, ZERO), _cent(gap.saving_usd_per_month))
+        best[gap.request_class] = max(best.get(gap.request_class, ZERO), round_usd(gap.saving_usd_per_month))
     return SavingKinds(
         proven_usd=_sum(row.saving_usd_per_month for row in open_rows if row.is_proven),
         unproven_usd=_sum(row.saving_usd_per_month for row in unproven),
@@ -314,8 +318,8 @@ def _realised(report: RecommendationReport, *, key: str, start: date, end: date,
                 list_usd=listed[slug],
                 source=each.source,
                 is_assumed=each.source.startswith("assumed"),
-                low_usd=None if each.low_usd is None else _cent(each.low_usd) - served[slug],
-                high_usd=None if each.high_usd is None else _cent(each.high_usd) - served[slug],
+                low_usd=None if each.low_usd is None else round_usd(each.low_usd) - served[slug],
+                high_usd=None if each.high_usd is None else round_usd(each.high_usd) - served[slug],
             )
         )
     rows.sort(key=lambda row: (-row.saving_usd, row.request_class))
@@ -344,10 +348,6 @@ def _unpriced_text(request_class: str, by_model: SpendReport | None) -> str:
     models = sorted({row.group["model"] for row in rows if row.group["class"] == request_class and row.unpriced_tok})
     which = f" on {', '.join(models)}" if 0 < len(models) <= MODELS_IN_A_SENTENCE else ""
     return f"part of its usage{which} is unpriced: see the Prices page"
-
-
-def _cent(usd: Decimal) -> Decimal:
-    return usd.quantize(CENT, ROUND_HALF_UP)
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:
@@ -400,6 +400,7 @@ def waterfall(view: RecommendationView) -> Waterfall:
     )
     saved = tuple(_sum(row.saved_usd[number] for row in rows) for number in range(len(view.levers)))
     recommended = _sum(row.recommended_usd for row in rows)
+    order_free = order_free_usd(view, _sum(saved))
     return Waterfall(
         start=view.start,
         end=view.end,
@@ -409,4 +410,5 @@ def waterfall(view: RecommendationView) -> Waterfall:
         baseline_usd=recommended + _sum(saved),
         saved_usd=saved,
         recommended_usd=recommended,
+        order_free_usd=tuple(order_free[lever] for lever in view.levers),
     )

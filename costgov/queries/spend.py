@@ -55,6 +55,11 @@ class SpendRow:
     highest_usd: Decimal | None
 
     @property
+    def is_unknown(self) -> bool:
+        """Nothing of it has a price: what it costs is not known, and no 0."""
+        return not self.cost_usd and bool(self.unpriced_tok or self.unpriced_searches)
+
+    @property
     def is_interval(self) -> bool:
         """The data leaves the cost open, but between two bounds."""
         return self.highest_usd is not None and self.highest_usd != self.lowest_usd

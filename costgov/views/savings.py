@@ -1,8 +1,6 @@
 """Savings: what is proven, what is not yet, what has happened; and the evals worth running."""
 
 from collections.abc import Mapping
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -15,12 +13,10 @@ from costgov import charts
 from costgov.model_words import in_words
 from costgov.pages import page
 from costgov.queries.evidence_needed import UnknownModel
-from costgov.queries.recommendation import NoBaseline, RecommendationView
+from costgov.queries.recommendation import NoBaseline
 from costgov.queries.savings import NoSuchPeriod, Realised, Waterfall, class_steps
 from costgov.shown import evidence_needed_shown, model_outlook_shown, savings_shown
 from costgov.templatetags.costgov_format import month, usd
-from routing.core.attribution import split_exactly
-from routing.core.rounded_sides import CENT
 
 LEVER_WORDS = {"routing": "Routed", "caching": "Cached", "batch": "Batched"}
 
@@ -43,7 +39,7 @@ def savings_page(request: HttpRequest) -> HttpResponse:
         names=names,
         period_choices=[(each.key, _period_name(each)) for each in view.periods],
         steps=class_steps(view.recommendation),
-        **(_waterfall(view.waterfall, view.recommendation, names) if view.waterfall is not None else {}),
+        **(_waterfall(view.waterfall, names) if view.waterfall is not None else {}),
     )
 
 
@@ -80,17 +76,16 @@ def _period_name(period: Realised) -> str:
     return month(period.start) if period.is_closed else "Last 28 days"
 
 
-def _waterfall(found: Waterfall, view: RecommendationView, names: Mapping[str, ModelName]) -> dict[str, Any]:
+def _waterfall(found: Waterfall, names: Mapping[str, ModelName]) -> dict[str, Any]:
     """The 28 days in the order routed → cached → batched, with the split that has no order beside each step."""
     running = found.baseline_usd
     saved = found.baseline_usd - found.recommended_usd
-    order_free = _order_free(view, saved)
     parts = [charts.Part("Baseline", running, total=True)]
     rows = [[f"All on {in_words(found.baseline_model, names)}", usd(running), "", ""]]
-    for lever, saved_usd in zip(found.levers, found.saved_usd, strict=True):
+    for lever, saved_usd, order_free in zip(found.levers, found.saved_usd, found.order_free_usd, strict=True):
         running -= saved_usd
         parts.append(charts.Part(LEVER_WORDS[lever], -saved_usd))
-        rows.append([LEVER_WORDS[lever], usd(running), usd(saved_usd), usd(order_free[lever])])
+        rows.append([LEVER_WORDS[lever], usd(running), usd(saved_usd), usd(order_free)])
     parts.append(charts.Part("Recommended", found.recommended_usd, total=True))
     rows.append(["Together", usd(found.recommended_usd), usd(saved), usd(saved)])
     steps = zip(found.levers, found.saved_usd, strict=True)
@@ -102,15 +97,6 @@ def _waterfall(found: Waterfall, view: RecommendationView, names: Mapping[str, M
         "waterfall_rows": rows,
         "waterfall_saved": saved,
     }
-
-
-def _order_free(view: RecommendationView, saved_usd: Decimal) -> dict[str, Decimal]:
-    """The order-free parts in cents that sum to what the steps save together."""
-    parts = {part.lever: Fraction(part.shapley_usd) for part in view.total.parts}
-    whole = sum(parts.values(), Fraction(0))
-    if not whole:
-        return dict.fromkeys(parts, Decimal(0))
-    return split_exactly({lever: part * Fraction(saved_usd) / whole for lever, part in parts.items()}, CENT)
 
 
 urlpatterns = [

@@ -1,6 +1,5 @@
 """The spend explorer: where the money goes, by any two groupings; the address is the state."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -202,11 +201,9 @@ def _shown(request: HttpRequest, view: SpendPage) -> Shown:
 
 def _without_any_price(report: SpendReport) -> frozenset[str]:
     """Values of the first grouping all of whose usage has no price: what it costs is not known, and no 0."""
-    priced: dict[str, bool] = defaultdict(bool)
-    for row in report.rows:
-        value = row.group[report.by[0]]
-        priced[value] |= bool(row.cost_usd) or not (row.unpriced_tok or row.unpriced_searches)
-    return frozenset(value for value, is_priced in priced.items() if not is_priced)
+    name = report.by[0]
+    known = {row.group[name] for row in report.rows if not row.is_unknown}
+    return frozenset(row.group[name] for row in report.rows) - known
 
 
 def _line(request: HttpRequest, view: SpendPage, row: SpendRow) -> Line:

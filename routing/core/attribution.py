@@ -40,6 +40,18 @@ def shapley(costs: Mapping[frozenset[L], Decimal], levers: Sequence[L]) -> dict[
     return shares
 
 
+def scaled_exactly(parts: Mapping[L, Decimal], total: Decimal, unit: Decimal = MICRO_USD) -> dict[L, Decimal]:
+    """Parts in the same proportions that sum to another total, in its unit; all 0 where the parts sum to 0.
+
+    >>> scaled_exactly({"a": Decimal(1), "b": Decimal(2)}, Decimal("0.10"), Decimal("0.01"))
+    {'a': Decimal('0.03'), 'b': Decimal('0.07')}
+    """
+    whole = sum(map(Fraction, parts.values()), Fraction(0))
+    if not whole:
+        return dict.fromkeys(parts, Decimal(0))
+    return split_exactly({name: Fraction(part) * Fraction(total) / whole for name, part in parts.items()}, unit)
+
+
 def split_exactly(shares: Mapping[L, Fraction], unit: Decimal = MICRO_USD) -> dict[L, Decimal]:
     """Shares rounded to a unit so that they still sum to their (rounded) whole: largest remainder, ties to the earlier.
 

@@ -6,10 +6,10 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TypeVar
 
+from billing.core.money import CENT
 from routing.core.attribution import MICRO_USD, split_exactly
 
 L = TypeVar("L", bound=str)
-CENT = Decimal("0.01")
 
 
 def rounded_sides(sides: Sequence[Mapping[L, Decimal]], unit: Decimal = CENT) -> tuple[dict[L, Decimal], ...]:

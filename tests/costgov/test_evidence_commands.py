@@ -123,7 +123,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     [
         ("2026-11-25", "2026-11-25 00:00 UTC is in the future: ask for a moment up to now."),
         ("9999-12-31", "9999-12-31 00:00 UTC is in the future: ask for a moment up to now."),
-        ("0001-01-01", "0001-01-01T00:00:00+00:00 is before 2000: nothing is held of that time."),
+        ("0001-01-01", "0001-01-01T00:00:00+00:00 is before 2020: nothing is held of that time."),
     ],
 )
 def test_verdicts_of_a_time_to_come_or_before_all_is_held_are_refused(bearer, client: Client, capsys, day, said):

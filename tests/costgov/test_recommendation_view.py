@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.operations import bump_data_version
+from billing.core.money import CENT
 from billing.models import DailyUsage, Price
 from costgov.queries.forecast import prepare_forecast, run_forecast
-from costgov.queries.recommendation import CENT, ClassRow, per_month, per_month_in_cents, recommendation_view
+from costgov.queries.recommendation import ClassRow, per_month, per_month_in_cents, recommendation_view
 from routing.models import RequestClass
 from tests.costgov import small_world as world
 

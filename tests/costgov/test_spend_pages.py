@@ -88,6 +88,13 @@ class TestExplorer:
         line = next(line for line in capsys.readouterr().out.splitlines() if "lab-model-2" in line)
         assert line.split() == ["lab-model-2", "unknown", "+", "1,010", "tokens", "unpriced"]
 
+    def test_a_selection_without_any_price_is_unknown(self, buyer):
+        world.use(TODAY - timedelta(days=1), "lab-model-2", "triage", 1, (1000, 10))
+        cache.clear()
+        page = buyer.get("/spend/?by=class&model=lab-model-2&days=28").content.decode()
+        answer = " ".join(page[page.index("This selection") :].split())[:80]
+        assert answer.startswith("This selection costs an <strong>unknown</strong> amount"), answer
+
     def test_a_click_on_a_name_filters_and_asks_the_next_question(self, buyer):
         page = buyer.get("/spend/?by=class&days=28").content.decode()
         assert 'href="?days=28&amp;class=triage&amp;by=model"' in page

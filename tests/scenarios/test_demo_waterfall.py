@@ -69,6 +69,13 @@ def test_command_page_and_api_show_the_same_lines(demo_copy: Demo, shown) -> Non
     assert printed == page == api
 
 
+def test_the_split_without_an_order_sums_to_the_same(shown) -> None:
+    found = shown[2]["waterfall"]
+    order_free = [Decimal(usd) for usd in found["order_free_usd"]]
+    assert sum(order_free) == Decimal(found["baseline_usd"]) - Decimal(found["recommended_usd"])
+    assert order_free != [Decimal(usd) for usd in found["saved_usd"]]
+
+
 def test_the_lines_add_up_to_the_cent(shown) -> None:
     _, api, _ = shown
     total = api.pop("all classes")

@@ -79,10 +79,7 @@ def others_words(rest: OtherUnpriced) -> str:
 
 
 def _cost(row: SpendRow) -> str:
-    """The cost; where nothing of the row has a price it is not known, and no 0."""
-    if not row.cost_usd and (row.unpriced_tok or row.unpriced_searches):
-        return f"{'unknown':>20}"
-    return f"{round_usd(row.cost_usd):>16,} usd"
+    return f"{'unknown':>20}" if row.is_unknown else f"{round_usd(row.cost_usd):>16,} usd"
 
 
 def _beside(row: SpendRow) -> str:
